@@ -1,0 +1,285 @@
+"""Every error Isocenter raises on purpose.
+
+Each class knows what a DIMSE peer (PS3.7 Annex C, PS3.4 Annex B) and a web client (RFC 9110, PS3.18 section 8.5)
+are told, whether the same request may succeed later, and what the person at the keyboard can do about it.
+Messages never contain patient data: tags, offsets, UIDs and lengths only.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class IsocenterError(Exception):
+    """Root of the tree.
+
+    `tag_path` names the place in a data set, as "(0008,1140)[0].(0008,1155)"; `offset` is a byte offset in the
+    input. Both are None where they have no meaning.
+    """
+
+    code: ClassVar[str] = "processing-failure"
+    dimse_status: ClassVar[int] = 0x0110
+    http_status: ClassVar[int] = 500
+    retry: ClassVar[bool] = False
+    hint: ClassVar[str] = ""
+
+    def __init__(self, message: str, *, tag_path: str | None = None, offset: int | None = None) -> None:
+        self.message = message
+        self.tag_path = tag_path
+        self.offset = offset
+        where = ""
+        if tag_path:
+            where += f" at {tag_path}"
+        if offset is not None:
+            where += f" (byte {offset})"
+        super().__init__(message + where)
+
+
+# --- the bytes are wrong -------------------------------------------------------------------------------------------
+
+
+class DataSetError(IsocenterError):
+    """The data set cannot be understood (PS3.4 B.2.3: 0xC000)."""
+
+    code = "data-set-malformed"
+    dimse_status = 0xC000
+    http_status = 400
+    hint = "The object is damaged; `isocenter dump FILE` shows how far it can be read."
+
+
+class TruncatedError(DataSetError):
+    """The data set ends before its last element does."""
+
+    code = "data-set-truncated"
+    hint = "Send the object again; the transfer or the file is incomplete."
+
+
+class NotDicomError(DataSetError):
+    """The bytes are not a DICOM file (PS3.10 section 7.1)."""
+
+    code = "not-dicom"
+    hint = "Only DICOM Part 10 files and bare data sets are accepted."
+
+
+class LimitExceeded(DataSetError):
+    """A limit of the settings table was exceeded before anything was allocated."""
+
+    code = "limit-exceeded"
+    http_status = 413
+    hint = "If the object is legitimate, raise the limit named in the message."
+
+
+class InvalidUID(DataSetError):
+    """A UID is missing or not of the form of PS3.5 section 9.1."""
+
+    code = "invalid-uid"
+    dimse_status = 0xC001
+    hint = "A UID has at most 64 digits and dots, no empty component and no leading zero."
+
+
+class InstanceMismatch(DataSetError):
+    """SOP Class or Instance UID of data set and command (or file meta information) differ (PS3.4 B.2.3: 0xA900)."""
+
+    code = "instance-mismatch"
+    dimse_status = 0xA900
+    http_status = 409
+    hint = "The sender announces another object than it sends."
+
+
+class UnsupportedTransferSyntax(DataSetError):
+    """The transfer syntax is not one this operation can work with."""
+
+    code = "transfer-syntax-not-supported"
+    dimse_status = 0x0122
+    http_status = 415
+
+
+# --- pixel data ----------------------------------------------------------------------------------------------------
+
+
+class PixelError(DataSetError):
+    """Pixel data do not fit their description, or cannot be decoded. `frame` is the 1-based frame number."""
+
+    code = "pixel-data"
+    http_status = 422
+
+    def __init__(
+        self, message: str, *, frame: int | None = None, tag_path: str | None = None, offset: int | None = None
+    ) -> None:
+        self.frame = frame
+        super().__init__(message if frame is None else f"frame {frame}: {message}", tag_path=tag_path, offset=offset)
+
+
+class NoSuchFrame(PixelError):
+    """A frame number outside 1..Number of Frames."""
+
+    code = "no-such-frame"
+    http_status = 404
+
+
+class CodecMissing(PixelError):
+    """No installed codec can decode or encode this transfer syntax."""
+
+    code = "codec-missing"
+    http_status = 406
+
+
+# --- the archive ---------------------------------------------------------------------------------------------------
+
+
+class OutOfResources(IsocenterError):
+    """Refused: out of resources (PS3.4 B.2.3: 0xA700)."""
+
+    code = "out-of-resources"
+    dimse_status = 0xA700
+    http_status = 507
+    retry = True
+    hint = "Free space on the data disk; senders retry by themselves."
+
+
+class ArchiveBusy(OutOfResources):
+    """The index is locked or the server is shutting down."""
+
+    code = "busy"
+    http_status = 503
+    hint = "Try again in a few seconds."
+
+
+class DuplicateInstance(IsocenterError):
+    """The SOP Instance UID is stored with other bytes, and the policy is `reject` (PS3.7 Annex C: 0x0111)."""
+
+    code = "duplicate-sop-instance"
+    dimse_status = 0x0111
+    http_status = 409
+    hint = "Set `archive.on_conflict` to keep-first or replace to decide otherwise."
+
+
+class NotFound(IsocenterError):
+    """No such study, series, instance, frame or path."""
+
+    code = "not-found"
+    dimse_status = 0x0112
+    http_status = 404
+
+
+class IntegrityError(IsocenterError):
+    """Stored bytes and their digest differ."""
+
+    code = "integrity"
+    hint = "Run `isocenter check`; restore the object from a copy."
+
+
+class DataFolderInUse(IsocenterError):
+    """Another process holds the data folder."""
+
+    code = "data-folder-in-use"
+    http_status = 503
+    hint = "Stop the other server, or choose another folder with --data."
+
+
+class DataFolderError(IsocenterError):
+    """The data folder is not one, is not writable, or was made by a newer version."""
+
+    code = "data-folder"
+    hint = "Choose another folder with --data."
+
+
+# --- requests ------------------------------------------------------------------------------------------------------
+
+
+class BadRequest(IsocenterError):
+    """A query, path or header that cannot be understood."""
+
+    code = "bad-request"
+    dimse_status = 0xA900
+    http_status = 400
+
+
+class NotAcceptable(IsocenterError):
+    """None of the media types the client accepts can be produced."""
+
+    code = "not-acceptable"
+    http_status = 406
+
+
+class UnsupportedMediaType(IsocenterError):
+    """The request body has a media type this resource does not take."""
+
+    code = "unsupported-media-type"
+    http_status = 415
+
+
+class PayloadTooLarge(LimitExceeded):
+    """The request body is over the configured limit."""
+
+    code = "payload-too-large"
+
+
+class UsageError(IsocenterError):
+    """An argument to a function or command cannot be used as given."""
+
+    code = "usage"
+    http_status = 400
+
+
+class SettingsError(IsocenterError):
+    """A setting has a value that cannot be used; the message names setting and source."""
+
+    code = "settings"
+
+
+# --- the network ---------------------------------------------------------------------------------------------------
+
+
+class NetworkError(IsocenterError):
+    """Root of everything that ends an association."""
+
+    code = "network"
+    http_status = 502
+    retry = True
+
+
+class ConnectFailed(NetworkError):
+    """No transport connection to the peer."""
+
+    code = "connect-failed"
+    hint = "Check host and port, and that the peer is running."
+
+
+class AssociationRejected(NetworkError):
+    """A-ASSOCIATE-RJ (PS3.8 section 9.3.4); `result`, `source` and `reason` as received."""
+
+    code = "association-rejected"
+    retry = False
+
+    def __init__(self, message: str, *, result: int, source: int, reason: int) -> None:
+        self.result, self.source, self.reason = result, source, reason
+        super().__init__(message)
+
+
+class AssociationAborted(NetworkError):
+    """A-ABORT or loss of the connection (PS3.8 section 9.3.8)."""
+
+    code = "association-aborted"
+
+
+class NoPresentationContext(NetworkError):
+    """The peer accepted no presentation context fit for the request."""
+
+    code = "no-presentation-context"
+    retry = False
+    hint = "The peer does not support this SOP Class or transfer syntax."
+
+
+class PeerTimeout(NetworkError):
+    """The peer was silent for longer than the timeout."""
+
+    code = "peer-timeout"
+    http_status = 504
+
+
+class ProtocolError(NetworkError):
+    """The peer violated PS3.7 or PS3.8; the association was aborted."""
+
+    code = "protocol"
+    retry = False

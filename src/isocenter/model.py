@@ -1,0 +1,187 @@
+"""The frozen values every room speaks: AE titles, levels, scopes, references and the Query tree.
+
+A tag is an int, 0xGGGGEEEE. Values inside a Query are already text (str), decoded from whatever character set the
+request came in; the tree knows nothing of DIMSE or HTTP. PS3.4 C.2.2.2 is where the matching kinds come from.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, NewType
+
+AETitle = NewType("AETitle", str)
+
+_AE_FORBIDDEN = re.compile(r"[\\\x00-\x1f\x7f-\uffff]")
+
+
+def ae_title(text: str) -> AETitle:
+    """An AE title as in PS3.5 section 6.2 (VR AE): 1 to 16 characters, outer spaces without meaning.
+
+    Raises ValueError for anything else.
+    """
+    title = text.strip(" ")
+    if not title or len(title) > 16 or _AE_FORBIDDEN.search(title):
+        raise ValueError(f"not an AE title: {text!r} (1 to 16 printable ASCII characters, no backslash)")
+    return AETitle(title)
+
+
+_UID = re.compile(r"(?:0|[1-9]\d*)(?:\.(?:0|[1-9]\d*))*", re.ASCII)
+
+
+def is_uid(text: str) -> bool:
+    """Whether `text` has the form of PS3.5 section 9.1 (at most 64 characters, no leading zeros)."""
+    return len(text) <= 64 and _UID.fullmatch(text) is not None
+
+
+class Level(IntEnum):
+    """Query/retrieve levels (PS3.4 C.3), ordered from the root down."""
+
+    PATIENT = 0
+    STUDY = 1
+    SERIES = 2
+    IMAGE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a retrieve, delete or metadata request is about: a study, a series of it, or one instance of that."""
+
+    study: str
+    series: str | None = None
+    instance: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.instance is not None and self.series is None:
+            raise ValueError("a scope with an instance needs its series")
+
+    @property
+    def level(self) -> Level:
+        if self.instance is not None:
+            return Level.IMAGE
+        return Level.STUDY if self.series is None else Level.SERIES
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceRef:
+    """One stored SOP Instance: where it is in the hierarchy, what it is, and how to find its bytes.
+
+    `blob` is the store's own name of the Part 10 file, `size` its length in bytes. The data set begins at
+    `data_set_offset` of the file. `digest` is the SHA-256 (hex) of the data set's bytes, `header_digest` that of the
+    bytes before it (preamble, prefix and file meta information).
+    """
+
+    study: str
+    series: str
+    instance: str
+    sop_class: str
+    transfer_syntax: str
+    blob: str
+    size: int
+    data_set_offset: int
+    digest: str
+    header_digest: str
+    number_of_frames: int | None = None
+
+    @property
+    def scope(self) -> Scope:
+        return Scope(self.study, self.series, self.instance)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an object came from; goes to the index row and to the audit trail, never into the object."""
+
+    kind: str  # "dimse" | "web" | "import" | "demo"
+    peer: str = ""  # host:port or file name's folder
+    calling: str = ""  # calling AE title, or the web user
+    called: str = ""
+
+
+# --- Query: what is asked, as a tree (PS3.4 C.2.2.2, PS3.18 section 8.3.4) ------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Equal:
+    """Single value matching (C.2.2.2.1), or list of UID and multiple value matching (C.2.2.2.2): any of `values`."""
+
+    tag: int
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wildcard:
+    """`*` any run of characters, `?` any one character (C.2.2.2.4). Nothing else is special."""
+
+    tag: int
+    pattern: str
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Date, time and date-time range matching (C.2.2.2.5), inclusive; None is an open end."""
+
+    tag: int
+    low: str | None
+    high: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Empty:
+    """Empty value matching (C.2.2.2.7): the attribute is absent or has no value."""
+
+    tag: int
+
+
+@dataclass(frozen=True, slots=True)
+class InSequence:
+    """Sequence matching (C.2.2.2.6): one item fulfils all of `matches`."""
+
+    tag: int
+    matches: tuple[Match, ...]
+
+
+Match = Equal | Wildcard | Range | Empty | InSequence
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One search. `include` lists further tags to return; None means every attribute kept in the index.
+
+    `fuzzy` asks for fuzzy semantic matching of PN. Answers come in a stable order (insertion) and are cut by
+    `offset` and `limit` (None: no limit beyond the configured one).
+    """
+
+    level: Level
+    matches: tuple[Match, ...] = ()
+    include: tuple[int, ...] | None = ()
+    limit: int | None = None
+    offset: int = 0
+    fuzzy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One answer. `attributes` is a DICOM JSON object (PS3.18 Annex F): tag as eight upper-case hex digits to vr and Value.
+
+    For lower levels it holds the attributes of the levels above as well. Computed attributes
+    (Number of Study Related Instances, Modalities in Study, ...) are in it; Retrieve URL is the skins' business.
+    """
+
+    study: str
+    series: str | None
+    instance: str | None
+    attributes: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One entry of the change feed, in commit order. `kind`: "stored", "replaced" or "deleted"."""
+
+    seq: int
+    kind: str
+    scope: Scope
+    at: str  # ISO 8601, UTC
+    reason: str = ""

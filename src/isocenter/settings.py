@@ -1,0 +1,208 @@
+"""Every limit, timeout and switch, one row each.
+
+A row is a field of `Settings`. The command line, the environment (ISOCENTER_ plus the name in capitals), the TOML
+file (`[group] name = ...`) and docs/reference/settings.md are all made from these rows, so that none can be forgotten.
+Precedence: command line, then environment, then file, then default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from isocenter.errors import SettingsError
+
+KiB, MiB, GiB = 1024, 1024**2, 1024**3
+
+
+def _row(
+    default: Any, group: str, text: str, *, choices: tuple[str, ...] = (), unit: str = "", low: float | None = None
+) -> Any:
+    return dataclasses.field(
+        default=default, metadata={"group": group, "text": text, "choices": choices, "unit": unit, "low": low}
+    )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The rows. Field names are `group_name`; the TOML key is `name` in table `[group]`."""
+
+    # --- archive
+    archive_data: Path = _row(Path("data"), "archive", "Folder of the archive: objects, index and lock.")
+    archive_on_conflict: str = _row(
+        "keep-first",
+        "archive",
+        "Same SOP Instance UID, other bytes: what to do.",
+        choices=("keep-first", "replace", "reject"),
+    )
+    archive_private_sop_classes: bool = _row(
+        False, "archive", "Accept Storage of SOP Classes that the standard does not define."
+    )
+    archive_sync_threads: int = _row(8, "archive", "Threads that make received files durable.", low=1)
+    archive_group_limit: int = _row(256, "archive", "Most objects in one index transaction.", low=1)
+    archive_minimum_free: int = _row(
+        64 * MiB, "archive", "Refuse to store when less is free on the data disk.", unit="bytes", low=0
+    )
+
+    # --- DIMSE
+    dimse_host: str = _row("127.0.0.1", "dimse", "Address the DIMSE server listens on.")
+    dimse_port: int = _row(
+        11112, "dimse", "Port of the DIMSE server; 104 is the standard's, 11112 the registered one.", low=0
+    )
+    dimse_aet: str = _row("ISOCENTER", "dimse", "Our AE title.")
+    dimse_check_called_aet: bool = _row(False, "dimse", "Reject associations that call another AE title than ours.")
+    dimse_max_pdu: int = _row(
+        1 * MiB, "dimse", "Largest P-DATA-TF PDU we accept (Maximum Length).", unit="bytes", low=4096
+    )
+    dimse_max_associations: int = _row(1000, "dimse", "Most associations at a time.", low=1)
+    dimse_artim_timeout: float = _row(30.0, "dimse", "ARTIM timer (PS3.8 section 9.1.5).", unit="s", low=0.1)
+    dimse_idle_timeout: float = _row(
+        300.0, "dimse", "Abort an association on which nothing arrives.", unit="s", low=0.1
+    )
+    dimse_association_timeout: float = _row(
+        6 * 3600.0, "dimse", "Abort an association that lasts longer, whatever it does.", unit="s", low=1
+    )
+    dimse_drain_timeout: float = _row(
+        10.0, "dimse", "Time open associations get to finish at shutdown.", unit="s", low=0
+    )
+    dimse_connect_timeout: float = _row(10.0, "dimse", "Time to connect and associate as SCU.", unit="s", low=0.1)
+    dimse_response_timeout: float = _row(60.0, "dimse", "Time to wait for a response as SCU.", unit="s", low=0.1)
+
+    # --- web
+    web_host: str = _row("127.0.0.1", "web", "Address the web server listens on.")
+    web_port: int = _row(8042, "web", "Port of the web server: viewer, DICOMweb, health, metrics.", low=0)
+    web_max_upload: int = _row(16 * GiB, "web", "Largest body of a Store request.", unit="bytes", low=1)
+    web_default_limit: int = _row(1000, "web", "Answers of a search that names no limit.", low=1)
+    web_max_limit: int = _row(100_000, "web", "Most answers of one search.", low=1)
+
+    # --- limits of what a peer can grow
+    limits_nesting: int = _row(64, "limits", "Depth of nested sequences.", low=1)
+    limits_elements: int = _row(1_000_000, "limits", "Data elements in one data set.", low=1)
+    limits_inflate_ratio: int = _row(200, "limits", "Inflated to deflated size, above 16 MiB.", low=1)
+    limits_inflate_bytes: int = _row(4 * GiB, "limits", "Inflated size of one data set.", unit="bytes", low=1)
+    limits_frame_bytes: int = _row(2 * GiB, "limits", "Decoded size of one frame.", unit="bytes", low=1)
+    limits_frames: int = _row(1_000_000, "limits", "Frames of one object that are looked at.", low=1)
+    limits_object_bytes: int = _row(64 * GiB, "limits", "Size of one received object.", unit="bytes", low=1)
+    limits_associate_pdu: int = _row(256 * KiB, "limits", "Size of an A-ASSOCIATE-RQ or -AC.", unit="bytes", low=1024)
+    limits_presentation_contexts: int = _row(128, "limits", "Presentation contexts of one association.", low=1)
+    limits_command_bytes: int = _row(64 * KiB, "limits", "Size of one DIMSE command set.", unit="bytes", low=256)
+    limits_identifier_bytes: int = _row(
+        16 * MiB, "limits", "Size of a data set held in memory (identifiers, attribute lists).", unit="bytes", low=1024
+    )
+    limits_header_bytes: int = _row(
+        256 * MiB, "limits", "Bytes before pixel data that are read into memory for metadata.", unit="bytes", low=1024
+    )
+
+    # --- log
+    log_level: str = _row(
+        "info", "log", "Least severe message that is written.", choices=("debug", "info", "warning", "error")
+    )
+    log_format: str = _row("text", "log", "Form of log lines.", choices=("text", "json"))
+
+    def replace(self, **changes: Any) -> Settings:
+        """A copy with some rows changed; values are checked like those of any other source."""
+        return load(overrides={**dataclasses.asdict(self), **changes}, environ={})
+
+
+@dataclass(frozen=True)
+class Row:
+    """One option, as the command line, the docs and the loaders see it."""
+
+    field: str
+    group: str
+    name: str
+    type: type
+    default: Any
+    text: str
+    choices: tuple[str, ...]
+    unit: str
+    low: float | None
+
+    @property
+    def env(self) -> str:
+        return f"ISOCENTER_{self.field.upper()}"
+
+
+_TYPES: dict[str, type] = {"Path": Path, "str": str, "int": int, "float": float, "bool": bool}
+
+
+def rows() -> Iterator[Row]:
+    """All options in the order of the table."""
+    for f in dataclasses.fields(Settings):
+        m = f.metadata
+        yield Row(
+            f.name,
+            m["group"],
+            f.name.removeprefix(m["group"] + "_"),
+            _TYPES[str(f.type)],
+            f.default,
+            m["text"],
+            m["choices"],
+            m["unit"],
+            m["low"],
+        )
+
+
+def _convert(row: Row, value: Any, source: str) -> Any:
+    try:
+        if row.type is bool:
+            if isinstance(value, bool):
+                return value
+            word = str(value).lower()
+            if word in ("1", "true", "yes", "on"):
+                return True
+            if word in ("0", "false", "no", "off"):
+                return False
+            raise ValueError("neither true nor false")
+        if row.type in (int, float) and isinstance(value, bool):
+            raise ValueError("a number is needed")
+        result = row.type(value)
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"{source}: {row.group}.{row.name} = {value!r}: {error}") from None
+    if row.choices and result not in row.choices:
+        raise SettingsError(f"{source}: {row.group}.{row.name} = {value!r}: one of {', '.join(row.choices)} is needed")
+    if row.low is not None and result < row.low:
+        raise SettingsError(f"{source}: {row.group}.{row.name} = {value!r}: at least {row.low:g} is needed")
+    return result
+
+
+def load(
+    file: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Settings:
+    """Settings from a TOML file, the environment and `overrides` (field name to value; None is not given).
+
+    Raises SettingsError naming the setting and where the value came from. Unknown names are errors, so that a
+    misspelt limit is not silently without effect.
+    """
+    table = {row.field: row for row in rows()}
+    values: dict[str, Any] = {}
+    if file is not None:
+        try:
+            document = tomllib.loads(file.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise SettingsError(f"{file}: {error}") from None
+        for group, content in document.items():
+            if not isinstance(content, dict):
+                raise SettingsError(f"{file}: {group} stands outside a table such as [archive]")
+            for name, value in content.items():
+                row = table.get(f"{group}_{name}")
+                if row is None:
+                    raise SettingsError(f"{file}: there is no setting {group}.{name}")
+                values[row.field] = _convert(row, value, str(file))
+    env = os.environ if environ is None else environ
+    for row in table.values():
+        if row.env in env:
+            values[row.field] = _convert(row, env[row.env], f"environment variable {row.env}")
+    for name, value in (overrides or {}).items():
+        if name not in table:
+            raise SettingsError(f"there is no setting {name}")
+        if value is not None:
+            values[name] = _convert(table[name], value, "command line")
+    return Settings(**values)
