@@ -1,0 +1,79 @@
+"""What every test room shares: a private network, peers, and the corpus of real files.
+
+The whole session runs in a network namespace of its own where the kernel allows it (private_network.py), so peers that
+listen on every interface are seen by nobody, and a test that tried to reach the outside would fail.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+
+import peers  # noqa: E402  (the folder of this file is not a package)
+import private_network  # noqa: E402
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    private_network.enter()
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    reason = private_network.enter()
+    network = "private (unshare)" if reason is None else f"the machine's ({reason}); peers open to it are skipped"
+    return [
+        f"network: {network}",
+        f"peers: {'required' if peers.REQUIRE else 'skipped where missing'}",
+        f"corpus: {corpus_folder() or 'absent, its tests are skipped'}",
+    ]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    try:
+        return (yield)
+    except peers.PeerUnavailable as reason:
+        return _unavailable(reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object]) -> Generator[None, object, object]:
+    try:
+        return (yield)
+    except peers.PeerUnavailable as reason:
+        return _unavailable(reason)
+
+
+def _unavailable(reason: peers.PeerUnavailable) -> object:
+    if reason.missing and peers.REQUIRE:
+        pytest.fail(f"{reason} (ISOCENTER_REQUIRE_PEERS=1)", pytrace=False)
+    pytest.skip(str(reason))
+
+
+def corpus_folder() -> Path | None:
+    """Folder of real DICOM files with an index.csv: ISOCENTER_CORPUS, or ../shared/corpus beside the repository."""
+    folder = Path(os.environ.get("ISOCENTER_CORPUS", ROOT.parent / "shared" / "corpus"))
+    return folder if (folder / "index.csv").is_file() else None
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    """The corpus folder; skips where it is absent (its files are not ours to publish)."""
+    folder = corpus_folder()
+    if folder is None:
+        pytest.skip("no corpus of real files: set ISOCENTER_CORPUS")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def corpus_index(corpus: Path) -> list[dict[str, str]]:
+    """Rows of the corpus's index.csv: source, path, sop_class, transfer_syntax, kind, sop_uid, ts_uid, sha256, ..."""
+    with (corpus / "index.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
