@@ -1,0 +1,520 @@
+"""One association without its socket (PS3.8 section 9): bytes and time in, events and bytes out.
+
+Use: fill get_buffer() and say buffer_updated(), or call receive_data(); then next_event() until it gives None; send
+what data_to_send() gives; close the transport when `close_expected`; call handle_timeout() at next_timeout(). Nothing
+here raises because of the peer: what the peer does wrong ends in an A-ABORT, once, and an Aborted event, and later input
+is discarded.
+
+Everything follows Table 9-10 (ul/table.py). P-DATA-TF is parsed in place and never has to be whole in memory: the
+fragments that are there are handed out as views of the buffer, one event for a run of them, because an event per PDV
+was what made a first version of this three times slower than its sockets.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from isocenter.errors import ProtocolError
+from isocenter.ul import events
+from isocenter.ul.table import NEXT_STATE, TRANSITIONS, Event, State
+from isocenter.wire import pdu
+from isocenter.wire.command import NO_DATA_SET, CommandSet, decode_command, encode_command
+from isocenter.wire.limits import DEFAULT_LIMITS, Limits
+
+Buffer = bytes | bytearray | memoryview
+
+_COMMAND, _LAST = 0x01, 0x02  # message control header, PS3.8 Annex E.2
+_UNLIMITED_PDU = 1024 * 1024  # what we send at most to a peer that sets no limit
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What one connection is told at birth. Times in seconds, sizes in bytes."""
+
+    limits: Limits = DEFAULT_LIMITS
+    max_pdu: int = 1024 * 1024
+    buffer: int = 1024 * 1024
+    artim: float = 30.0
+    idle: float = 300.0
+    lifetime: float = 6 * 3600.0
+
+
+class LocalError(RuntimeError):
+    """Our own side asked for something that the state does not allow; a defect, never the peer's doing."""
+
+
+class _Fault(NamedTuple):
+    """What is wrong with the input, for A-ABORT and the log."""
+
+    reason: int
+    why: str
+
+
+class Connection:
+    """The upper layer state machine of one association, for either role.
+
+    `requestor` is True on the side that calls associate(); an acceptor is in Sta2 from the start (Evt5).
+    """
+
+    def __init__(self, *, requestor: bool, now: float, config: Config | None = None) -> None:
+        self.config = config or Config()
+        self.requestor = requestor
+        self.state = State.STA1
+        self.close_expected = False
+        self.peer_max_pdu = 0
+        self._now = now
+        self._deadline = now + self.config.lifetime
+        self._activity = now
+        self._artim: float | None = None
+        self._events: deque[events.UpperLayerEvent] = deque()
+        self._out: list[Buffer] = []
+        self._rq: pdu.AssociateRQ | None = None
+        self._contexts: Collection[int] = ()
+        self._respond_to_release = False
+        # input
+        self._size = max(self.config.buffer, self.config.limits.associate_pdu + 6)
+        self._buffer: memoryview | None = None
+        self._start = self._end = 0
+        self._backlog: deque[memoryview] = deque()
+        self._discard = False
+        # P-DATA-TF being read
+        self._pdu_left = 0
+        self._pdv_left = 0
+        self._pdv_flags = 0
+        self._pdv_context = 0
+        self._command = bytearray()
+        self._command_context = 0
+        self._in_data_set = False
+        self._in_pdv = False
+        if not requestor:
+            self._do(Event.TRANSPORT_INDICATION)
+
+    # --- the user's requests -----------------------------------------------------------------------------------
+
+    def associate(self, rq: pdu.AssociateRQ) -> None:
+        """A-ASSOCIATE request; the driver opens the transport and then says transport_connected()."""
+        self._rq = rq
+        self._do(Event.ASSOCIATE_REQUEST)
+
+    def transport_connected(self, now: float) -> None:
+        self._now = self._activity = now
+        self._do(Event.TRANSPORT_CONFIRM)
+
+    def accept(self, ac: pdu.AssociateAC) -> None:
+        """A-ASSOCIATE response, positive."""
+        self._contexts = frozenset(c.id for c in ac.contexts if c.result == 0)
+        self._out.append(pdu.encode_associate_ac(ac))
+        self._do(Event.ACCEPT)
+
+    def reject(self, rj: pdu.AssociateRJ) -> None:
+        """A-ASSOCIATE response, negative."""
+        self._out.append(pdu.encode_associate_rj(rj))
+        self._do(Event.REJECT)
+
+    def release(self) -> None:
+        """A-RELEASE request."""
+        self._do(Event.RELEASE_REQUEST)
+
+    def release_response(self) -> None:
+        """A-RELEASE response. In a collision the acceptor's waits until the peer has confirmed (Sta10, Sta12)."""
+        if self.state is State.STA10:
+            self._respond_to_release = True
+        else:
+            self._do(Event.RELEASE_RESPONSE)
+
+    def abort(self, why: str = "aborted by us", *, provider: bool = False, reason: int = 0) -> None:
+        """A-ABORT request; without effect once the association is over. `provider`: for a limit or timeout of ours."""
+        if (Event.ABORT_REQUEST, self.state) not in TRANSITIONS:
+            return
+        abort = pdu.Abort(2 if provider else 0, reason)
+        self._events.append(events.Aborted(abort, True, why))
+        self._do(Event.ABORT_REQUEST, abort=abort)
+
+    def send_message(self, context_id: int, command: CommandSet, data_set: Buffer | None = None) -> None:
+        """P-DATA request for a command set and, in the same breath, a data set that is at hand whole."""
+        self._p_data(context_id, encode_command(command), _COMMAND, last=True)
+        if data_set is not None:
+            self._p_data(context_id, data_set, 0, last=True)
+
+    def send_data(self, context_id: int, chunk: Buffer, *, last: bool) -> None:
+        """P-DATA request for the next bytes of a data set. Chunks other than the last have an even length."""
+        self._p_data(context_id, chunk, 0, last=last)
+
+    def data_to_send(self) -> list[Buffer]:
+        """Everything to be written to the transport now, in order; forgets it. Views must stay valid until written."""
+        out, self._out = self._out, []
+        return out
+
+    # --- time --------------------------------------------------------------------------------------------------
+
+    def next_timeout(self) -> float | None:
+        """When handle_timeout() wants to be called, on the clock of `now`; None after the end."""
+        if self._artim is not None:
+            return self._artim
+        if self.close_expected:
+            return None
+        if self.state is State.STA6:
+            return min(self._deadline, self._activity + self.config.idle)
+        return self._deadline
+
+    def touch(self, now: float) -> None:
+        """Work for the peer goes on: restart the idle timer."""
+        self._now = self._activity = now
+
+    def handle_timeout(self, now: float) -> None:
+        self._now = now
+        if self._artim is not None:
+            if now >= self._artim:
+                self._artim = None
+                if self.state is State.STA2:
+                    why = f"no association request within {self.config.artim:g} s (ARTIM)"
+                    self._events.append(events.Aborted(pdu.Abort(2, 0), True, why))
+                self._do(Event.ARTIM_EXPIRED)
+        elif now >= self._deadline:
+            self.abort(f"the association lasted longer than {self.config.lifetime:g} s", provider=True)
+        elif self.state is State.STA6 and now >= self._activity + self.config.idle:
+            self.abort(f"the peer was silent for {self.config.idle:g} s", provider=True)
+
+    # --- input -------------------------------------------------------------------------------------------------
+
+    def get_buffer(self) -> memoryview:
+        """Room for received bytes, never empty. Views given out before are invalid from here on."""
+        buffer = self._buffer
+        if buffer is None:
+            buffer = self._buffer = memoryview(bytearray(self._size))
+        if self._start == self._end or self._discard:
+            self._start = self._end = 0
+        elif self._size - self._end < 4096 or (self._start and self._end - self._start < 512):
+            kept = self._end - self._start
+            buffer[:kept] = bytes(buffer[self._start : self._end])
+            self._start, self._end = 0, kept
+        if self._end == self._size:
+            raise LocalError("input was not consumed: call next_event() before reading more")
+        return buffer[self._end :]
+
+    def buffer_updated(self, count: int, now: float) -> None:
+        """`count` bytes were put at the start of the last get_buffer()."""
+        self._end += count
+        self._now = self._activity = now
+
+    def receive_data(self, data: Buffer, now: float) -> None:
+        """Like filling get_buffer() with `data`, of any length; what does not fit waits until events were taken."""
+        self._now = self._activity = now
+        if data:
+            self._backlog.append(memoryview(data))
+
+    def transport_closed(self, now: float) -> None:
+        """The peer closed the transport, or it was lost."""
+        self._now = now
+        if self.state is State.STA1:
+            self.close_expected = True
+            return
+        if self.state is not State.STA13:
+            why = "the peer closed the connection without release"
+            self._events.append(events.Aborted(pdu.Abort(2, 0), False, why))
+        self._do(Event.TRANSPORT_CLOSED)
+
+    @property
+    def has_input(self) -> bool:
+        """Whether received bytes wait to be taken as events."""
+        return self._start != self._end or bool(self._backlog)
+
+    def next_event(self) -> events.UpperLayerEvent | None:
+        """The next event, or None when more bytes, time or a request are needed first."""
+        while True:
+            if self._events:
+                return self._events.popleft()
+            if self._discard or self.close_expected:
+                self._start = self._end
+                self._backlog.clear()
+                return None
+            event = self._parse()
+            if event is not None:
+                return event
+            if not self._events and not self._refill():
+                return None
+
+    def _refill(self) -> bool:
+        if not self._backlog:
+            return False
+        data = self._backlog.popleft()
+        room = self.get_buffer()
+        taken = min(len(room), len(data))
+        room[:taken] = data[:taken]
+        if taken < len(data):
+            self._backlog.appendleft(data[taken:])
+        self._end += taken
+        return True
+
+    def _parse(self) -> events.UpperLayerEvent | None:
+        """Read on where the last call stopped; None when the buffer gives no further event (or one is queued)."""
+        buffer = self._buffer
+        if buffer is None:
+            return None
+        while not self._discard and not self.close_expected:
+            if self._pdu_left:
+                event = self._parse_p_data(buffer)
+                if event is not None or self._pdu_left:
+                    return event
+                continue
+            if self._end - self._start < 6:
+                return None
+            kind, length = pdu.PDU_HEADER.unpack_from(buffer, self._start)
+            if kind == pdu.P_DATA_TF:
+                self._begin_p_data(length)
+                continue
+            if not self._parse_control(buffer, kind, length) or self._events:
+                return None
+        return None
+
+    def _begin_p_data(self, length: int) -> None:
+        # Sta6 and Sta7 are where data is expected; there Table 9-10 keeps the state, so it is not asked for each PDU.
+        if self.state is not State.STA6 and self.state is not State.STA7:
+            self._input(Event.P_DATA_TF, _Fault(pdu.UNEXPECTED_PDU, "P-DATA-TF outside an association"))
+            if not self._discard:
+                self._pdu_left, self._in_pdv, self._pdv_left = 0, False, 0
+                self._discard = True
+            return
+        if length > self.config.max_pdu:
+            self._fault(
+                pdu.INVALID_PARAMETER, f"P-DATA-TF of {length} bytes, at most {self.config.max_pdu} were agreed"
+            )
+            return
+        if length < 6:
+            self._fault(pdu.INVALID_PARAMETER, f"P-DATA-TF of {length} bytes has no room for a PDV")
+            return
+        self._start += 6
+        self._pdu_left = length
+
+    def _parse_p_data(self, buffer: memoryview) -> events.UpperLayerEvent | None:
+        """The hot loop: fragments until the buffer or the message ends."""
+        views: list[memoryview] = []
+        position, end = self._start, self._end
+        max_pdu = self.config.max_pdu
+        in_pdv, pdv_left, pdu_left = self._in_pdv, self._pdv_left, self._pdu_left
+        event: events.UpperLayerEvent | None = None
+        while True:
+            if in_pdv:
+                take = min(pdv_left, end - position)
+                if take:
+                    if self._pdv_flags & _COMMAND:
+                        self._command += buffer[position : position + take]
+                    else:
+                        views.append(buffer[position : position + take])
+                    position += take
+                    pdv_left -= take
+                    pdu_left -= take
+                if pdv_left:
+                    break
+                in_pdv = False
+                if self._pdv_flags & _LAST:
+                    if self._pdv_flags & _COMMAND:
+                        event = self._end_command()
+                    else:
+                        self._in_data_set = False
+                        event = events.DataSetChunk(views, True)
+                    break
+            elif pdu_left:
+                if end - position < 6:
+                    break
+                length, context, flags = pdu.PDV_HEADER.unpack_from(buffer, position)
+                if not self._check_pdv(length, context, flags, pdu_left):
+                    break
+                position += 6
+                pdu_left -= 6
+                pdv_left = length - 2
+                in_pdv = True
+            else:
+                # The next PDU, if it is data again: most objects are many PDUs, and each way out of here costs.
+                if end - position < 6:
+                    break
+                kind, length = pdu.PDU_HEADER.unpack_from(buffer, position)
+                if kind != pdu.P_DATA_TF or not 6 <= length <= max_pdu:
+                    break
+                position += 6
+                pdu_left = length
+        self._start = position
+        self._in_pdv, self._pdv_left, self._pdu_left = in_pdv, pdv_left, pdu_left
+        if event is None and views and not self._discard:
+            return events.DataSetChunk(views, False)
+        return event
+
+    def _check_pdv(self, length: int, context: int, flags: int, pdu_left: int) -> bool:
+        """Whether a PDV may stand here; if not, the association is aborted."""
+        if length < 2 or length > pdu_left - 4 or 0 < pdu_left - 4 - length < 6:
+            self._fault(pdu.INVALID_PARAMETER, f"PDV of {length} bytes in {pdu_left} bytes of PDU")
+        elif context not in self._contexts:
+            self._fault(pdu.INVALID_PARAMETER, f"PDV for presentation context {context}, which was not accepted")
+        elif flags & _COMMAND:
+            if self._in_data_set:
+                self._fault(pdu.UNEXPECTED_PDU, "command fragment in the middle of a data set")
+            elif self._command and context != self._command_context:
+                self._fault(pdu.INVALID_PARAMETER, "command fragments of two presentation contexts mixed")
+            elif len(self._command) + length - 2 > self.config.limits.command_bytes:
+                self._fault(pdu.INVALID_PARAMETER, f"command set of more than {self.config.limits.command_bytes} bytes")
+            else:
+                self._command_context = self._pdv_context = context
+                self._pdv_flags = flags
+                return True
+        elif not self._in_data_set:
+            self._fault(pdu.UNEXPECTED_PDU, "data set fragment without a command")
+        elif context != self._command_context:
+            self._fault(pdu.INVALID_PARAMETER, "data set in another presentation context than its command")
+        else:
+            self._pdv_context = context
+            self._pdv_flags = flags
+            return True
+        return False
+
+    def _end_command(self) -> events.UpperLayerEvent | None:
+        try:
+            command = decode_command(self._command)
+        except ProtocolError as error:
+            self._fault(pdu.INVALID_PARAMETER, str(error))
+            return None
+        self._command.clear()
+        self._in_data_set = command.get("CommandDataSetType", NO_DATA_SET) != NO_DATA_SET
+        return events.MessageStarted(self._command_context, command, self._in_data_set)
+
+    def _parse_control(self, buffer: memoryview, kind: int, length: int) -> bool:
+        """One PDU that is not data, once it is whole. False when bytes are missing."""
+        allowed = self.config.limits.associate_pdu if kind in (pdu.A_ASSOCIATE_RQ, pdu.A_ASSOCIATE_AC) else 64
+        known = pdu.A_ASSOCIATE_RQ <= kind <= pdu.A_ABORT
+        if not known or length > allowed:
+            why = f"PDU type {kind:#04x}" if not known else f"PDU type {kind:#04x} of {length} bytes, at most {allowed}"
+            self._fault(pdu.INVALID_PARAMETER if known else pdu.UNRECOGNIZED_PDU, why)
+            return True
+        if self._end - self._start < 6 + length:
+            return False
+        body = buffer[self._start + 6 : self._start + 6 + length]
+        self._start += 6 + length
+        unexpected = _Fault(pdu.UNEXPECTED_PDU, f"unexpected PDU type {kind:#04x} in {self.state.name}")
+        try:
+            if kind == pdu.A_ASSOCIATE_RQ:
+                # Only decoded where it can be used: a second request is refused by Table 9-10, whatever it says.
+                rq = pdu.decode_associate_rq(body, self.config.limits) if self.state is State.STA2 else None
+                self._input(Event.ASSOCIATE_RQ, unexpected, rq)
+            elif kind == pdu.A_ASSOCIATE_AC:
+                ac = pdu.decode_associate_ac(body, self.config.limits) if self.state is State.STA5 else None
+                self._input(Event.ASSOCIATE_AC, unexpected, ac)
+            elif kind == pdu.A_ASSOCIATE_RJ:
+                self._input(Event.ASSOCIATE_RJ, unexpected, pdu.decode_associate_rj(body))
+            elif kind == pdu.A_RELEASE_RQ:
+                self._input(Event.RELEASE_RQ, unexpected)
+            elif kind == pdu.A_RELEASE_RP:
+                self._input(Event.RELEASE_RP, unexpected)
+            else:
+                self._input(Event.ABORT, unexpected, pdu.decode_abort(body))
+        except ProtocolError as error:
+            self._fault(pdu.INVALID_PARAMETER, str(error))
+        return True
+
+    # --- Table 9-10 --------------------------------------------------------------------------------------------
+
+    def _fault(self, reason: int, why: str) -> None:
+        """Evt19: the input is not a valid PDU."""
+        self._input(Event.INVALID_PDU, _Fault(reason, why))
+
+    def _input(self, event: Event, fault: _Fault, message: object = None) -> None:
+        self._do(event, fault=fault, message=message)
+
+    def _do(
+        self,
+        event: Event,
+        *,
+        fault: _Fault | None = None,
+        message: object = None,
+        abort: pdu.Abort | None = None,
+    ) -> None:
+        """Perform the action of the table and enter its state."""
+        action = TRANSITIONS.get((event, self.state))
+        if action is None:
+            raise LocalError(f"{event.name} is not possible in {self.state.name}")
+        before = self.state
+        self.state = NEXT_STATE[action]
+        emit = self._events.append
+        if action == "AE-2":
+            assert self._rq is not None
+            self._out.append(pdu.encode_associate_rq(self._rq))
+        elif action == "AE-3":
+            assert isinstance(message, pdu.AssociateAC)
+            self.peer_max_pdu = message.user.max_length
+            self._contexts = frozenset(c.id for c in message.contexts if c.result == 0)
+            emit(events.AssociationAccepted(message))
+        elif action == "AE-4":
+            assert isinstance(message, pdu.AssociateRJ)
+            emit(events.AssociationRefused(message))
+        elif action == "AE-6":
+            self._artim = None
+            assert isinstance(message, pdu.AssociateRQ)
+            self.peer_max_pdu = message.user.max_length
+            emit(events.AssociationRequested(message))
+        elif action in ("AE-5", "AE-8"):
+            self._start_artim()
+        elif action == "AR-1":
+            self._out.append(pdu.A_RELEASE_RQ_PDU)
+        elif action == "AR-2":
+            emit(events.ReleaseRequested())
+        elif action == "AR-8":
+            self.state = State.STA9 if self.requestor else State.STA10
+            emit(events.ReleaseRequested())
+        elif action in ("AR-3", "AR-10"):
+            emit(events.Released())
+            if action == "AR-10" and self._respond_to_release:
+                self._do(Event.RELEASE_RESPONSE)
+        elif action in ("AR-4", "AR-9"):
+            self._out.append(pdu.A_RELEASE_RP_PDU)
+            if action == "AR-4":
+                self._start_artim()
+        elif action.startswith("AA-"):
+            self._abort_actions(action, before, fault, message, abort)
+        if self.state is State.STA1:
+            self._artim = None
+            self.close_expected = True
+
+    def _abort_actions(
+        self, action: str, before: State, fault: _Fault | None, message: object, abort: pdu.Abort | None
+    ) -> None:
+        """PS3.8 Table 9-9."""
+        if action in ("AA-1", "AA-7", "AA-8"):
+            if abort is None:
+                assert fault is not None
+                abort = pdu.Abort(2, fault.reason)
+                # AA-8 indicates it to the user. AA-1 by a fault is in Sta2, where there is no user yet, only a log.
+                if before is not State.STA13:
+                    self._events.append(events.Aborted(abort, True, fault.why))
+            self._out.append(pdu.encode_abort(abort))
+            self._discard = True
+            self._start_artim()
+        elif action == "AA-3":
+            assert isinstance(message, pdu.Abort)
+            self._events.append(events.Aborted(message, False, message.explanation))
+
+    def _start_artim(self) -> None:
+        self._artim = self._now + self.config.artim
+
+    def _p_data(self, context_id: int, data: Buffer, flags: int, *, last: bool) -> None:
+        if TRANSITIONS.get((Event.P_DATA_REQUEST, self.state)) is None:
+            raise LocalError(f"P-DATA is not possible in {self.state.name}")
+        out = self._out
+        view = memoryview(data)
+        total = len(view)
+        # Six bytes of each PDU are the PDV's own header; fragments are even (PS3.8 section 9.3.1 and Annex D.1.1).
+        room = max(((self.peer_max_pdu or _UNLIMITED_PDU) - 6) & ~1, 2)
+        room = min(room, _UNLIMITED_PDU)
+        position = 0
+        while True:
+            size = min(room, total - position)
+            final = last and position + size == total
+            out.append(
+                pdu.PDU_HEADER.pack(pdu.P_DATA_TF, size + 6)
+                + pdu.PDV_HEADER.pack(size + 2, context_id, flags | (_LAST if final else 0))
+            )
+            if size:
+                out.append(view[position : position + size])
+            position += size
+            if position >= total:
+                return

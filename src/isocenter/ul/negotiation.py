@@ -1,0 +1,124 @@
+"""Association negotiation as a pure function: request and policy in, answer out (PS3.7 Annex D, PS3.8 9.3.2 to 9.3.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from isocenter.wire.pdu import (
+    APPLICATION_CONTEXT,
+    AssociateAC,
+    AssociateRJ,
+    AssociateRQ,
+    ContextResult,
+    ProposedContext,
+    RoleSelection,
+    UserInformation,
+)
+
+ACCEPTANCE = 0
+ABSTRACT_SYNTAX_NOT_SUPPORTED = 3
+TRANSFER_SYNTAXES_NOT_SUPPORTED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Support:
+    """What we do with one abstract syntax: transfer syntaxes, and the roles we can take."""
+
+    transfer_syntaxes: frozenset[str]
+    scp: bool = True
+    scu: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The acceptor's side of the negotiation."""
+
+    supports: Callable[[str], Support | None]
+    implementation_class_uid: str
+    implementation_version_name: str
+    titles: frozenset[str] = frozenset()  # our AE titles; tested only with check_called
+    check_called: bool = False
+    max_pdu: int = 1024 * 1024
+    operations: int = 1  # requests of one association that we perform at a time
+    preference: tuple[str, ...] = field(default=())  # transfer syntaxes we prefer; empty: the peer's order
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """One accepted presentation context, as both sides use it."""
+
+    id: int
+    abstract_syntax: str
+    transfer_syntax: str
+    as_scu: bool = False  # the requestor may act as SCU
+    as_scp: bool = False  # the requestor may act as SCP
+
+
+def negotiate(rq: AssociateRQ, policy: Policy) -> AssociateAC | AssociateRJ:
+    """The answer to an A-ASSOCIATE-RQ. Unsupported contexts are refused one by one, never the association."""
+    if not rq.protocol_version & 1:
+        return AssociateRJ(1, 2, 2)
+    if rq.application_context != APPLICATION_CONTEXT:
+        return AssociateRJ(1, 1, 2)
+    if not rq.calling:
+        return AssociateRJ(1, 1, 3)
+    if policy.check_called and rq.called not in policy.titles:
+        return AssociateRJ(1, 1, 7)
+    window = None
+    if rq.user.async_operations is not None:
+        # PS3.7 D.3.3.3: 0 is unlimited; we invoke nothing on an association that the peer opened.
+        invoked = rq.user.async_operations[0] or policy.operations
+        window = (min(invoked, policy.operations), 1)
+    user = UserInformation(
+        max_length=policy.max_pdu,
+        implementation_class_uid=policy.implementation_class_uid,
+        implementation_version_name=policy.implementation_version_name,
+        async_operations=window,
+        roles=_roles(rq, policy),
+    )
+    contexts = tuple(_context(proposed, policy) for proposed in rq.contexts)
+    return AssociateAC(rq.called, rq.calling, contexts, user)
+
+
+def _context(proposed: ProposedContext, policy: Policy) -> ContextResult:
+    # The transfer syntax of a refused context has no meaning but must be there (PS3.8 Table 9-18).
+    first = proposed.transfer_syntaxes[0] if proposed.transfer_syntaxes else "1.2.840.10008.1.2"
+    support = policy.supports(proposed.abstract_syntax)
+    if support is None:
+        return ContextResult(proposed.id, ABSTRACT_SYNTAX_NOT_SUPPORTED, first)
+    offered = [uid for uid in proposed.transfer_syntaxes if uid in support.transfer_syntaxes]
+    if not offered:
+        return ContextResult(proposed.id, TRANSFER_SYNTAXES_NOT_SUPPORTED, first)
+    for uid in policy.preference:
+        if uid in offered:
+            return ContextResult(proposed.id, ACCEPTANCE, uid)
+    return ContextResult(proposed.id, ACCEPTANCE, offered[0])
+
+
+def _roles(rq: AssociateRQ, policy: Policy) -> tuple[RoleSelection, ...]:
+    answers = []
+    for role in rq.user.roles:
+        support = policy.supports(role.sop_class)
+        if support is not None:
+            answers.append(RoleSelection(role.sop_class, role.scu and support.scp, role.scp and support.scu))
+    return tuple(answers)
+
+
+def agreed(rq: AssociateRQ, ac: AssociateAC) -> dict[int, Agreed]:
+    """The accepted presentation contexts by ID, with the requestor's roles (PS3.7 D.3.3.4.2; SCU by default).
+
+    Contexts that the answer invents are dropped.
+    """
+    proposed = {c.id: c for c in rq.contexts}
+    asked = {role.sop_class for role in rq.user.roles}
+    answered = {role.sop_class: role for role in ac.user.roles if role.sop_class in asked}
+    result: dict[int, Agreed] = {}
+    for context in ac.contexts:
+        mine = proposed.get(context.id)
+        if context.result != ACCEPTANCE or mine is None or context.transfer_syntax not in mine.transfer_syntaxes:
+            continue
+        role = answered.get(mine.abstract_syntax)
+        scu, scp = (True, False) if role is None else (role.scu, role.scp)
+        result[context.id] = Agreed(context.id, mine.abstract_syntax, context.transfer_syntax, scu, scp)
+    return result
