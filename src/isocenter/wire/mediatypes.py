@@ -15,9 +15,8 @@ from isocenter.errors import BadRequest
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _TYPE = re.compile(rf"[ \t]*({_TOKEN})/({_TOKEN})[ \t]*")
 # A bare value takes what real clients leave unquoted: `type=application/dicom`, boundaries with "=" or ":" in them.
-_PARAMETER = re.compile(
-    rf'[ \t]*;[ \t]*(?:({_TOKEN})[ \t]*=[ \t]*(?:"((?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\[\t\x20-\x7e])*)"|([^\s;,"]*))[ \t]*)?'
-)
+_QUOTED = r'"((?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\[\t\x20-\x7e])*)"'
+_PARAMETER = re.compile(rf'[ \t]*;[ \t]*(?:({_TOKEN})[ \t]*=[ \t]*(?:{_QUOTED}|([^\s;,"]*))[ \t]*)?')
 _ESCAPE = re.compile(r"\\(.)")
 _NO_PARAMETERS: Mapping[str, str] = MappingProxyType({})
 

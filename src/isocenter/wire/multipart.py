@@ -85,8 +85,8 @@ class MultipartParser:
             if self._state is _State.EPILOGUE:
                 position = len(data)
             elif self._state is _State.DELIMITER_LINE:
-                position = self._delimiter_line(data, position, start)
-                if self._state is _State.EPILOGUE:
+                position, ended = self._delimiter_line(data, position, start)
+                if ended:
                     yield MessageEnded()
             elif self._state is _State.HEADERS:
                 position, headers = self._headers(data, position, start)
@@ -144,23 +144,23 @@ class MultipartParser:
         last = data.rfind(b"\r")
         return data[last:] if last >= 0 and self._delimiter.startswith(data[last:]) else b""
 
-    def _delimiter_line(self, data: bytes, position: int, start: int) -> int:
-        """The rest of a line that began with a delimiter: "--" at the end of the message, or padding and line break."""
+    def _delimiter_line(self, data: bytes, position: int, start: int) -> tuple[int, bool]:
+        """The rest of a line that began with a delimiter: "--" at the end of the message (True), or a line break."""
         while position < len(data):
             line = self._held + data[position : position + 1]
             position += 1
             if line == b"--":
                 self._held = b""
                 self._state = _State.EPILOGUE
-                return position
+                return position, True
             if line.endswith(b"\r\n"):
                 self._held = b"\r\n"  # so that a part without header fields is no special case
                 self._state = _State.HEADERS
-                return position
+                return position, False
             if len(line) > MAX_PADDING or not (line == b"-" or line.removesuffix(b"\r").strip(b" \t") == b""):
                 raise BadRequest("multipart delimiter followed by something else", offset=start + position - 1)
             self._held = line
-        return position
+        return position, False
 
     def _headers(self, data: bytes, position: int, start: int) -> tuple[int, Mapping[str, str] | None]:
         held = self._held
