@@ -198,7 +198,7 @@ def stop(process: subprocess.Popen[bytes], timeout: float = 10.0) -> None:
 def run(
     program: str, *arguments: str | Path, timeout: float = 120.0, check: bool = True
 ) -> subprocess.CompletedProcess[str]:
-    """Run an SCU or another tool to its end, stderr merged into stdout. With `check`, PeerFailed unless it ends with 0."""
+    """Run an SCU or another tool to its end, stderr merged into stdout; with `check`, PeerFailed unless that is 0."""
     require(program)
     done = subprocess.run(
         [find_program(program) or program, *map(str, arguments)],

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import peers
-import private_network
 import pytest
 from pydicom.data import get_testdata_file
+
+import peers
+import private_network
 
 pytestmark = pytest.mark.interop
 

@@ -1,0 +1,92 @@
+# Everything a newcomer types. Needs make, python3 (3.11 or newer) and its venv module; the rest is fetched.
+#   make run     the archive with demo data, on loopback         make test    all tests (peers by apt-get when root)
+#   make check   style, types, layers, budgets, viewer types     make bench   beside DCMTK and Orthanc, into bench/README.md
+# Stamps in .venv say what is done, so that a second run starts at once.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+DATA ?= data
+ARGS ?=
+TYPESCRIPT := typescript@7.0.2
+NODE_CACHE := .cache/node
+TSCONFIG := $(firstword $(wildcard src/isocenter/web/static/tsconfig.json tools/tsconfig.json tools/viewer/tsconfig.json))
+
+# Modules of bench/ that are not benchmarks themselves
+BENCHES := $(filter-out bench/harness.py bench/sender.py bench/objects.py,$(wildcard bench/*.py))
+
+.PHONY: help run test check bench docs clean peers
+
+help:
+	@sed -n '1,4p' Makefile | cut -c3-
+
+run: $(VENV)/.installed
+	$(BIN)/isocenter serve --demo --data $(DATA) $(ARGS)
+
+test: $(VENV)/.tests-installed peers
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.checks-installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/architecture
+	@if [ -z "$(TSCONFIG)" ]; then echo "no tsconfig.json: the viewer's types are not checked"; \
+	elif command -v npm >/dev/null; then $(MAKE) --no-print-directory viewer-types; \
+	elif [ "$${ISOCENTER_REQUIRE_PEERS:-}" = 1 ]; then echo "npm is missing: apt-get install nodejs npm"; exit 1; \
+	else echo "SKIPPED: the viewer's types, node is not installed (apt-get install nodejs npm)"; fi
+
+.PHONY: viewer-types
+viewer-types: $(NODE_CACHE)/.$(subst @,-,$(TYPESCRIPT))
+	$(NODE_CACHE)/node_modules/.bin/tsc --noEmit -p $(TSCONFIG)
+
+$(NODE_CACHE)/.$(subst @,-,$(TYPESCRIPT)):
+	mkdir -p $(NODE_CACHE)
+	npm install --silent --no-audit --no-fund --no-package-lock --prefix $(NODE_CACHE) $(TYPESCRIPT)
+	touch $@
+
+bench: $(VENV)/.tests-installed peers
+	@for script in $(BENCHES); do echo "== $$script"; $(BIN)/python $$script --write $(ARGS); done
+
+docs: $(VENV)/.tests-installed
+	$(BIN)/python tools/generate_docs.py
+	$(BIN)/python -m pytest -q tests/docs
+
+clean:
+	rm -rf $(VENV) .cache build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find src tests bench tools fuzz -name __pycache__ -prune -exec rm -rf {} +
+
+# --- the virtual environment ----------------------------------------------------------------------------------------
+
+# Debian keeps ensurepip in python3-venv; without it `python3 -m venv` stops half way, so ask first.
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Isocenter needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try make PYTHON=python3.12"; exit 1; }
+	@if ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv; \
+		else echo "Python's venv module is missing. Run: sudo apt-get install python3-venv"; exit 1; fi; fi
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/.made
+	$(PIP) install --editable .
+	touch $@
+
+$(VENV)/.tests-installed: pyproject.toml | $(VENV)/.made
+	$(PIP) install --editable '.[test]'
+	touch $@ $(VENV)/.installed
+
+$(VENV)/.checks-installed: pyproject.toml | $(VENV)/.made
+	$(PIP) install --editable '.[dev,test]'
+	touch $@ $(VENV)/.tests-installed $(VENV)/.installed
+
+peers:
+	@tools/install_peers
