@@ -2,8 +2,8 @@
 
 Use: fill get_buffer() and say buffer_updated(), or call receive_data(); then next_event() until it gives None; send
 what data_to_send() gives; close the transport when `close_expected`; call handle_timeout() at next_timeout(). Nothing
-here raises because of the peer: what the peer does wrong ends in an A-ABORT, once, and an Aborted event, and later input
-is discarded.
+here raises because of the peer: what the peer does wrong ends in an A-ABORT, once, and an Aborted event, and later
+input is discarded.
 
 Everything follows Table 9-10 (ul/table.py). P-DATA-TF is parsed in place and never has to be whole in memory: the
 fragments that are there are handed out as views of the buffer, one event for a run of them, because an event per PDV
@@ -142,6 +142,11 @@ class Connection:
     def send_data(self, context_id: int, chunk: Buffer, *, last: bool) -> None:
         """P-DATA request for the next bytes of a data set. Chunks other than the last have an even length."""
         self._p_data(context_id, chunk, 0, last=last)
+
+    @property
+    def can_send(self) -> bool:
+        """Whether Table 9-10 allows a P-DATA request now."""
+        return (Event.P_DATA_REQUEST, self.state) in TRANSITIONS
 
     def data_to_send(self) -> list[Buffer]:
         """Everything to be written to the transport now, in order; forgets it. Views must stay valid until written."""
@@ -497,7 +502,7 @@ class Connection:
         self._artim = self._now + self.config.artim
 
     def _p_data(self, context_id: int, data: Buffer, flags: int, *, last: bool) -> None:
-        if TRANSITIONS.get((Event.P_DATA_REQUEST, self.state)) is None:
+        if not self.can_send:
             raise LocalError(f"P-DATA is not possible in {self.state.name}")
         out = self._out
         view = memoryview(data)

@@ -1,4 +1,4 @@
-"""Association negotiation as a pure function: request and policy in, answer out (PS3.7 Annex D, PS3.8 9.3.2 to 9.3.4)."""
+"""Association negotiation as a pure function: request and policy in, answer out (PS3.7 Annex D, PS3.8 9.3)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,146 @@
+"""The driver of one upper layer connection: socket, clock and buffers, and nothing else.
+
+Reading goes straight into the connection's buffer (BufferedProtocol); events are pulled one at a time, so that a
+consumer that is busy simply stops pulling: the buffer fills, reading pauses and TCP pushes back at the peer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+from isocenter.ul.connection import Connection
+from isocenter.ul.events import UpperLayerEvent
+
+
+class Link(asyncio.BufferedProtocol):
+    """Base of both roles. Subclasses take events in on_event() and hear of the end in on_end()."""
+
+    def __init__(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
+        self.connection = connection
+        self.loop = loop
+        self.transport: asyncio.Transport | None = None
+        self.peer_address = ""
+        self.ended = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._reading = True
+        self._pumping = False
+        self._writable = asyncio.Event()
+        self._writable.set()
+
+    # --- for subclasses ----------------------------------------------------------------------------------------
+
+    def on_event(self, event: UpperLayerEvent) -> bool:
+        """Take one event. False: take no more until resume() is called; this one was kept."""
+        raise NotImplementedError
+
+    def on_end(self) -> None:
+        """The transport is gone; called once."""
+
+    def resume(self) -> None:
+        """Pull events again after on_event() gave False."""
+        self._pump()
+
+    def flush(self) -> None:
+        """Write what the connection wants written; close if it is over; arm the timer."""
+        transport = self.transport
+        if transport is None:
+            return
+        out = self.connection.data_to_send()
+        if out and not transport.is_closing():
+            if len(out) == 1:
+                transport.write(out[0])
+            else:
+                transport.writelines(out)
+        if self.connection.close_expected:
+            transport.close()
+        self._arm()
+
+    async def drain(self) -> None:
+        """Wait until the transport takes more (back-pressure of a slow peer)."""
+        await self._writable.wait()
+
+    # --- asyncio's side ----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            # A response is a few bytes that the peer waits for; Nagle's algorithm would hold it back.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        name = transport.get_extra_info("peername")
+        self.peer_address = f"{name[0]}:{name[1]}" if isinstance(name, tuple) else str(name or "")
+        self.flush()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self.connection.get_buffer()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.connection.buffer_updated(nbytes, self.loop.time())
+        self._pump()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.transport = None
+        self._writable.set()
+        if not self.connection.close_expected:
+            self.connection.transport_closed(self.loop.time())
+        self._pump(closing=True)
+        self.ended = True
+        self.on_end()
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    # --- inside ------------------------------------------------------------------------------------------------
+
+    def _pump(self, *, closing: bool = False) -> None:
+        if self._pumping:
+            return
+        self._pumping = True
+        try:
+            ready = True
+            while (event := self.connection.next_event()) is not None:
+                ready = self.on_event(event)
+                if not ready and not closing:
+                    break
+        finally:
+            self._pumping = False
+        self._set_reading(ready)
+        self.flush()
+
+    def _set_reading(self, reading: bool) -> None:
+        if reading is self._reading or self.transport is None or self.transport.is_closing():
+            return
+        self._reading = reading
+        if reading:
+            self.transport.resume_reading()
+        else:
+            self.transport.pause_reading()
+
+    def _arm(self) -> None:
+        """One timer. It is moved only when it has to fire sooner, since moving it at each read would cost more."""
+        at = self.connection.next_timeout()
+        if at is None or self.transport is None:
+            return
+        if self._timer is not None:
+            if at >= self._timer_at:
+                return
+            self._timer.cancel()
+        self._timer_at = at
+        self._timer = self.loop.call_at(at, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self.connection.handle_timeout(self.loop.time())
+        self._pump()
