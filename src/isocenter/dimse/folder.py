@@ -1,0 +1,132 @@
+"""C-STORE into a folder: one Part 10 file for each object, no index, no promise beyond the file system's.
+
+File names are ours (a run's random part and a number), never made from received text. A file appears under its final
+name only when it is whole.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from isocenter.errors import InvalidUID, IsocenterError, OutOfResources
+from isocenter.model import is_uid
+from isocenter.services.base import Reply, Request, Sink
+from isocenter.wire.limits import DEFAULT_LIMITS, Limits
+from isocenter.wire.part10 import file_meta
+
+_RESOURCES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE}
+
+
+def _refused(error: OSError) -> IsocenterError:
+    if error.errno in _RESOURCES:
+        return OutOfResources(f"cannot write the file: {error.strerror}")
+    return IsocenterError(f"cannot write the file: {error.strerror}")
+
+
+class FolderStorage:
+    """Opens a file for each C-STORE request; hand it to StorageService.
+
+    `stored` is told of each whole file: path and request. With `sync`, a file's bytes are durable before the reply.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        stored: Callable[[str, Request], None] | None = None,
+        *,
+        sync: bool = False,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._prefix = os.path.join(folder, secrets.token_hex(4))
+        self._stored = stored
+        self._sync = sync
+        self._limits = limits
+        self._count = 0
+
+    def __call__(self, request: Request) -> Sink:
+        if not is_uid(request.command["AffectedSOPInstanceUID"]):
+            raise InvalidUID("Affected SOP Instance UID is not a UID")
+        self._count += 1
+        return _FileSink(f"{self._prefix}-{self._count:06d}.dcm", request, self._stored, self._sync, self._limits)
+
+
+class _FileSink:
+    def __init__(
+        self,
+        path: str,
+        request: Request,
+        stored: Callable[[str, Request], None] | None,
+        sync: bool,
+        limits: Limits,
+    ) -> None:
+        self._path = path
+        self._request = request
+        self._stored = stored
+        self._sync = sync
+        self._room = limits.object_bytes
+        self._fd = -1
+        try:
+            self._fd = os.open(path + ".part", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
+        except OSError as error:
+            raise _refused(error) from None
+        command, peer = request.command, request.peer
+        self._pending: list[bytes | memoryview] = [
+            file_meta(
+                command["AffectedSOPClassUID"],
+                command["AffectedSOPInstanceUID"],
+                request.context.transfer_syntax,
+                calling_aet=peer.calling,
+                called_aet=peer.called,
+            )
+        ]
+
+    def write(self, views: Sequence[memoryview]) -> None:
+        pending = [*self._pending, *views]
+        self._pending = []
+        size = sum(map(len, pending))
+        self._room -= size
+        if self._room < 0:
+            raise OutOfResources("the object is larger than limits.object_bytes")
+        try:
+            written = os.writev(self._fd, pending[:1024])
+            if written != size:
+                _write_rest(self._fd, pending, written)
+        except OSError as error:
+            raise _refused(error) from None
+
+    def finish(self) -> Reply:
+        try:
+            if self._sync:
+                os.fdatasync(self._fd)
+            os.rename(self._path + ".part", self._path)
+            os.close(self._fd)
+        except OSError as error:
+            self.abandon()
+            raise _refused(error) from None
+        self._fd = -1
+        if self._stored is not None:
+            self._stored(self._path, self._request)
+        return Reply()
+
+    def abandon(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+            os.unlink(self._path + ".part")
+
+
+def _write_rest(fd: int, pending: Sequence[bytes | memoryview], written: int) -> None:
+    """A short or long writev (more than IOV_MAX pieces): go on after `written` bytes."""
+    for piece in pending:
+        if written >= len(piece):
+            written -= len(piece)
+            continue
+        view = memoryview(piece)[written:]
+        written = 0
+        while view:
+            view = view[os.write(fd, view) :]

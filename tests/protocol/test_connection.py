@@ -1,0 +1,295 @@
+"""The upper layer in conversation with itself, with damage, and byte by byte."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from isocenter.ul import events
+from isocenter.ul.connection import Config, Connection, LocalError
+from isocenter.ul.table import State
+from isocenter.wire import pdu
+from isocenter.wire.command import Verb, encode_command
+
+CT, IMPLICIT = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2"
+RQ = pdu.AssociateRQ("US", "THEM", (pdu.ProposedContext(1, CT, (IMPLICIT,)),), pdu.UserInformation(max_length=16384))
+AC = pdu.AssociateAC("US", "THEM", (pdu.ContextResult(1, 0, IMPLICIT),), pdu.UserInformation(max_length=4096))
+STORE = {"CommandField": Verb.C_STORE, "MessageID": 1, "CommandDataSetType": 1, "AffectedSOPInstanceUID": "1.2"}
+
+
+def drain(connection: Connection) -> list[events.UpperLayerEvent]:
+    """All events there are, data copied out of the buffer as a user has to."""
+    out: list[events.UpperLayerEvent] = []
+    while (event := connection.next_event()) is not None:
+        if isinstance(event, events.DataSetChunk):
+            event = events.DataSetChunk([memoryview(b"".join(event.views))], event.last)
+        out.append(event)
+    return out
+
+
+def sent(connection: Connection) -> bytes:
+    return b"".join(connection.data_to_send())
+
+
+def acceptor(**config: Any) -> Connection:
+    return Connection(requestor=False, now=0, config=Config(**config))
+
+
+def requestor() -> Connection:
+    connection = Connection(requestor=True, now=0)
+    connection.associate(RQ)
+    connection.transport_connected(0)
+    return connection
+
+
+def pair(**config: Any) -> tuple[Connection, Connection]:
+    scu, scp = requestor(), acceptor(**config)
+    scp.receive_data(sent(scu), 0)
+    (request,) = drain(scp)
+    assert request == events.AssociationRequested(RQ)
+    scp.accept(AC)
+    scu.receive_data(sent(scp), 0)
+    assert drain(scu) == [events.AssociationAccepted(AC)]
+    assert (scu.state, scp.state) == (State.STA6, State.STA6)
+    return scu, scp
+
+
+def flatten(stream: list[events.UpperLayerEvent]) -> list[Any]:
+    """Events with neighbouring chunks joined, since how data is cut is nobody's business."""
+    out: list[Any] = []
+    data = bytearray()
+    for event in stream:
+        if isinstance(event, events.DataSetChunk):
+            data += b"".join(event.views)
+            if event.last:
+                out.append(bytes(data))
+                data = bytearray()
+        else:
+            out.append(event)
+    return [*out, ("open", bytes(data))] if data else out
+
+
+def test_store_message_arrives_in_fragments_of_the_peers_size() -> None:
+    scu, scp = pair()
+    payload = random.Random(1).randbytes(100_001)
+    scu.send_message(1, STORE)
+    scu.send_data(1, payload[:50_000], last=False)
+    scu.send_data(1, payload[50_000:], last=True)
+    raw = sent(scu)
+    scp.receive_data(raw, 0)
+    assert flatten(drain(scp)) == [events.MessageStarted(1, STORE, True), payload]
+    position = 0
+    while position < len(raw):
+        _, length = pdu.PDU_HEADER.unpack_from(raw, position)
+        assert length <= AC.user.max_length
+        position += 6 + length
+
+
+def test_release_both_ways() -> None:
+    scu, scp = pair()
+    scu.release()
+    scp.receive_data(sent(scu), 0)
+    assert drain(scp) == [events.ReleaseRequested()]
+    scp.release_response()
+    scu.receive_data(sent(scp), 0)
+    assert drain(scu) == [events.Released()]
+    assert scu.close_expected
+    scp.transport_closed(1)
+    assert scp.close_expected
+    assert drain(scp) == []
+
+
+def test_release_collision() -> None:
+    scu, scp = pair()
+    scu.release()
+    scp.release()
+    to_scp, to_scu = sent(scu), sent(scp)
+    scp.receive_data(to_scp, 0)
+    scu.receive_data(to_scu, 0)
+    assert drain(scp) == [events.ReleaseRequested()]
+    assert drain(scu) == [events.ReleaseRequested()]
+    assert (scu.state, scp.state) == (State.STA9, State.STA10)
+    scp.release_response()  # has to wait for the requestor's answer
+    assert sent(scp) == b""
+    scu.release_response()
+    scp.receive_data(sent(scu), 0)
+    assert drain(scp) == [events.Released()]
+    scu.receive_data(sent(scp), 0)
+    assert drain(scu) == [events.Released()]
+    assert (scu.state, scp.state) == (State.STA1, State.STA13)
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b"\x09\0\0\0\0\4abcd", pdu.UNRECOGNIZED_PDU),
+        (pdu.A_RELEASE_RP_PDU, pdu.UNEXPECTED_PDU),
+        (pdu.PDU_HEADER.pack(pdu.P_DATA_TF, 8_000_000), pdu.INVALID_PARAMETER),
+        (pdu.PDU_HEADER.pack(pdu.P_DATA_TF, 3), pdu.INVALID_PARAMETER),
+        (pdu.PDU_HEADER.pack(pdu.P_DATA_TF, 8) + pdu.PDV_HEADER.pack(4, 99, 3) + b"ab", pdu.INVALID_PARAMETER),
+        (pdu.PDU_HEADER.pack(pdu.P_DATA_TF, 8) + pdu.PDV_HEADER.pack(400, 1, 3) + b"ab", pdu.INVALID_PARAMETER),
+        (pdu.PDU_HEADER.pack(pdu.P_DATA_TF, 8) + pdu.PDV_HEADER.pack(4, 1, 3) + b"ab", pdu.INVALID_PARAMETER),
+        (pdu.PDU_HEADER.pack(pdu.P_DATA_TF, 8) + pdu.PDV_HEADER.pack(4, 1, 0) + b"ab", pdu.UNEXPECTED_PDU),
+        (pdu.encode_associate_rq(RQ), pdu.UNEXPECTED_PDU),
+    ],
+)
+def test_what_is_wrong_is_answered_with_one_abort(raw: bytes, reason: int) -> None:
+    _, scp = pair()
+    scp.receive_data(raw + pdu.A_RELEASE_RQ_PDU * 3, 1)
+    (event,) = drain(scp)
+    assert isinstance(event, events.Aborted)
+    assert event.local
+    assert sent(scp) == pdu.encode_abort(pdu.Abort(2, reason))
+    scp.receive_data(raw, 2)
+    assert drain(scp) == []
+    assert sent(scp) == b""
+    assert scp.next_timeout() == 31
+    scp.handle_timeout(31)
+    assert scp.close_expected
+
+
+def test_associate_request_over_the_limit_is_refused_after_its_header() -> None:
+    scp = acceptor()
+    scp.receive_data(pdu.PDU_HEADER.pack(pdu.A_ASSOCIATE_RQ, 256 * 1024 + 1), 0)
+    (event,) = drain(scp)
+    assert isinstance(event, events.Aborted)
+    assert sent(scp) == pdu.encode_abort(pdu.Abort(2, pdu.INVALID_PARAMETER))
+
+
+def test_silence_before_the_request_ends_by_artim() -> None:
+    scp = acceptor(artim=5.0)
+    assert scp.next_timeout() == 5
+    scp.handle_timeout(4.9)
+    assert not scp.close_expected
+    scp.handle_timeout(5)
+    assert scp.close_expected
+    (event,) = drain(scp)
+    assert isinstance(event, events.Aborted)
+
+
+def test_idle_and_lifetime_abort() -> None:
+    _, scp = pair(idle=10.0, lifetime=100.0)
+    assert scp.next_timeout() == 10
+    scp.touch(95)
+    assert scp.next_timeout() == 100
+    scp.handle_timeout(99)
+    assert drain(scp) == []
+    scp.handle_timeout(100)
+    (event,) = drain(scp)
+    assert isinstance(event, events.Aborted)
+    assert sent(scp) == pdu.encode_abort(pdu.Abort(2, 0))
+
+
+def test_abort_by_the_peer_and_loss_of_the_transport() -> None:
+    scu, scp = pair()
+    scu.abort()
+    scp.receive_data(sent(scu), 0)
+    assert drain(scp) == [events.Aborted(pdu.Abort(0, 0), False, "aborted by the peer's application")]
+    assert scp.close_expected
+    scu, scp = pair()
+    scp.transport_closed(1)
+    (event,) = drain(scp)
+    assert isinstance(event, events.Aborted)
+    assert not event.local
+
+
+def test_reject() -> None:
+    scu, scp = requestor(), acceptor()
+    scp.receive_data(sent(scu), 0)
+    drain(scp)
+    scp.reject(pdu.AssociateRJ(1, 1, 7))
+    scu.receive_data(sent(scp), 0)
+    assert drain(scu) == [events.AssociationRefused(pdu.AssociateRJ(1, 1, 7))]
+    assert scu.close_expected
+
+
+def test_our_own_mistakes_raise() -> None:
+    with pytest.raises(LocalError):
+        acceptor().send_message(1, STORE)
+
+
+def conversation(rng: random.Random) -> bytes:
+    """What a requestor may send, most of it legal."""
+    out = [pdu.encode_associate_rq(RQ)]
+    for _ in range(rng.randrange(6)):
+        choice = rng.random()
+        if choice < 0.7:
+            scu = Connection(requestor=True, now=0)
+            scu.state, scu._contexts = State.STA6, {1}
+            scu.peer_max_pdu = rng.choice([16, 64, 1000, 16384, 0])
+            scu.send_message(1, {**STORE, "MessageID": rng.randrange(1, 9)})
+            for left in range(rng.randrange(4), -1, -1):
+                scu.send_data(1, rng.randbytes(2 * rng.randrange(0, 2000)), last=left == 0)
+            out.append(sent(scu))
+        elif choice < 0.8:
+            out.append(pdu.PDU_HEADER.pack(pdu.P_DATA_TF, 6 + 10) + pdu.PDV_HEADER.pack(12, 1, 3) + rng.randbytes(10))
+        elif choice < 0.9:
+            out.append(rng.choice([pdu.A_RELEASE_RQ_PDU, pdu.A_RELEASE_RP_PDU, pdu.encode_abort(pdu.Abort(0, 0))]))
+        else:
+            out.append(rng.randbytes(rng.randrange(1, 30)))
+    return b"".join(out)
+
+
+def play(raw: bytes, sizes: list[int]) -> tuple[list[Any], bytes, State]:
+    scp = acceptor(buffer=8192)
+    stream: list[events.UpperLayerEvent] = []
+    out = b""
+    position = 0
+    for size in sizes:
+        scp.receive_data(raw[position : position + size], 0)
+        position += size
+        while got := drain_one(scp):
+            stream.append(got)
+        out += sent(scp)
+    return flatten(stream), out, scp.state
+
+
+def drain_one(scp: Connection) -> events.UpperLayerEvent | None:
+    event = scp.next_event()
+    if isinstance(event, events.AssociationRequested):
+        scp.accept(AC)
+    elif isinstance(event, events.ReleaseRequested):
+        scp.release_response()
+    elif isinstance(event, events.DataSetChunk):
+        return events.DataSetChunk([memoryview(b"".join(event.views))], event.last)
+    return event
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_however_the_bytes_are_cut_the_events_are_the_same(seed: int) -> None:
+    rng = random.Random(seed)
+    for _ in range(100):
+        raw = conversation(rng)
+        whole = play(raw, [len(raw)])
+        cuts = []
+        while sum(cuts) < len(raw):
+            cuts.append(rng.choice([1, 2, 5, 6, 7, 100, 4096]))
+        assert whole == play(raw, cuts)
+    assert play(raw, [1] * len(raw)) == whole
+
+
+def test_mutated_conversations_never_raise_and_end_in_a_state() -> None:
+    rng = random.Random(7)
+    for _ in range(3000):
+        raw = bytearray(conversation(rng))
+        for _ in range(rng.randrange(1, 6)):
+            raw[rng.randrange(len(raw))] = rng.randrange(256)
+        _, _, state = play(bytes(raw), [len(raw)])
+        assert state in State
+
+
+def test_command_in_pieces_and_too_long() -> None:
+    scu, scp = pair()
+    raw = encode_command(STORE)
+    for n in range(0, len(raw), 10):
+        scu._p_data(1, raw[n : n + 10], 1, last=n + 10 >= len(raw))
+    scp.receive_data(sent(scu), 0)
+    assert drain(scp) == [events.MessageStarted(1, STORE, True)]
+    scu, scp = pair()
+    scu._p_data(1, bytes(70_000), 1, last=True)
+    scp.receive_data(sent(scu), 0)
+    (event,) = drain(scp)
+    assert isinstance(event, events.Aborted)
+    assert "65536" in event.why

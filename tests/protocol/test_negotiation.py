@@ -1,0 +1,94 @@
+"""Negotiation: each request gets the answer that PS3.7 Annex D and PS3.8 9.3.3/9.3.4 define."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from isocenter.ul.negotiation import Policy, Support, agreed, negotiate
+from isocenter.wire.pdu import (
+    AssociateAC,
+    AssociateRJ,
+    AssociateRQ,
+    ContextResult,
+    ProposedContext,
+    RoleSelection,
+    UserInformation,
+)
+
+CT, ECHO = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.1"
+IMPLICIT, EXPLICIT, JPEG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.50"
+SUPPORT = {CT: Support(frozenset({IMPLICIT, EXPLICIT})), ECHO: Support(frozenset({IMPLICIT}))}
+POLICY = Policy(SUPPORT.get, "1.2.3", "TEST", frozenset({"US"}), max_pdu=65536)
+
+
+def rq(*contexts: ProposedContext, **changes: object) -> AssociateRQ:
+    return replace(AssociateRQ("US", "THEM", contexts, UserInformation(max_length=16384)), **changes)  # type: ignore[arg-type]
+
+
+def test_contexts_are_answered_one_by_one() -> None:
+    request = rq(
+        ProposedContext(1, CT, (JPEG, EXPLICIT, IMPLICIT)),
+        ProposedContext(3, CT, (JPEG,)),
+        ProposedContext(5, "1.2.3.4", (IMPLICIT,)),
+        ProposedContext(7, ECHO, ()),
+    )
+    answer = negotiate(request, POLICY)
+    assert isinstance(answer, AssociateAC)
+    assert answer.contexts == (
+        ContextResult(1, 0, EXPLICIT),
+        ContextResult(3, 4, JPEG),
+        ContextResult(5, 3, IMPLICIT),
+        ContextResult(7, 4, IMPLICIT),
+    )
+    assert (answer.called, answer.calling, answer.user.max_length) == ("US", "THEM", 65536)
+
+
+def test_our_preference_comes_before_the_peers_order() -> None:
+    answer = negotiate(rq(ProposedContext(1, CT, (EXPLICIT, IMPLICIT))), replace(POLICY, preference=(IMPLICIT,)))
+    assert isinstance(answer, AssociateAC)
+    assert answer.contexts == (ContextResult(1, 0, IMPLICIT),)
+
+
+@pytest.mark.parametrize(
+    ("changes", "check", "expected"),
+    [
+        ({"protocol_version": 2}, False, AssociateRJ(1, 2, 2)),
+        ({"application_context": "1.2.3"}, False, AssociateRJ(1, 1, 2)),
+        ({"calling": ""}, False, AssociateRJ(1, 1, 3)),
+        ({"called": "OTHER"}, True, AssociateRJ(1, 1, 7)),
+    ],
+)
+def test_rejections(changes: dict[str, object], check: bool, expected: AssociateRJ) -> None:
+    assert expected == negotiate(rq(**changes), replace(POLICY, check_called=check))
+
+
+def test_called_title_is_not_tested_unless_asked_for() -> None:
+    assert isinstance(negotiate(rq(called="OTHER"), POLICY), AssociateAC)
+
+
+@pytest.mark.parametrize(
+    ("asked", "ours", "expected"), [(None, 4, None), ((1, 1), 4, (1, 1)), ((8, 8), 4, (4, 1)), ((0, 0), 4, (4, 1))]
+)
+def test_asynchronous_window(asked: tuple[int, int] | None, ours: int, expected: tuple[int, int] | None) -> None:
+    answer = negotiate(rq(user=UserInformation(async_operations=asked)), replace(POLICY, operations=ours))
+    assert isinstance(answer, AssociateAC)
+    assert expected == answer.user.async_operations
+
+
+def test_roles() -> None:
+    request = rq(
+        ProposedContext(1, CT, (IMPLICIT,)),
+        user=UserInformation(roles=(RoleSelection(CT, True, True), RoleSelection("1.2.9", True, True))),
+    )
+    answer = negotiate(request, POLICY)
+    assert isinstance(answer, AssociateAC)
+    assert answer.user.roles == (RoleSelection(CT, True, False),)
+    assert (True, False) == (agreed(request, answer)[1].as_scu, agreed(request, answer)[1].as_scp)
+
+
+def test_an_answer_that_invents_contexts_or_syntaxes_gives_none() -> None:
+    request = rq(ProposedContext(1, CT, (IMPLICIT,)))
+    answer = AssociateAC("US", "THEM", (ContextResult(1, 0, JPEG), ContextResult(3, 0, IMPLICIT)), UserInformation())
+    assert {} == agreed(request, answer)
