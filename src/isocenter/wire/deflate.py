@@ -1,0 +1,50 @@
+"""Deflated data sets (PS3.5 Annex A.5): one raw RFC 1951 stream, inflated under limits."""
+
+from __future__ import annotations
+
+import zlib
+
+from isocenter.errors import DataSetError, LimitExceeded, TruncatedError
+from isocenter.wire.elements import Buffer, only_nul
+from isocenter.wire.limits import DEFAULT_LIMITS, Limits
+
+_CHUNK = 1 << 18
+# Headers deflate well and are small: the ratio is looked at only where it could hurt.
+_RATIO_FLOOR = 16 << 20
+
+
+def inflate(buf: Buffer, limits: Limits = DEFAULT_LIMITS) -> bytes:
+    """The inflated data set. A zlib header (RFC 1950), which some writers leave in, is taken as well.
+
+    Raises LimitExceeded above limits.inflate_bytes, or above 16 MiB at a ratio over limits.inflate_ratio;
+    TruncatedError if the stream does not end; DataSetError if it is damaged or something but padding follows it.
+    """
+    view = memoryview(buf)
+    # A raw stream never begins like this: 0x78 would be a stored block whose reserved bits are set.
+    zlib_header = len(view) > 1 and view[0] == 0x78 and (view[0] << 8 | view[1]) % 31 == 0
+    stream = zlib.decompressobj(zlib.MAX_WBITS if zlib_header else -zlib.MAX_WBITS)
+    parts = []
+    size = fed = 0
+    pending: Buffer = b""
+    try:
+        while not stream.eof:
+            if not pending:
+                pending = view[fed : fed + _CHUNK]
+                fed += len(pending)
+            part = stream.decompress(pending, _CHUNK)
+            if not part and not pending:
+                break
+            pending = stream.unconsumed_tail
+            size += len(part)
+            if size > limits.inflate_bytes:
+                raise LimitExceeded(f"inflates to more than {limits.inflate_bytes} bytes (limits.inflate_bytes)")
+            if size > _RATIO_FLOOR and size > limits.inflate_ratio * fed:
+                raise LimitExceeded(f"inflates by more than {limits.inflate_ratio} times (limits.inflate_ratio)")
+            parts.append(part)
+    except zlib.error:
+        raise DataSetError("the deflate stream is damaged", offset=fed - len(pending)) from None
+    if not stream.eof:
+        raise TruncatedError("the deflate stream does not end", offset=len(view))
+    if stream.unused_data.strip(b"\0") or not only_nul(view, fed, len(view)):
+        raise DataSetError("something follows the deflate stream", offset=fed - len(stream.unused_data))
+    return b"".join(parts)

@@ -1,0 +1,67 @@
+"""Encapsulated pixel data (PS3.5 Annex A.4): Basic Offset Table and fragments, found without being read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from struct import Struct
+
+from isocenter.errors import DataSetError, LimitExceeded, TruncatedError
+from isocenter.wire.elements import (
+    BIG,
+    ITEM,
+    LITTLE,
+    PIXEL_DATA,
+    SEQUENCE_DELIMITER,
+    UNDEFINED,
+    Buffer,
+    Encoding,
+    path_of,
+)
+from isocenter.wire.limits import DEFAULT_LIMITS, Limits
+
+_PATH = path_of([PIXEL_DATA])
+
+
+def items(buf: Buffer, offset: int, end: int, encoding: Encoding, limits: Limits) -> Iterator[tuple[int, int]]:
+    """Offset and length of the value of every item from `offset` on, and last the delimiter's as (its end, -1).
+
+    Raises TruncatedError where an item or the delimiter does not fit before `end`, DataSetError where there is another
+    tag.
+    """
+    unpack = encoding.implicit.unpack_from
+    pos = offset
+    for _ in range(limits.elements):
+        if pos + 8 > end:
+            raise TruncatedError("no Sequence Delimitation Item after the fragments", tag_path=_PATH, offset=pos)
+        group, element, length = unpack(buf, pos)
+        tag = group << 16 | element
+        pos += 8
+        if tag == SEQUENCE_DELIMITER:
+            yield pos, -1
+            return
+        if tag != ITEM or length == UNDEFINED:
+            raise DataSetError("a fragment is not an item of defined length", tag_path=_PATH, offset=pos - 8)
+        if length > end - pos:
+            raise TruncatedError(f"a fragment of {length} bytes reaches beyond the end", tag_path=_PATH, offset=pos - 8)
+        yield pos, length
+        pos += length
+    raise LimitExceeded(f"more than {limits.elements} fragments (limits.elements)", tag_path=_PATH, offset=offset)
+
+
+def encapsulated_fragments(
+    buf: Buffer, offset: int, end: int, limits: Limits = DEFAULT_LIMITS, *, little: bool = True
+) -> tuple[tuple[int, ...], list[tuple[int, int]]]:
+    """The Basic Offset Table (empty if it is) and (offset, length) of every fragment.
+
+    `offset` is that of the first item, as Element.offset has it; `end` bounds the search. Offsets in the table are as
+    stored: relative to the first byte of the first fragment's item tag. Errors are those of a damaged data set.
+    """
+    encoding = LITTLE if little else BIG
+    found = list(items(buf, offset, end, encoding, limits))[:-1]
+    if not found:
+        raise DataSetError("no Basic Offset Table item", tag_path=_PATH, offset=offset)
+    start, length = found[0]
+    if length % 4:
+        raise DataSetError(f"a Basic Offset Table of {length} bytes", tag_path=_PATH, offset=start)
+    table = Struct(f"{'<' if little else '>'}{length // 4}I").unpack_from(buf, start)
+    return table, found[1:]
