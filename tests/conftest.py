@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "architecture")]
+sys.path[:0] = [str(ROOT / "tests" / name) for name in ("", "architecture", "docs")]
 
 import peers  # noqa: E402  (the folder of this file is not a package)
 import private_network  # noqa: E402
