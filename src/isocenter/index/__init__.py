@@ -1,0 +1,1 @@
+"""What is known about instances: keys, the schema, searching and matching."""

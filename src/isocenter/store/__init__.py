@@ -1,0 +1,1 @@
+"""Bytes at rest: the BlobStore seam and its backends."""

@@ -1,0 +1,267 @@
+"""Which attributes the index keeps of an instance, at which level, and which of them have columns of their own.
+
+The kept attributes of a level are one DICOM JSON object (PS3.18 Annex F): answers are made of these without touching
+the files. The choice follows the keys of PS3.4 tables C.6-1 to C.6-5, PS3.18 tables 10.6.3-3 to 10.6.3-5, and what a
+study list, a series list and an image stack show. Columns hold comparing forms (see `normal`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import orjson
+
+from isocenter.errors import DataSetError, InvalidUID
+from isocenter.index.matching import key
+from isocenter.index.normal import is_single, name_groups, normal, vr_of_key, words
+from isocenter.model import Level, Query, is_uid
+
+PATIENT_TAGS = (
+    0x00100010, 0x00100020, 0x00100021, 0x00100022, 0x00100024, 0x00100030, 0x00100032, 0x00100040, 0x00101000,
+    0x00101001, 0x00101002, 0x00102160, 0x00102201, 0x00102292, 0x00102297, 0x00104000,
+)  # fmt: skip
+STUDY_TAGS = (
+    0x00080020, 0x00080030, 0x00080050, 0x00080051, 0x00080090, 0x00080201, 0x00081030, 0x00081032, 0x00081048,
+    0x00081060, 0x00081080, 0x00101010, 0x00101020, 0x00101030, 0x00102000, 0x00102110, 0x00102180, 0x001021B0,
+    0x001021C0, 0x00120010, 0x00120020, 0x00120040, 0x00120062, 0x0020000D, 0x00200010, 0x00321032, 0x00321033,
+    0x00321060, 0x00380010,
+)  # fmt: skip
+SERIES_TAGS = (
+    0x00080021, 0x00080031, 0x00080060, 0x00080064, 0x00080070, 0x00080080, 0x00081010, 0x0008103E, 0x0008103F,
+    0x00081040, 0x00081050, 0x00081070, 0x00081090, 0x00081111, 0x00180015, 0x00181000, 0x00181020, 0x00181030,
+    0x00185100, 0x0020000E, 0x00200011, 0x00200052, 0x00200060, 0x00400244, 0x00400245, 0x00400253, 0x00400254,
+    0x00400260, 0x00400275,
+)  # fmt: skip
+IMAGE_TAGS = (
+    0x00080008, 0x00080012, 0x00080013, 0x00080016, 0x00080018, 0x00080022, 0x00080023, 0x0008002A, 0x00080032,
+    0x00080033, 0x00082111, 0x00180050, 0x00180060, 0x00180081, 0x00200012, 0x00200013, 0x00200032, 0x00200037,
+    0x00200100, 0x00201041, 0x00204000, 0x00280002, 0x00280004, 0x00280008, 0x00280010, 0x00280011, 0x00280030,
+    0x00280100, 0x00280101, 0x00280102, 0x00280103, 0x00280301, 0x00281050, 0x00281051, 0x00281052, 0x00281053,
+    0x00282110, 0x0040A032, 0x0040A043, 0x0040A491, 0x0040A493, 0x00420010, 0x00420012, 0x00700080, 0x00700081,
+    0x00700082, 0x00700083, 0x00700084, 0x3006000A, 0x3006000C, 0x300A0002, 0x300A0004,
+)  # fmt: skip
+
+KEPT: dict[Level, tuple[int, ...]] = {
+    Level.PATIENT: PATIENT_TAGS,
+    Level.STUDY: PATIENT_TAGS + STUDY_TAGS,
+    Level.SERIES: SERIES_TAGS,
+    Level.IMAGE: IMAGE_TAGS,
+}
+KEPT_TAGS = frozenset(tag for tags in KEPT.values() for tag in tags)
+CHARACTER_SET = 0x00080005
+
+INSTANCE_AVAILABILITY = 0x00080056
+MODALITIES_IN_STUDY = 0x00080061
+SOP_CLASSES_IN_STUDY = 0x00080062
+AVAILABLE_TRANSFER_SYNTAX = 0x00083002
+PATIENT_RELATED = (0x00201200, 0x00201202, 0x00201204)  # numbers of studies, series, instances
+STUDY_RELATED = (0x00201206, 0x00201208)  # numbers of series, instances
+SERIES_RELATED = 0x00201209
+
+COMPUTED: dict[Level, tuple[int, ...]] = {
+    Level.PATIENT: PATIENT_RELATED,
+    Level.STUDY: (INSTANCE_AVAILABILITY, MODALITIES_IN_STUDY, SOP_CLASSES_IN_STUDY, *STUDY_RELATED),
+    Level.SERIES: (SERIES_RELATED,),
+    Level.IMAGE: (AVAILABLE_TRANSFER_SYNTAX,),
+}
+
+# PS3.18 tables 10.6.3-3 to 10.6.3-5: what is returned without being asked for.
+DEFAULT: dict[Level, tuple[int, ...]] = {
+    Level.PATIENT: (0x00100010, 0x00100020, 0x00100021, 0x00100030, 0x00100040, *PATIENT_RELATED),
+    Level.STUDY: (
+        0x00080020, 0x00080030, 0x00080050, 0x00080056, 0x00080061, 0x00080090, 0x00080201, 0x00081030, 0x00100010,
+        0x00100020, 0x00100021, 0x00100030, 0x00100040, 0x0020000D, 0x00200010, 0x00201206, 0x00201208,
+    ),
+    Level.SERIES: (
+        0x00080060, 0x00080201, 0x0008103E, 0x0020000E, 0x00200011, 0x00201209, 0x00400244, 0x00400245, 0x00400275,
+    ),
+    Level.IMAGE: (
+        0x00080016, 0x00080018, 0x00080056, 0x00080201, 0x00083002, 0x00200013, 0x00280008, 0x00280010, 0x00280011,
+        0x00280100,
+    ),
+}  # fmt: skip
+UNIQUE: dict[Level, int] = {
+    Level.PATIENT: 0x00100020,
+    Level.STUDY: 0x0020000D,
+    Level.SERIES: 0x0020000E,
+    Level.IMAGE: 0x00080018,
+}
+
+
+class Column(NamedTuple):
+    """Where the comparing form of an attribute stands. A person name has two more columns, for its other groups."""
+
+    tag: int
+    level: Level
+    name: str
+    indexed: bool = False
+
+    @property
+    def person(self) -> bool:
+        return vr_of_key(self.tag) == "PN"
+
+
+COLUMNS: tuple[Column, ...] = (
+    Column(0x00100010, Level.STUDY, "patient_name", indexed=True),
+    Column(0x00100020, Level.STUDY, "patient_id", indexed=True),
+    Column(0x00100021, Level.STUDY, "patient_issuer"),
+    Column(0x00100030, Level.STUDY, "patient_birth_date", indexed=True),
+    Column(0x00100040, Level.STUDY, "patient_sex"),
+    Column(0x00080020, Level.STUDY, "study_date", indexed=True),
+    Column(0x00080030, Level.STUDY, "study_time"),
+    Column(0x00080050, Level.STUDY, "accession_number", indexed=True),
+    Column(0x00080090, Level.STUDY, "referring_physician", indexed=True),
+    Column(0x00081030, Level.STUDY, "study_description"),
+    Column(0x0020000D, Level.STUDY, "uid", indexed=True),
+    Column(0x00200010, Level.STUDY, "study_id", indexed=True),
+    Column(0x00080060, Level.SERIES, "modality"),
+    Column(0x00080021, Level.SERIES, "series_date"),
+    Column(0x00080031, Level.SERIES, "series_time"),
+    Column(0x0008103E, Level.SERIES, "series_description"),
+    Column(0x00181030, Level.SERIES, "protocol_name"),
+    Column(0x00180015, Level.SERIES, "body_part"),
+    Column(0x0020000E, Level.SERIES, "uid", indexed=True),
+    Column(0x00200011, Level.SERIES, "series_number"),
+    Column(0x00400244, Level.SERIES, "performed_date", indexed=True),
+    Column(0x00400245, Level.SERIES, "performed_time"),
+    Column(0x00080016, Level.IMAGE, "sop_class"),
+    Column(0x00080018, Level.IMAGE, "uid", indexed=True),
+    Column(0x00200013, Level.IMAGE, "instance_number"),
+    Column(0x00080023, Level.IMAGE, "content_date"),
+)
+COLUMN_OF: dict[int, Column] = {column.tag: column for column in COLUMNS}
+FUZZY_NAME = "patient_name_words"
+OTHER_GROUPS = ("_ideographic", "_phonetic")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What the index keeps of one instance for one level: its columns (in `column_names` order) and its JSON text."""
+
+    uid: str
+    columns: tuple[str | None, ...]
+    attributes: str
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What the index keeps of one instance. `patient` tells patients apart; `modality` may be ""."""
+
+    study: Part
+    series: Part
+    image: Part
+    patient: str
+    modality: str
+    sop_class: str
+    number_of_frames: int | None
+
+
+@lru_cache(maxsize=4)
+def column_names(level: Level) -> tuple[str, ...]:
+    """The columns of a level's table that hold keys, without `uid`."""
+    names: list[str] = []
+    for column in COLUMNS:
+        if column.level == level and column.name != "uid":
+            names.append(column.name)
+            if column.person:
+                names.extend(column.name + group for group in OTHER_GROUPS)
+    if level == Level.STUDY:
+        names.append(FUZZY_NAME)
+    return tuple(names)
+
+
+def known_tags(level: Level) -> frozenset[int]:
+    """The attributes a query at `level` can match and return: kept or computed, at that level or above."""
+    if level == Level.PATIENT:
+        return frozenset(KEPT[level]) | frozenset(COMPUTED[level])
+    return frozenset(
+        tag for upper in Level if Level.STUDY <= upper <= level for tag in (*KEPT[upper], *COMPUTED[upper])
+    )
+
+
+def unsupported(query: Query) -> tuple[int, ...]:
+    """The attributes of `query` the index knows nothing of at that level: they do not restrict the answers.
+
+    A C-FIND SCP answers FF01 then (PS3.4 C.4.1.1.4), a search service warns (PS3.18 section 8.3.4.1).
+    """
+    known = known_tags(query.level)
+    asked = [match.tag for match in query.matches] + list(query.include or ())
+    return tuple(dict.fromkeys(tag for tag in asked if tag not in known))
+
+
+def extract(attributes: Mapping[str, Any]) -> Keys:
+    """Keys from the kept attributes of one data set, as DICOM JSON.
+
+    Raises InvalidUID when Study, Series or SOP Instance UID is missing or malformed, DataSetError without SOP Class.
+    """
+    study = _uid(attributes, 0x0020000D)
+    series = _uid(attributes, 0x0020000E)
+    instance = _uid(attributes, 0x00080018)
+    sop_class = first(attributes, 0x00080016)
+    if not sop_class:
+        raise DataSetError("SOP Class UID is missing", tag_path="(0008,0016)")
+    frames = first(attributes, 0x00280008)
+    parts = {level: _part(attributes, level) for level in (Level.STUDY, Level.SERIES, Level.IMAGE)}
+    return Keys(
+        study=Part(study, *parts[Level.STUDY]),
+        series=Part(series, *parts[Level.SERIES]),
+        image=Part(instance, *parts[Level.IMAGE]),
+        patient=_patient(attributes),
+        modality=first(attributes, 0x00080060),
+        sop_class=sop_class,
+        number_of_frames=int(frames) if frames.isascii() and frames.isdigit() else None,
+    )
+
+
+def first(attributes: Mapping[str, Any], tag: int) -> str:
+    """The comparing form of an attribute's value, "" when it has none."""
+    values = attributes.get(key(tag), {}).get("Value") or ("",)
+    raw = (
+        values[0] if len(values) == 1 or not is_single(tag) else "\\".join("" if v is None else str(v) for v in values)
+    )
+    return "" if raw is None else normal(vr_of_key(tag), raw)
+
+
+def _uid(attributes: Mapping[str, Any], tag: int) -> str:
+    uid = first(attributes, tag)
+    if not is_uid(uid):
+        path = f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
+        raise InvalidUID("UID is missing" if not uid else "UID is malformed", tag_path=path)
+    return uid
+
+
+def _part(attributes: Mapping[str, Any], level: Level) -> tuple[tuple[str | None, ...], str]:
+    columns: list[str | None] = []
+    for column in _columns_of(level):
+        if column.person:
+            values = attributes.get(key(column.tag), {}).get("Value") or ("",)
+            columns.extend(group or None for group in name_groups(values[0] or ""))
+        else:
+            columns.append(first(attributes, column.tag) or None)
+    if level == Level.STUDY:
+        values = attributes.get("00100010", {}).get("Value") or ("",)
+        columns.append("".join(f" {word}" for word in words(name_groups(values[0] or ""))) or None)
+    kept = {name: attributes[name] for name in _names_of(level) if name in attributes}
+    return tuple(columns), orjson.dumps(kept).decode()
+
+
+@lru_cache(maxsize=4)
+def _columns_of(level: Level) -> tuple[Column, ...]:
+    return tuple(column for column in COLUMNS if column.level == level and column.name != "uid")
+
+
+@lru_cache(maxsize=4)
+def _names_of(level: Level) -> tuple[str, ...]:
+    return tuple(key(tag) for tag in sorted(KEPT[level]))
+
+
+def _patient(attributes: Mapping[str, Any]) -> str:
+    """Patient ID with its issuer; without an ID, name and birth date stand in (PS3.3 C.7.1.1)."""
+    patient_id, issuer = first(attributes, 0x00100020), first(attributes, 0x00100021)
+    if patient_id:
+        return f"{patient_id}\\{issuer}"
+    values = attributes.get("00100010", {}).get("Value") or ("",)
+    return "\\\\" + "=".join(name_groups(values[0] or "")) + "\\" + first(attributes, 0x00100030)

@@ -1,0 +1,157 @@
+"""The tables, in SQLAlchemy Core. `migrations/` makes them; a test holds the two together.
+
+study > series > instance is the hierarchy. A series belongs to one study: when an object names a series that is already
+known in another study, that is another row, so that no object is lost to somebody's UID mistake. An instance row is
+what makes a stored object visible. Counters of study and series are kept in the transaction that changes them.
+Identifiers only grow: their order is the order of the answers.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from isocenter.index.keys import COLUMNS, FUZZY_NAME, OTHER_GROUPS, column_names
+from isocenter.model import Level
+
+HEAD = "0001"  # the newest revision in migrations/versions
+
+metadata = sa.MetaData()
+
+
+def _keys(level: Level) -> list[sa.Column[str | None]]:
+    return [sa.Column(name, sa.Text) for name in column_names(level)]
+
+
+def _id() -> sa.Column[int]:
+    return sa.Column("id", sa.Integer, primary_key=True, autoincrement=True)
+
+
+def _uid() -> sa.Column[str]:
+    return sa.Column("uid", sa.Text, nullable=False)
+
+
+def _counter(name: str) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger, nullable=False, server_default="0")
+
+
+def _attributes() -> sa.Column[str]:
+    return sa.Column("attributes", sa.Text, nullable=False)  # DICOM JSON
+
+
+study = sa.Table(
+    "study",
+    metadata,
+    _id(),
+    _uid(),
+    sa.Column("patient_key", sa.Text, nullable=False),
+    *_keys(Level.STUDY),
+    sa.Column("modalities", sa.Text, nullable=False),  # \CT\SR\
+    sa.Column("sop_classes", sa.Text, nullable=False),  # \1.2.840...\
+    _counter("series_count"),
+    _counter("instance_count"),
+    _counter("bytes"),
+    _attributes(),
+    sa.Index("study_by_uid", "uid", unique=True),
+    sa.Index("study_by_patient", "patient_key"),
+    *(
+        sa.Index(f"study_by_{name}", name)
+        for column in COLUMNS
+        if column.level == Level.STUDY and column.indexed and column.name != "uid"
+        for name in (column.name, *((column.name + group for group in OTHER_GROUPS) if column.person else ()))
+    ),
+    sqlite_autoincrement=True,
+)
+
+series = sa.Table(
+    "series",
+    metadata,
+    _id(),
+    sa.Column("study_id", sa.Integer, sa.ForeignKey("study.id"), nullable=False),
+    _uid(),
+    *_keys(Level.SERIES),
+    _counter("instance_count"),
+    _attributes(),
+    sa.Index("series_by_uid", "uid", "study_id", unique=True),
+    sa.Index("series_by_study", "study_id"),
+    sa.Index("series_by_performed_date", "performed_date"),
+    sqlite_autoincrement=True,
+)
+
+instance = sa.Table(
+    "instance",
+    metadata,
+    _id(),
+    sa.Column("series_id", sa.Integer, sa.ForeignKey("series.id"), nullable=False),
+    _uid(),
+    *_keys(Level.IMAGE),
+    sa.Column("transfer_syntax", sa.Text, nullable=False),
+    sa.Column("number_of_frames", sa.Integer),
+    sa.Column("blob", sa.Text, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("data_set_offset", sa.Integer, nullable=False),
+    sa.Column("digest", sa.LargeBinary, nullable=False),
+    sa.Column("header_digest", sa.LargeBinary, nullable=False),
+    sa.Column("origin", sa.Text, nullable=False),  # kind, peer, calling, called; tab-separated
+    sa.Column("stored_at", sa.Text, nullable=False),
+    _attributes(),
+    sa.Index("instance_by_uid", "uid", unique=True),
+    sa.Index("instance_by_series", "series_id"),
+    sqlite_autoincrement=True,
+)
+
+# The other bytes that came under the UID of a stored instance: kept, not visible.
+superseded = sa.Table(
+    "superseded",
+    metadata,
+    _id(),
+    _uid(),
+    sa.Column("study_uid", sa.Text, nullable=False),
+    sa.Column("series_uid", sa.Text, nullable=False),
+    sa.Column("transfer_syntax", sa.Text, nullable=False),
+    sa.Column("blob", sa.Text, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("data_set_offset", sa.Integer, nullable=False),
+    sa.Column("digest", sa.LargeBinary, nullable=False),
+    sa.Column("header_digest", sa.LargeBinary, nullable=False),
+    sa.Column("outcome", sa.Text, nullable=False),  # "kept-first" or "replaced"
+    sa.Column("stored_at", sa.Text, nullable=False),
+    sa.Index("superseded_by_uid", "uid"),
+    sqlite_autoincrement=True,
+)
+
+change = sa.Table(
+    "change",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("study_uid", sa.Text, nullable=False),
+    sa.Column("series_uid", sa.Text),
+    sa.Column("instance_uid", sa.Text),
+    sa.Column("at", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False, server_default=""),
+    sqlite_autoincrement=True,
+)
+
+# DICOM JSON metadata of runs of a series' instances, compressed; `last_instance` is the last one in the run.
+series_metadata = sa.Table(
+    "series_metadata",
+    metadata,
+    _id(),
+    sa.Column("series_id", sa.Integer, sa.ForeignKey("series.id"), nullable=False),
+    sa.Column("last_instance", sa.Integer, nullable=False),
+    sa.Column("instance_count", sa.Integer, nullable=False),
+    sa.Column("token", sa.Text, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Index("series_metadata_by_series", "series_id"),
+    sqlite_autoincrement=True,
+)
+
+# Blobs whose rows are gone and whose files are about to go: a crash in between must not bring them back.
+doomed = sa.Table("doomed", metadata, sa.Column("blob", sa.Text, primary_key=True))
+
+# Small facts: how far the search for orphans has come, ...
+fact = sa.Table(
+    "fact", metadata, sa.Column("name", sa.Text, primary_key=True), sa.Column("value", sa.Text, nullable=False)
+)
+
+assert FUZZY_NAME in study.c

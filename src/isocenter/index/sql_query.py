@@ -1,0 +1,173 @@
+"""A Query as SQL: what the columns can say, and what is left to `matching`.
+
+`plan` gives the conditions on columns and the matches that no column can decide; those are put to the evaluator, row by
+row. Text is never put into a statement: patterns are parameters, and in them only `*` and `?` are special.
+
+Order (stable under concurrent ingest: new rows come last): by the row's identifier, which is insertion order. When an
+attribute of an upper level other than a UID narrows the search, answers are grouped by that level in its order, so
+that the first answer does not wait for a sort of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from isocenter.index import schema
+from isocenter.index.keys import (
+    COLUMN_OF,
+    FUZZY_NAME,
+    MODALITIES_IN_STUDY,
+    OTHER_GROUPS,
+    SOP_CLASSES_IN_STUDY,
+    Column,
+    known_tags,
+)
+from isocenter.index.matching import fuzzy_words, is_universal
+from isocenter.index.normal import bounds, name_groups, normal, vr_of_key
+from isocenter.model import Empty, Equal, InSequence, Level, Match, Query, Range, Wildcard
+
+TABLES: dict[Level, sa.Table] = {
+    Level.PATIENT: schema.study,
+    Level.STUDY: schema.study,
+    Level.SERIES: schema.series,
+    Level.IMAGE: schema.instance,
+}
+FROM: dict[Level, Any] = {
+    Level.PATIENT: schema.study,
+    Level.STUDY: schema.study,
+    Level.SERIES: schema.series.join(schema.study),
+    Level.IMAGE: schema.instance.join(schema.series).join(schema.study),
+}
+_PATIENT_NAME = 0x00100010
+_LISTS = {MODALITIES_IN_STUDY: schema.study.c.modalities, SOP_CLASSES_IN_STUDY: schema.study.c.sop_classes}
+
+Condition = sa.ColumnElement[bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`conditions` say what columns can decide, `rest` what they cannot; `order` is that of the answers."""
+
+    level: Level
+    conditions: tuple[Condition, ...]
+    rest: tuple[Match, ...]
+    order: tuple[sa.ColumnElement[Any], ...]
+    fuzzy: bool
+
+    def select(self, *columns: Any) -> sa.Select[Any]:
+        return sa.select(*columns).select_from(FROM[self.level]).where(*self.conditions)
+
+
+def plan(query: Query, dialect: str) -> Plan:
+    """What to ask the database. BadRequest for ranges that are none; matches of unknown attributes are left out."""
+    known = known_tags(query.level)
+    conditions: list[Condition] = []
+    rest: list[Match] = []
+    grouped = Level.IMAGE
+    for match in query.matches:
+        if match.tag not in known or is_universal(match):
+            continue
+        if isinstance(match, Range):
+            bounds(vr_of_key(match.tag), match.low, match.high)
+        condition = _condition(match, dialect, query.fuzzy)
+        if condition is None:
+            rest.append(match)
+        else:
+            conditions.append(condition)
+        column = COLUMN_OF.get(match.tag)
+        if column is None or column.name != "uid" or not isinstance(match, Equal) or len(match.values) > 1:
+            grouped = min(grouped, _level_of(match.tag))
+    tables = [TABLES[level] for level in (Level.STUDY, Level.SERIES) if grouped <= level < query.level]
+    order = tuple(table.c.id for table in [*tables, TABLES[query.level]])
+    return Plan(query.level, tuple(conditions), tuple(rest), order, query.fuzzy)
+
+
+def _level_of(tag: int) -> Level:
+    column = COLUMN_OF.get(tag)
+    if column is not None:
+        return column.level
+    return next((level for level in (Level.STUDY, Level.SERIES) if tag in known_tags(level)), Level.IMAGE)
+
+
+def _condition(match: Match, dialect: str, fuzzy: bool) -> Condition | None:
+    listed = _LISTS.get(match.tag)
+    if listed is not None and isinstance(match, Equal):
+        return sa.or_(*(_contains(listed, f"\\{value.strip(' ')}\\") for value in _given(match.values)))
+    column = COLUMN_OF.get(match.tag)
+    if column is None or isinstance(match, InSequence):
+        return None
+    if column.person:
+        return _person(match, column, dialect, fuzzy)
+    field = TABLES[column.level].c[column.name]
+    vr = vr_of_key(match.tag)
+    if isinstance(match, Empty):
+        return field.is_(None)
+    if isinstance(match, Equal):
+        values = [normal(vr, value) for value in _given(match.values)]
+        return field == values[0] if len(values) == 1 else field.in_(values)
+    if isinstance(match, Wildcard):
+        return _like(field, match.pattern.strip(" "), dialect)
+    low, high = bounds(vr, match.low, match.high)
+    return sa.and_(*([field >= low] if low else []), *([field <= high] if high else []))
+
+
+def _given(values: Iterable[str]) -> list[str]:
+    return [value for value in values if value.strip(" \0")] or [""]
+
+
+def _person(match: Equal | Wildcard | Range | Empty, column: Column, dialect: str, fuzzy: bool) -> Condition | None:
+    table = TABLES[column.level]
+    fields = [table.c[column.name], *(table.c[column.name + group] for group in OTHER_GROUPS)]
+    if isinstance(match, Empty):
+        return sa.and_(*(field.is_(None) for field in fields))
+    if isinstance(match, Range):
+        return None
+    patterns = match.values if isinstance(match, Equal) else (match.pattern,)
+    if fuzzy:
+        if column.tag != _PATIENT_NAME:
+            return None
+        words = table.c[FUZZY_NAME]
+        return sa.or_(
+            *(
+                sa.and_(words.is_not(None), *(_contains(words, f" {word}") for word in fuzzy_words(pattern)))
+                for pattern in patterns
+            )
+        )
+    wild = isinstance(match, Wildcard)
+    return sa.or_(*(_name(fields, pattern, wild, dialect) for pattern in patterns))
+
+
+def _name(fields: Sequence[sa.ColumnElement[Any]], pattern: str, wild: bool, dialect: str) -> Condition:
+    groups = name_groups(pattern)
+
+    def one(field: sa.ColumnElement[Any], wanted: str) -> Condition:
+        return _like(field, wanted, dialect) if wild else field == wanted
+
+    if "=" not in pattern:
+        return sa.or_(*(one(field, groups[0]) for field in fields))
+    # A group that is only stars asks for nothing, as in `matching`: an absent group fits it too.
+    present = sa.or_(*(field.is_not(None) for field in fields))
+    return sa.and_(present, *(one(field, wanted) for field, wanted in zip(fields, groups, strict=True) if wanted))
+
+
+def _contains(field: sa.ColumnElement[Any], text: str) -> Condition:
+    return sa.func.instr(field, text) > 0
+
+
+def _like(field: sa.ColumnElement[Any], pattern: str, dialect: str) -> Condition:
+    """Wildcard matching, with the fixed beginning as a range so that an index on the column is of use."""
+    fixed = pattern[: min((at for sign in "*?" if (at := pattern.find(sign)) >= 0), default=len(pattern))]
+    if fixed == pattern:
+        return field == pattern
+    if dialect == "sqlite":
+        test = field.op("GLOB", is_comparison=True)(pattern.replace("[", "[[]"))
+    else:
+        escaped = pattern.replace("!", "!!").replace("%", "!%").replace("_", "!_")
+        test = field.like(escaped.replace("*", "%").replace("?", "_"), escape="!")
+    if not fixed:
+        return test
+    return sa.and_(field >= fixed, field < fixed + "\U0010ffff", test)

@@ -1,0 +1,290 @@
+"""Blobs as files of a local file system.
+
+A blob `0190f3c1a2b3.../0190f3c1a2b4...` is a file in one folder of `objects/`. Writers share the newest folder, so that
+one group commit needs one directory fsync; after FOLDER_SIZE files, and in every new process, a new one is begun.
+A folder's own entry is made durable in its parent before the first of its blobs counts as durable.
+
+fdatasync makes bytes and size durable, not the name; a rename after the fact would cost another directory sync and was
+seen undone by a power cut. So a file is created under its last name, and the index row is what makes it visible.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import stat
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, NoReturn, Self
+
+from isocenter.errors import DataFolderError, IsocenterError, NotFound, OutOfResources
+from isocenter.store.base import NameMaker
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+FOLDER_SIZE = 4096
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+_IOV_MAX = min(os.sysconf("SC_IOV_MAX"), 1024)
+_HEX = frozenset("0123456789abcdef")
+
+
+def _refuse(error: OSError, what: str) -> NoReturn:
+    """The typed form of an operating system error; never with a path, which may name a site."""
+    text = f"{what}: {os.strerror(error.errno or 0)}"
+    if error.errno in _FULL:
+        raise OutOfResources(text) from error
+    raise IsocenterError(text) from error
+
+
+def _map(descriptor: int, size: int) -> memoryview:
+    if size == 0:
+        return memoryview(b"")
+    return memoryview(mmap.mmap(descriptor, size, prot=mmap.PROT_READ))
+
+
+class FileWriter:
+    """See BlobWriter. The descriptor stays open until `sync` or `abandon`."""
+
+    __slots__ = ("_descriptor", "_path", "name", "size")
+
+    def __init__(self, name: str, path: str) -> None:
+        self.name = name
+        self.size = 0
+        self._path = path
+        try:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        except OSError as error:
+            _refuse(error, "creating an object")
+
+    def write(self, chunks: Sequence[Buffer]) -> None:
+        total = sum(memoryview(chunk).nbytes for chunk in chunks)
+        try:
+            written = os.writev(self._descriptor, chunks) if len(chunks) <= _IOV_MAX else 0
+            if written != total:
+                self._write_rest(chunks, written)
+        except OSError as error:
+            _refuse(error, "writing an object")
+        self.size += total
+
+    def _write_rest(self, chunks: Sequence[Buffer], written: int) -> None:
+        """What one writev left: the disk is filling up, or there are more pieces than it takes."""
+        for chunk in chunks:
+            view = memoryview(chunk).cast("B")
+            if written >= len(view):
+                written -= len(view)
+                continue
+            view, written = view[written:], 0
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+
+    def rewrite(self, offset: int, data: Buffer) -> None:
+        length = memoryview(data).nbytes
+        if offset < 0 or offset + length > self.size:
+            raise ValueError("only bytes already written can be rewritten")
+        try:
+            if os.pwrite(self._descriptor, data, offset) != length:
+                raise OSError(errno.ENOSPC, "short write")
+        except OSError as error:
+            _refuse(error, "writing an object")
+
+    def view(self) -> memoryview:
+        return _map(self._descriptor, self.size)
+
+    def read(self, offset: int, buffer: memoryview) -> int:
+        return os.preadv(self._descriptor, [buffer], offset)
+
+    def sync(self) -> None:
+        try:
+            os.fdatasync(self._descriptor)
+        except OSError as error:
+            _refuse(error, "making an object durable")
+        self._close()
+
+    def abandon(self) -> None:
+        self._close()
+        try:
+            os.unlink(self._path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            _refuse(error, "removing an object")
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def __del__(self) -> None:
+        if getattr(self, "_descriptor", -1) >= 0:
+            self._close()
+
+
+class FileBlob:
+    """See Blob."""
+
+    __slots__ = ("_descriptor", "size")
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.size = os.fstat(descriptor).st_size
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def view(self) -> memoryview:
+        return _map(self._descriptor, self.size)
+
+    def read(self, offset: int = 0, length: int | None = None) -> bytes:
+        wanted = max(0, self.size - offset) if length is None else min(length, max(0, self.size - offset))
+        parts = []
+        while wanted > 0:
+            part = os.pread(self._descriptor, wanted, offset)
+            if not part:
+                break
+            parts.append(part)
+            offset += len(part)
+            wanted -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_descriptor", -1) >= 0:
+            self.close()
+
+
+class FileStore:
+    """See BlobStore. `folder` holds `objects/` and, when something had to be set aside, `set-aside/`."""
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        self._objects = os.fspath(self.folder / "objects")
+        self._make_name = NameMaker()
+        self._lock = threading.Lock()
+        self._current = ""
+        self._left = 0
+        self._new_folders: set[str] = set()
+        try:
+            os.makedirs(self._objects, mode=0o750, exist_ok=True)
+            _sync_folder(os.fspath(self.folder))
+            if not os.access(self._objects, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        except OSError as error:
+            raise DataFolderError(f"{self.folder}: {os.strerror(error.errno or 0)}") from error
+
+    def create(self) -> FileWriter:
+        with self._lock:
+            if not self._left:
+                self._begin_folder()
+            self._left -= 1
+            name = f"{self._current}/{self._make_name()}"
+        return FileWriter(name, f"{self._objects}/{name}")
+
+    def _begin_folder(self) -> None:
+        name = self._make_name()
+        try:
+            os.mkdir(f"{self._objects}/{name}", 0o750)
+        except OSError as error:
+            _refuse(error, "creating a folder")
+        self._new_folders.add(name)
+        self._current, self._left = name, FOLDER_SIZE
+
+    def sync_directories(self, names: Iterable[str]) -> None:
+        folders = {name.partition("/")[0] for name in names}
+        try:
+            for folder in folders:
+                _sync_folder(f"{self._objects}/{folder}")
+            new = folders & self._new_folders
+            if new:
+                _sync_folder(self._objects)
+                with self._lock:
+                    self._new_folders -= new
+        except OSError as error:
+            _refuse(error, "making a folder durable")
+
+    def open(self, name: str) -> FileBlob:
+        try:
+            return FileBlob(os.open(self._path(name), os.O_RDONLY | os.O_CLOEXEC))
+        except FileNotFoundError:
+            raise NotFound("the object's file is not there") from None
+        except OSError as error:
+            _refuse(error, "opening an object")
+
+    def exists(self, name: str) -> bool:
+        return os.path.exists(self._path(name))
+
+    def delete(self, names: Iterable[str]) -> None:
+        for name in names:
+            try:
+                os.unlink(self._path(name))
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                _refuse(error, "removing an object")
+
+    def list(self, since: str = "") -> Iterator[tuple[str, int]]:
+        first = since.partition("/")[0]
+        for folder in sorted(os.listdir(self._objects)):
+            if folder < first:
+                continue
+            path = f"{self._objects}/{folder}"
+            if not stat.S_ISDIR(os.lstat(path).st_mode):
+                yield folder, os.lstat(path).st_size
+                continue
+            with os.scandir(path) as entries:
+                found = sorted((entry.name, entry.stat(follow_symlinks=False).st_size) for entry in entries)
+            for name, size in found:
+                if f"{folder}/{name}" >= since:
+                    yield f"{folder}/{name}", size
+
+    def set_aside(self, name: str) -> str:
+        aside = self.folder / "set-aside"
+        target = aside / name.replace("/", "-")
+        try:
+            aside.mkdir(mode=0o750, exist_ok=True)
+            os.rename(f"{self._objects}/{name}", target)
+            _sync_folder(os.fspath(aside))
+        except OSError as error:
+            _refuse(error, "setting a file aside")
+        return os.fspath(target)
+
+    def close(self) -> None:
+        """Remove folders that stayed empty, so that starts without work leave no trace."""
+        with self._lock:
+            current, self._current, self._left = self._current, "", 0
+        if current:
+            try:
+                os.rmdir(f"{self._objects}/{current}")
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
+                    _refuse(error, "removing a folder")
+
+    def _path(self, name: str) -> str:
+        # Names come from our index; a damaged index must still not lead out of the folder.
+        folder, _, file = name.partition("/")
+        if not file or not _HEX.issuperset(folder) or not _HEX.issuperset(file):
+            raise NotFound("not a name of this store")
+        return f"{self._objects}/{name}"
+
+
+def _sync_folder(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
