@@ -1,0 +1,387 @@
+"""Every codec in one table, keyed by transfer syntax (PS3.5 Annex A).
+
+A row says what decodes and encodes one frame and whether that is installed. `decode` is a pure function of a frame's
+bytes and its Layout, with values in and an array out that any process can run: this is the seam at which decoders move
+into a worker process, so that a native crash costs one frame and not the server. Until then they run where they are
+called, after `_announced` has compared the codestream's header with the object's, so that no decoder allocates what
+only the frame claims.
+
+What a codestream says of its precision is followed where the header differs (PS3.5 section 8.2.4 and its siblings),
+and reported in `Decoded.warnings`. Its sign is only a label on the same bits: the samples are read modulo two to the
+precision and get the sign of Pixel Representation, which is what the writer held in memory.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import imagecodecs
+import numpy as np
+
+from isocenter.errors import CodecMissing, PixelError
+from isocenter.pixels.codestream import Codestream, is_complete, read_codestream
+from isocenter.pixels.layout import Array, Layout, integer_dtype, sample_values
+from isocenter.pixels.native import arrange, pack, unpack
+from isocenter.pixels.rle import decode_rle, encode_rle
+from isocenter.wire.limits import DEFAULT_LIMITS, Limits
+
+Buffer = bytes | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """One frame: stored values, shape (rows, columns) or (rows, columns, samples), and the colour space they are in.
+
+    `photometric` differs from Photometric Interpretation where the codec has a colour transform of its own:
+    YBR_FULL_422 from JPEG, and YBR_RCT and YBR_ICT from JPEG 2000, come back as RGB; native YBR_FULL_422 as YBR_FULL.
+    `bits` is the number of significant bits a sample has; `warnings` tells what was followed against the header.
+    """
+
+    pixels: Array
+    photometric: str
+    bits: int
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """One row. `needs` are the imagecodecs parts the row stands on; `encode` is None where only reading is offered."""
+
+    uid: str
+    name: str
+    lossless: bool
+    decode: Callable[[Buffer, Layout], Decoded]
+    encode: Callable[[Array, Layout], bytes] | None
+    needs: tuple[str, ...] = ()
+
+    def missing(self) -> str:
+        """Why the row cannot be used on this installation, "" if it can."""
+        absent = [part for part in self.needs if not getattr(getattr(imagecodecs, part), "available", False)]
+        return f"imagecodecs is built without {', '.join(absent)}" if absent else ""
+
+    def available(self) -> bool:
+        return not self.missing()
+
+
+def decode(transfer_syntax: str, data: Buffer, layout: Layout, limits: Limits = DEFAULT_LIMITS) -> Decoded:
+    """One frame's stored values from its bytes (fragments joined).
+
+    CodecMissing if nothing installed decodes `transfer_syntax`; PixelError if the bytes are not the image that
+    `layout` describes, or are over `limits.frame_bytes` when decoded.
+    """
+    codec = _codec(transfer_syntax)
+    layout.check(limits.frame_bytes)
+    if not len(data):
+        raise PixelError("the frame has no bytes")
+    return codec.decode(data, layout)
+
+
+def encode(transfer_syntax: str, pixels: Array, layout: Layout) -> bytes:
+    """One frame, even length, in a lossless transfer syntax; `layout` gives depth and sign, `pixels` the samples.
+
+    CodecMissing if nothing installed encodes it, PixelError if the samples do not fit `layout`.
+    """
+    codec = _codec(transfer_syntax)
+    if codec.encode is None:
+        raise CodecMissing(f"{codec.name} can be read but not written")
+    if pixels.shape != layout.shape:
+        raise PixelError(f"samples of shape {pixels.shape} where {layout.shape} is described")
+    try:
+        data = codec.encode(pixels, layout)
+    except (ValueError, RuntimeError, NotImplementedError) as error:
+        raise PixelError(f"{codec.name} encoder: {error}") from None
+    return data + b"\0" * (len(data) % 2)
+
+
+def _codec(transfer_syntax: str) -> Codec:
+    codec = CODECS.get(transfer_syntax)
+    if codec is None:
+        raise CodecMissing(f"no codec for transfer syntax {transfer_syntax}")
+    if reason := codec.missing():
+        raise CodecMissing(f"{codec.name}: {reason}")
+    return codec
+
+
+# --- codestreams ----------------------------------------------------------------------------------------------------
+
+# Most pixels one byte can stand for. DCT: each block of 64 takes a bit at least; lossless: each pixel does. The others
+# have no such floor (a blank 4096 by 4096 JPEG 2000 image of 16 bits has 195 bytes), so that a ratio is refused only
+# for images large enough to hurt.
+_DENSITY = {"dct": 64 * 8, "lossless": 8}
+_LARGE, _RATIO = 64 << 20, 10_000
+_SCANS = 1000  # progressive JPEG; ordinary files have ten
+
+
+def _announced(data: Buffer, layout: Layout) -> Codestream:
+    """The codestream's header, after it was found to announce the image that the object describes."""
+    stream = read_codestream(data)
+    if (stream.rows, stream.columns) != (layout.rows, layout.columns):
+        raise PixelError(
+            f"the codestream is {stream.rows} by {stream.columns} where Rows by Columns is "
+            f"{layout.rows} by {layout.columns}"
+        )
+    if stream.samples not in (0, layout.samples):
+        raise PixelError(f"the codestream has {stream.samples} components where Samples per Pixel is {layout.samples}")
+    size = len(data) - stream.payload
+    density = _DENSITY.get(stream.kind)
+    if density and stream.rows * stream.columns > density * size:
+        raise PixelError(f"{size} bytes are too short for a {stream.rows} by {stream.columns} image")
+    if layout.decoded_bytes > max(_LARGE, _RATIO * size):
+        raise PixelError(f"{size} bytes that decode to {layout.decoded_bytes} are more likely an attack than an image")
+    if stream.tiles * 14 > size:  # a tile-part header has 14 bytes at least
+        raise PixelError(f"{size} bytes are too short for {stream.tiles} tiles")
+    if stream.kind == "dct" and bytes(data).count(b"\xff\xda") > _SCANS:
+        raise PixelError(f"more than {_SCANS} scans in one JPEG frame")
+    return stream
+
+
+_COLOUR = {True: ("YCBCR", "RGB"), False: ("RGB", "RGB")}
+
+
+def _call(function: Callable[..., Array], data: Buffer, **options: object) -> Array:
+    try:
+        return np.asarray(function(data, **options))
+    except (ValueError, RuntimeError, MemoryError, NotImplementedError) as error:
+        raise PixelError(f"decoder: {error}") from None
+
+
+def _decode_jpeg(data: bytes, stream: Codestream, layout: Layout) -> tuple[Array, str]:
+    photometric = layout.photometric
+    if stream.samples != 3:
+        return _call(imagecodecs.jpeg8_decode, data), photometric
+    if stream.kind == "lossless":
+        return _call(imagecodecs.jpeg8_decode, data, colorspace="RGB", outcolorspace="RGB"), photometric
+    ycc = stream.ycc if stream.ycc is not None else photometric != "RGB"
+    source, target = _COLOUR[ycc]
+    return _call(imagecodecs.jpeg8_decode, data, colorspace=source, outcolorspace=target), "RGB"
+
+
+def _decode_j2k(data: bytes, stream: Codestream, layout: Layout) -> tuple[Array, str]:
+    # OpenJPH is the faster for HTJ2K and takes only that; OpenJPEG reads what it refuses (mixed codestreams).
+    data = data[stream.payload :]
+    if stream.kind == "htj2k":
+        try:
+            pixels = _call(imagecodecs.htj2k_decode, data)
+        except PixelError:
+            pixels = _call(imagecodecs.jpeg2k_decode, data)
+    else:
+        pixels = _call(imagecodecs.jpeg2k_decode, data)
+    transformed = stream.ycc or layout.photometric in ("YBR_RCT", "YBR_ICT")
+    return pixels, "RGB" if transformed and layout.samples == 3 else layout.photometric
+
+
+def _decode_jpegls(data: bytes, stream: Codestream, layout: Layout) -> tuple[Array, str]:
+    return _call(imagecodecs.jpegls_decode, data), layout.photometric
+
+
+def _decode_jxl(data: bytes, stream: Codestream, layout: Layout) -> tuple[Array, str]:
+    return _call(imagecodecs.jpegxl_decode, data), "RGB" if layout.samples == 3 else layout.photometric
+
+
+_DECODERS: dict[str, Callable[[bytes, Codestream, Layout], tuple[Array, str]]] = {
+    "dct": _decode_jpeg,
+    "lossless": _decode_jpeg,
+    "jpegls": _decode_jpegls,
+    "j2k": _decode_j2k,
+    "htj2k": _decode_j2k,
+    "jxl": _decode_jxl,
+}
+
+
+def _decode_codestream(data: Buffer, layout: Layout) -> Decoded:
+    """Any JPEG-family frame: the codestream says which decoder it is for, whatever the transfer syntax."""
+    octets = bytes(data)
+    stream = _announced(octets, layout)
+    pixels, photometric = _complete(octets, stream, layout)
+    if pixels.shape != layout.shape:
+        raise PixelError(f"the decoder returned shape {pixels.shape} where {layout.shape} is described")
+    return _stored_values(pixels, photometric, stream, layout)
+
+
+def _complete(data: bytes, stream: Codestream, layout: Layout) -> tuple[Array, str]:
+    decoder = _DECODERS[stream.kind]
+    if is_complete(data, stream):
+        return decoder(data, stream, layout)
+    if stream.kind not in ("dct", "lossless"):
+        raise PixelError("the codestream is cut off")
+    # Some writers forget EOI. If the last scan is whole, what follows it makes no difference; if it is cut off, the
+    # decoder takes what follows for image data.
+    tails = (b"\x00" * 64 + b"\xff\xd9", b"\x55\xaa\x33" * 21 + b"\xff\xd9")
+    (first, photometric), (second, _) = (decoder(data.rstrip(b"\0") + tail, stream, layout) for tail in tails)
+    if not np.array_equal(first, second):
+        raise PixelError("the codestream is cut off")
+    return first, photometric
+
+
+def _stored_values(pixels: Array, photometric: str, stream: Codestream, layout: Layout) -> Decoded:
+    """Samples as the decoder returns them to stored values with the depth and sign they should have."""
+    warnings: list[str] = []
+    bits, shift = layout.bits_stored, 0
+    precision = stream.precision or bits
+    if stream.signed is not None and stream.signed != layout.signed:
+        warnings.append(
+            f"codestream samples are {'signed' if stream.signed else 'unsigned'}, "
+            f"Pixel Representation is {int(layout.signed)}"
+        )
+    if precision > bits:
+        # Some writers compress the whole container, others state Bits Stored too low: the samples decide.
+        shift = layout.shift if layout.high_bit < precision else 0
+        if not _fits(pixels, precision, bits, shift, layout.signed):
+            bits, shift = precision, 0
+    else:
+        bits = precision
+    if bits != layout.bits_stored:
+        warnings.append(f"codestream precision is {precision}, Bits Stored is {layout.bits_stored}")
+    values = sample_values(pixels, bits, shift, layout.signed)
+    dtype = layout.dtype if bits <= 8 * layout.dtype.itemsize else integer_dtype(bits, layout.signed)
+    return Decoded(np.ascontiguousarray(values, dtype), photometric, bits, tuple(warnings))
+
+
+def _fits(pixels: Array, precision: int, bits: int, shift: int, signed: bool) -> bool:
+    """Whether samples of `precision` bits lose nothing when only `bits` above `shift` are kept."""
+    whole = sample_values(pixels, precision, 0, False)
+    kept = sample_values(pixels, bits, shift, False)
+    if np.array_equal(np.left_shift(kept, shift), whole):
+        return True
+    if not signed:
+        return False
+    extended = sample_values(pixels, bits, shift, True)
+    return np.array_equal(np.left_shift(extended, shift), sample_values(pixels, precision, 0, True))
+
+
+# --- frames without a codestream ------------------------------------------------------------------------------------
+
+
+def _decode_rle(data: Buffer, layout: Layout) -> Decoded:
+    if layout.bits_allocated == 1:
+        # Annex G works on bytes: the packed bits of the frame are the one byte plane.
+        packed = decode_rle(data, 1, (layout.native_bits + 7) // 8, 1, 1)
+        return _native(unpack(packed.tobytes(), layout), layout)
+    planes = decode_rle(data, layout.rows, layout.columns, layout.samples, layout.dtype.itemsize)
+    values = sample_values(planes, layout.bits_stored, layout.shift, layout.signed)
+    return _native(arrange(values.reshape(-1), replace(layout, planar=1)), layout)
+
+
+def decode_native(data: Buffer, layout: Layout, first_bit: int = 0) -> Decoded:
+    """A native frame that begins at `first_bit` of the first byte; errors as `native.unpack` has them."""
+    return _native(unpack(data, layout, first_bit), layout)
+
+
+def _decode_deflated(data: Buffer, layout: Layout) -> Decoded:
+    """PS3.5 A.4.13: a native frame as one raw deflate stream; inflating stops at the size the frame must have."""
+    need = (layout.native_bits + 7) // 8
+    if need > 1032 * len(data):
+        raise PixelError(f"{len(data)} deflated bytes are too short for {need}")
+    inflater = zlib.decompressobj(-15)
+    try:
+        raw = inflater.decompress(data, need)
+    except zlib.error as error:
+        raise PixelError(f"deflated frame: {error}") from None
+    return _native(unpack(raw, layout), layout)
+
+
+def _native(values: Array, layout: Layout) -> Decoded:
+    warnings: tuple[str, ...] = ()
+    if layout.odd_high_bit:
+        warnings = (f"High Bit {layout.high_bit} does not fit Bits Stored {layout.bits_stored} and is ignored",)
+    photometric = "YBR_FULL" if layout.photometric == "YBR_FULL_422" else layout.photometric
+    return Decoded(values, photometric, layout.bits_stored, warnings)
+
+
+# --- encoders -------------------------------------------------------------------------------------------------------
+
+
+def _unsigned(pixels: Array, layout: Layout) -> Array:
+    """Two's complement in Bits Stored as the unsigned samples that JPEG and JPEG-LS know."""
+    return np.ascontiguousarray(sample_values(pixels, layout.bits_stored, 0, False))
+
+
+def _encode_jpeg_lossless(predictor: int) -> Callable[[Array, Layout], bytes]:
+    def encoder(pixels: Array, layout: Layout) -> bytes:
+        return bytes(
+            imagecodecs.jpeg8_encode(
+                _unsigned(pixels, layout), lossless=True, predictor=predictor, bitspersample=layout.bits_stored
+            )
+        )
+
+    return encoder
+
+
+def _encode_jpegls(pixels: Array, layout: Layout) -> bytes:
+    return bytes(imagecodecs.jpegls_encode(_unsigned(pixels, layout)))
+
+
+def _encode_j2k(pixels: Array, layout: Layout) -> bytes:
+    return bytes(
+        imagecodecs.jpeg2k_encode(
+            np.ascontiguousarray(pixels),
+            level=0,
+            codecformat="J2K",
+            reversible=True,
+            bitspersample=layout.bits_stored,
+            mct=layout.samples == 3,
+        )
+    )
+
+
+def _encode_htj2k(pixels: Array, layout: Layout) -> bytes:
+    return bytes(imagecodecs.htj2k_encode(np.ascontiguousarray(pixels), reversible=True))
+
+
+def _encode_jpegxl(pixels: Array, layout: Layout) -> bytes:
+    samples = _unsigned(pixels, layout)
+    return bytes(imagecodecs.jpegxl_encode(samples, lossless=True, bitspersample=layout.bits_stored))
+
+
+def _encode_rle(pixels: Array, layout: Layout) -> bytes:
+    if layout.bits_allocated == 1:
+        packed = np.frombuffer(pack(pixels, layout), np.uint8, (layout.native_bits + 7) // 8)
+        return encode_rle(packed.reshape(1, -1))
+    return encode_rle(pixels)
+
+
+def _encode_deflated(pixels: Array, layout: Layout) -> bytes:
+    deflater = zlib.compressobj(wbits=-15)
+    return deflater.compress(pack(pixels, layout)) + deflater.flush()
+
+
+# --- the table ------------------------------------------------------------------------------------------------------
+
+
+def _jpeg(uid: str, name: str, lossless: bool = False, predictor: int = 0) -> Codec:
+    encoder = _encode_jpeg_lossless(predictor) if predictor else None
+    return Codec(uid, name, lossless, _decode_codestream, encoder, ("JPEG8",))
+
+
+def _rows() -> tuple[Codec, ...]:
+    any_stream = _decode_codestream
+    return (
+        Codec("1.2.840.10008.1.2", "Implicit VR Little Endian", True, decode_native, pack),
+        Codec("1.2.840.10008.1.2.1", "Explicit VR Little Endian", True, decode_native, pack),
+        Codec("1.2.840.10008.1.2.1.98", "Encapsulated Uncompressed", True, decode_native, pack),
+        Codec("1.2.840.10008.1.2.1.99", "Deflated Explicit VR Little Endian", True, decode_native, pack),
+        Codec("1.2.840.10008.1.2.2", "Explicit VR Big Endian", True, decode_native, None),
+        Codec("1.2.840.10008.1.2.5", "RLE Lossless", True, _decode_rle, _encode_rle, ("PACKBITS",)),
+        Codec("1.2.840.10008.1.2.8.1", "Deflated Image Frame", True, _decode_deflated, _encode_deflated),
+        _jpeg("1.2.840.10008.1.2.4.50", "JPEG Baseline"),
+        _jpeg("1.2.840.10008.1.2.4.51", "JPEG Extended"),
+        _jpeg("1.2.840.10008.1.2.4.53", "JPEG Spectral Selection, Process 6 and 8 (retired)"),
+        _jpeg("1.2.840.10008.1.2.4.55", "JPEG Full Progression, Process 10 and 12 (retired)"),
+        _jpeg("1.2.840.10008.1.2.4.57", "JPEG Lossless, Process 14", lossless=True, predictor=6),
+        _jpeg("1.2.840.10008.1.2.4.70", "JPEG Lossless, First-Order Prediction", lossless=True, predictor=1),
+        Codec("1.2.840.10008.1.2.4.80", "JPEG-LS Lossless", True, any_stream, _encode_jpegls, ("JPEGLS",)),
+        Codec("1.2.840.10008.1.2.4.81", "JPEG-LS Near-Lossless", False, any_stream, None, ("JPEGLS",)),
+        Codec("1.2.840.10008.1.2.4.90", "JPEG 2000 Lossless", True, any_stream, _encode_j2k, ("JPEG2K",)),
+        Codec("1.2.840.10008.1.2.4.91", "JPEG 2000", False, any_stream, None, ("JPEG2K",)),
+        Codec("1.2.840.10008.1.2.4.110", "JPEG XL Lossless", True, any_stream, _encode_jpegxl, ("JPEGXL",)),
+        Codec("1.2.840.10008.1.2.4.111", "JPEG XL JPEG Recompression", False, any_stream, None, ("JPEGXL",)),
+        Codec("1.2.840.10008.1.2.4.112", "JPEG XL", False, any_stream, None, ("JPEGXL",)),
+        Codec("1.2.840.10008.1.2.4.201", "HTJ2K Lossless", True, any_stream, _encode_htj2k, ("HTJ2K", "JPEG2K")),
+        Codec("1.2.840.10008.1.2.4.202", "HTJ2K Lossless RPCL", True, any_stream, None, ("HTJ2K", "JPEG2K")),
+        Codec("1.2.840.10008.1.2.4.203", "HTJ2K", False, any_stream, None, ("HTJ2K", "JPEG2K")),
+    )
+
+
+CODECS: dict[str, Codec] = {row.uid: row for row in _rows()}

@@ -1,0 +1,196 @@
+"""Where a frame's bytes are, found by number without reading the other frames.
+
+Native pixel data (PS3.5 section 8.1): a multiplication, down to the bit. Encapsulated (section A.4): the Extended
+Offset Table if there is one, else the Basic Offset Table, each entry checked against the item it points at; else one
+walk over the fragment headers, kept. Nothing is allocated for frames that are only claimed.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+
+from isocenter.errors import DataSetError, NoSuchFrame, PixelError, TruncatedError
+from isocenter.pixels.layout import Layout
+from isocenter.wire.elements import BIG, LITTLE, Buffer
+from isocenter.wire.fragments import items
+from isocenter.wire.limits import Limits
+
+_BOT_ENTRY = Struct("<I")
+_EOT_ENTRY = Struct("<Q")
+# How codestreams begin: JPEG and JPEG-LS, JPEG 2000, JPEG XL, and the last two in their boxes.
+_SIGNATURES = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\xff\x0a", b"\0\0\0\x0cJXL ", b"\0\0\0\x0cjP  ")
+
+
+def check_number(number: int, frames: int) -> None:
+    """NoSuchFrame unless `number` is in 1..`frames`."""
+    if not 1 <= number <= frames:
+        raise NoSuchFrame(f"there are {frames} frames", frame=number)
+
+
+class NativeFrames:
+    """Frames laid one after the other in `length` bytes from `offset` on."""
+
+    def __init__(self, buf: Buffer, offset: int, length: int, layout: Layout, frames: int) -> None:
+        self._buf, self._offset, self._length = buf, offset, length
+        self._layout, self._frames = layout, frames
+        self._swapped = layout.big_endian and layout.words and layout.bits_allocated <= 8
+
+    def raw(self, number: int) -> tuple[bytes, int]:
+        """The bytes that hold frame `number` and the bit of the first byte it begins at (0 unless Bits Allocated is 1).
+
+        PixelError with the frame number if the data end before the frame does.
+        """
+        check_number(number, self._frames)
+        bits = self._layout.native_bits
+        first, last = (number - 1) * bits, number * bits
+        start, end = first // 8, -(-last // 8)
+        if end > self._length:
+            raise PixelError(f"pixel data have {self._length} bytes, {end} are needed", frame=number)
+        if not self._swapped:
+            return bytes(self._buf[self._offset + start : self._offset + end]), first % 8
+        # 8-bit and 1-bit samples in big endian OW: the bytes of each 16-bit word have changed places.
+        even = start & ~1
+        words = bytearray(self._buf[self._offset + even : self._offset + min(end + (end & 1), self._length)])
+        words += b"\0" * (len(words) & 1)
+        words[0::2], words[1::2] = words[1::2], words[0::2]
+        return bytes(words[start - even : end - even]), first % 8
+
+    def joined(self, number: int) -> bytes:
+        """Frame `number` in native little endian form, beginning on a byte boundary."""
+        data, bit = self.raw(number)
+        layout = self._layout
+        if bit or (layout.bits_allocated == 1 and layout.native_bits % 8):
+            value = int.from_bytes(data, "little") >> bit & ((1 << layout.native_bits) - 1)
+            return value.to_bytes(-(-layout.native_bits // 8), "little")
+        size = layout.bits_allocated // 8
+        if layout.big_endian and size > 1:
+            octets = bytearray(len(data))
+            for i in range(size):
+                octets[i::size] = data[size - 1 - i :: size]
+            return bytes(octets)
+        return data
+
+
+class EncapsulatedFrames:
+    """Frames in fragments. `offset` is that of the Basic Offset Table's item, `end` bounds the search.
+
+    `extended` holds the values of Extended Offset Table and Extended Offset Table Lengths (C.7.6.3.1.8), empty if
+    absent. `flags` collects what was found wrong and worked around.
+    """
+
+    def __init__(
+        self,
+        buf: Buffer,
+        offset: int,
+        end: int,
+        frames: int,
+        limits: Limits,
+        *,
+        extended: tuple[Buffer, Buffer] = (b"", b""),
+        little: bool = True,
+    ) -> None:
+        self._buf, self._end, self._frames, self._limits = buf, end, frames, limits
+        self._encoding = LITTLE if little else BIG
+        self._scanned: list[list[tuple[int, int]]] | None = None
+        self._cut: str = ""
+        self.flags: set[str] = set()
+        try:
+            table, length = next(items(buf, offset, end, self._encoding, limits))
+        except (DataSetError, StopIteration):
+            table, length = end, -1
+        if length < 0:
+            raise PixelError("encapsulated pixel data have no Basic Offset Table item", tag_path="(7FE0,0010)")
+        self._start = table + length
+        self._lengths: Buffer = b""
+        if len(extended[0]) == 8 * frames:
+            self._table, self._entry = extended[0], _EOT_ENTRY
+            self._lengths = extended[1] if len(extended[1]) == 8 * frames else b""
+        elif length == 4 * frames:
+            self._table, self._entry = memoryview(buf)[table : table + length], _BOT_ENTRY
+        else:
+            self._table, self._entry = b"", _BOT_ENTRY
+            if length:
+                self.flags.add("offset-table-ignored")
+
+    def fragments(self, number: int) -> list[tuple[int, int]]:
+        """Offset and length of each fragment of frame `number`; PixelError with the number if it is not all there."""
+        check_number(number, self._frames)
+        if self._table and self._scanned is None:
+            found = self._from_table(number)
+            if found is not None:
+                return found
+            self.flags.add("offset-table-ignored")
+        if self._scanned is None:
+            self._scanned = self._scan()
+        if number > len(self._scanned):
+            raise PixelError(self._cut or f"there are fragments for {len(self._scanned)} frames only", frame=number)
+        return self._scanned[number - 1]
+
+    def joined(self, number: int) -> bytes:
+        """The frame's codestream: its fragments one after the other."""
+        found = self.fragments(number)
+        data = b"".join(bytes(self._buf[offset : offset + length]) for offset, length in found)
+        if self._lengths and "offset-table-ignored" not in self.flags:
+            (length,) = _EOT_ENTRY.unpack_from(self._lengths, 8 * (number - 1))
+            # The table's length leaves out the padding byte; any other disagreement is not ours to settle.
+            if length == len(data) - 1:
+                data = data[:length]
+        if not data:
+            raise PixelError("the frame has no bytes", frame=number)
+        return data
+
+    def _from_table(self, number: int) -> list[tuple[int, int]] | None:
+        """The fragments between this entry and the next; None if the table cannot be true."""
+        size = self._entry.size
+        (first,) = self._entry.unpack_from(self._table, size * (number - 1))
+        stop = self._end
+        if number < self._frames:
+            (following,) = self._entry.unpack_from(self._table, size * number)
+            stop = self._start + following
+        pos = self._start + first
+        if (number == 1 and first) or not pos < stop <= self._end:
+            return None
+        found: list[tuple[int, int]] = []
+        try:
+            for offset, length in items(self._buf, pos, self._end, self._encoding, self._limits):
+                if length < 0:
+                    return found if number == self._frames and found else None
+                found.append((offset, length))
+                if offset + length >= stop:
+                    return found if offset + length == stop else None
+        except TruncatedError:
+            # The table is right and the data are not all there: the scan says so with the frame number.
+            return None
+        except DataSetError:
+            return None
+        return None
+
+    def _scan(self) -> list[list[tuple[int, int]]]:
+        """All fragments, grouped by frame. What cannot be read ends the list and is remembered in `_cut`."""
+        found: list[tuple[int, int]] = []
+        try:
+            for offset, length in items(self._buf, self._start, self._end, self._encoding, self._limits):
+                if length >= 0:
+                    found.append((offset, length))
+        except DataSetError as error:
+            self._cut = error.message
+            self.flags.add("fragments-cut-off")
+        if self._frames == 1:
+            # Without a delimiter the fragments may still be all there: the decoder finds out.
+            return [found] if found else []
+        signature = next((s for s in _SIGNATURES if found and self._begins(found[0], s)), None)
+        if signature is not None:
+            groups: list[list[tuple[int, int]]] = []
+            for fragment in found:
+                if self._begins(fragment, signature):
+                    groups.append([])
+                groups[-1].append(fragment)
+            if len(groups) == self._frames or len(found) != self._frames:
+                return groups
+        elif len(found) > self._frames:
+            raise PixelError(f"{len(found)} fragments for {self._frames} frames, and no table tells which is whose")
+        return [[fragment] for fragment in found]
+
+    def _begins(self, fragment: tuple[int, int], signature: bytes) -> bool:
+        offset, length = fragment
+        return length >= len(signature) and bytes(self._buf[offset : offset + len(signature)]) == signature

@@ -1,0 +1,284 @@
+"""One object's pixels: the description from its header, frames by number, decoded on request.
+
+Reading the header costs one pass over the elements before Pixel Data; nothing of the pixel data is touched until a
+frame is asked for, and then only that frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from isocenter.errors import DataSetError, PixelError
+from isocenter.pixels import codecs
+from isocenter.pixels.codecs import Decoded
+from isocenter.pixels.frames import EncapsulatedFrames, NativeFrames, check_number
+from isocenter.pixels.header import Attributes
+from isocenter.pixels.layout import Array, Layout
+from isocenter.std.transfer_syntaxes import TRANSFER_SYNTAXES, TransferSyntax
+from isocenter.wire.elements import BIG, LITTLE, Buffer, Element, irregular_header
+from isocenter.wire.limits import DEFAULT_LIMITS, Limits
+from isocenter.wire.scan import inflate, scan
+
+_SHARED, _PER_FRAME = 0x52009229, 0x52009230
+_EOT, _EOT_LENGTHS = 0x7FE00001, 0x7FE00002
+_FLOAT, _DOUBLE, _PIXELS = 0x7FE00008, 0x7FE00009, 0x7FE00010
+_GROUP_7FE0: Final = 0x7FE00000
+
+# What frames and rendering ask for: Image Pixel (C.7.6.3), Modality and VOI LUT (C.11.1, C.11.2), palettes (C.7.9),
+# presentation, spacing for the aspect of a pixel, functional groups (C.7.6.16).
+_WANTED = frozenset(
+    {
+        *(0x00280002, 0x00280004, 0x00280006, 0x00280008, 0x00280010, 0x00280011, 0x00280030, 0x00280034),
+        *(0x00280100, 0x00280101, 0x00280102, 0x00280103, 0x00280120, 0x00280121, 0x00281050, 0x00281051),
+        *(0x00281052, 0x00281053, 0x00281056, 0x00281101, 0x00281102, 0x00281103, 0x00281201, 0x00281202),
+        *(0x00281203, 0x00281221, 0x00281222, 0x00281223, 0x00283000, 0x00283010, 0x00181164, 0x20500020),
+        *(0x00280122, 0x00280123, 0x00280124, 0x00280125, _SHARED, _PER_FRAME),
+    }
+)
+
+
+class Image:
+    """The pixel description of one object; made by `Image.of`.
+
+    `attributes` gives what else the header says (windows, palettes, spacing). `flags` names leniencies:
+    "not-subsampled",
+    "not-encapsulated", "offset-table-ignored", "fragments-cut-off", "pixel-data-short".
+    """
+
+    def __init__(
+        self,
+        attributes: Attributes,
+        layout: Layout,
+        number_of_frames: int,
+        transfer_syntax: str,
+        source: NativeFrames | EncapsulatedFrames,
+        limits: Limits,
+        flags: frozenset[str] = frozenset(),
+    ) -> None:
+        self.attributes = attributes
+        self.layout = layout
+        self.number_of_frames = number_of_frames
+        self.transfer_syntax = transfer_syntax
+        self._source = source
+        self._limits = limits
+        self._flags = flags
+
+    @classmethod
+    def of(cls, buf: Buffer, transfer_syntax: str, data_set_offset: int, limits: Limits = DEFAULT_LIMITS) -> Image:
+        """The image in a Part 10 file or bare data set.
+
+        `buf` holds the file (bytes, memoryview or mmap) and must stay open as long as the image is used. The data set
+        begins at `data_set_offset`. Raises PixelError if there are no pixel data or their description is incomplete,
+        and the errors of a damaged data set.
+        """
+        syntax = TRANSFER_SYNTAXES.get(transfer_syntax) or TransferSyntax(transfer_syntax, "", "", encapsulated=True)
+        start = data_set_offset
+        if syntax.deflated:
+            buf, start = inflate(memoryview(buf)[start:], limits), 0
+        found = scan(
+            buf,
+            little=syntax.little,
+            explicit=syntax.explicit,
+            start=start,
+            wanted=_WANTED,
+            stop=_GROUP_7FE0,
+            limits=limits,
+            whole=False,
+        )
+        attributes = Attributes(buf, found.elements, little=syntax.little, explicit=syntax.explicit, limits=limits)
+        group = _pixel_group(buf, found.end, syntax)
+        element = group.get(_PIXELS) or group.get(_FLOAT) or group.get(_DOUBLE)
+        if element is None:
+            raise PixelError("the object has no pixel data", tag_path="(7FE0,0010)")
+        frames = attributes.integer(0x00280008, 1) or 1
+        if frames < 0:
+            raise PixelError(f"Number of Frames {frames}", tag_path="(0028,0008)")
+        layout, flags = _layout(attributes, element, syntax, frames)
+        source, more = _source(buf, element, group, layout, frames, syntax, limits)
+        return cls(attributes, layout, frames, transfer_syntax, source, limits, flags | more)
+
+    @property
+    def rows(self) -> int:
+        return self.layout.rows
+
+    @property
+    def columns(self) -> int:
+        return self.layout.columns
+
+    @property
+    def samples_per_pixel(self) -> int:
+        return self.layout.samples
+
+    @property
+    def bits_allocated(self) -> int:
+        return self.layout.bits_allocated
+
+    @property
+    def bits_stored(self) -> int:
+        return self.layout.bits_stored
+
+    @property
+    def high_bit(self) -> int:
+        return self.layout.high_bit
+
+    @property
+    def pixel_representation(self) -> int:
+        return int(self.layout.signed)
+
+    @property
+    def photometric_interpretation(self) -> str:
+        return self.layout.photometric
+
+    @property
+    def planar_configuration(self) -> int:
+        return self.layout.planar
+
+    @property
+    def encapsulated(self) -> bool:
+        return isinstance(self._source, EncapsulatedFrames)
+
+    @property
+    def flags(self) -> frozenset[str]:
+        more = self._source.flags if isinstance(self._source, EncapsulatedFrames) else set()
+        return self._flags | more
+
+    def frame_bytes(self, number: int) -> bytes:
+        """Frame `number` (from 1) as it is stored: the codestream, or native samples in little endian order.
+
+        A native 1-bit frame is shifted to begin in the first bit. NoSuchFrame, or PixelError with the frame number.
+        """
+        if not self.encapsulated:
+            self._checked(number)
+        return self._source.joined(number)
+
+    def frame(self, number: int) -> Array:
+        """Stored values of frame `number` (from 1): `decode(number).pixels`, an array of the caller's own."""
+        return self.decode(number).pixels
+
+    def decode(self, number: int) -> Decoded:
+        """Frame `number` (from 1): stored values, the colour space they are in, and what was worked around.
+
+        Shape (rows, columns) or (rows, columns, samples); dtype by Bits Allocated and Pixel Representation (uint8 for
+        1 bit, float32 and float64 for Float and Double Float Pixel Data). No Modality LUT is applied. NoSuchFrame,
+        CodecMissing, or PixelError with the frame number.
+        """
+        self._checked(number)
+        try:
+            if isinstance(self._source, NativeFrames):
+                data, bit = self._source.raw(number)
+                return codecs.decode_native(data, self.layout, bit)
+            return codecs.decode(self.transfer_syntax, self._source.joined(number), self.layout, self._limits)
+        except PixelError as error:
+            if error.frame is not None:
+                raise
+            raise type(error)(error.message, frame=number, tag_path=error.tag_path, offset=error.offset) from None
+
+    def _checked(self, number: int) -> None:
+        check_number(number, self.number_of_frames)
+        try:
+            self.layout.check(self._limits.frame_bytes)
+        except PixelError as error:
+            raise PixelError(error.message, frame=number, tag_path=error.tag_path) from None
+
+    def group(self, sequence: int, number: int) -> Attributes:
+        """The functional group `sequence` that applies to frame `number` (C.7.6.16): the frame's own, else the shared.
+
+        Objects without that functional group answer with their top-level attributes, where classic objects have the
+        same elements.
+        """
+        for parent, index in ((_PER_FRAME, number - 1), (_SHARED, 0)):
+            item = self.attributes.item(parent, index)
+            inner = item.item(sequence) if item is not None else None
+            if inner is not None:
+                return inner
+        return self.attributes
+
+
+def _pixel_group(buf: Buffer, pos: int, syntax: TransferSyntax) -> dict[int, Element]:
+    """The elements of group 7FE0 up to the pixel data, whose value is not looked at."""
+    found: dict[int, Element] = {}
+    encoding, end = LITTLE if syntax.little else BIG, len(buf)
+    for _ in range(8):  # the group has seven elements
+        if pos + 8 > end:
+            break
+        if syntax.explicit:
+            if pos + 12 > end:
+                break
+            element = irregular_header(buf, pos, end, encoding, set())
+        else:
+            group, number, length = encoding.implicit.unpack_from(buf, pos)
+            tag = group << 16 | number
+            vr = {_FLOAT: "OF", _DOUBLE: "OD"}.get(tag, "OW")
+            element = Element(tag, vr, pos + 8, -1 if length == 0xFFFFFFFF else length)
+        if element.tag >> 16 != 0x7FE0:
+            break
+        found[element.tag] = element
+        if element.tag in (_FLOAT, _DOUBLE, _PIXELS) or element.length < 0:
+            break
+        pos = element.offset + element.length
+    return found
+
+
+def _layout(
+    attributes: Attributes, element: Element, syntax: TransferSyntax, frames: int
+) -> tuple[Layout, frozenset[str]]:
+    floating = element.tag != _PIXELS
+    samples = attributes.integer(0x00280002, 1)
+    allocated = attributes.integer(0x00280100, {_FLOAT: 32, _DOUBLE: 64}.get(element.tag))
+    stored = allocated if floating else attributes.integer(0x00280101, allocated)
+    layout = Layout(
+        rows=attributes.integer(0x00280010),
+        columns=attributes.integer(0x00280011),
+        samples=samples,
+        bits_allocated=allocated,
+        bits_stored=stored,
+        high_bit=attributes.integer(0x00280102, stored - 1) if not floating else stored - 1,
+        signed=not floating and attributes.integer(0x00280103, 0) == 1,
+        photometric=attributes.text(0x00280004) or ("MONOCHROME2" if samples == 1 else "RGB"),
+        planar=attributes.integer(0x00280006, 0),
+        big_endian=not syntax.little or syntax.big_endian_pixels,
+        words=element.vr == "OW",
+        floating=floating,
+    )
+    if layout.subsampled and element.length >= 0:
+        # Some writers name YBR_FULL_422 and store all samples; the length tells.
+        full = replace(layout, photometric="YBR_FULL")
+        if element.length >= -(-full.native_bits * frames // 8):
+            return full, frozenset({"not-subsampled"})
+    return layout, frozenset()
+
+
+def _source(
+    buf: Buffer,
+    element: Element,
+    group: dict[int, Element],
+    layout: Layout,
+    frames: int,
+    syntax: TransferSyntax,
+    limits: Limits,
+) -> tuple[NativeFrames | EncapsulatedFrames, frozenset[str]]:
+    size = len(buf)
+    if element.length < 0:
+        if not syntax.encapsulated:
+            raise PixelError(f"fragments in {syntax.name}, which has none", tag_path="(7FE0,0010)")
+        extended = tuple(
+            memoryview(buf)[e.offset : min(e.offset + e.length, size)] if (e := group.get(tag)) else b""
+            for tag in (_EOT, _EOT_LENGTHS)
+        )
+        try:
+            source = EncapsulatedFrames(buf, element.offset, size, frames, limits, extended=(extended[0], extended[1]))
+        except DataSetError as error:
+            raise PixelError(error.message, tag_path="(7FE0,0010)") from None
+        return source, frozenset()
+    flags = set()
+    if syntax.encapsulated:
+        # Native samples under the name of a compressed syntax; only if they fill the value exactly.
+        need = -(-layout.native_bits * frames // 8)
+        if element.length != need + (need & 1):
+            raise PixelError(f"{syntax.name or 'this transfer syntax'} needs fragments", tag_path="(7FE0,0010)")
+        flags.add("not-encapsulated")
+    length = min(element.length, size - element.offset)
+    if length * 8 < layout.native_bits * frames:
+        flags.add("pixel-data-short")
+    return NativeFrames(buf, element.offset, length, layout, frames), frozenset(flags)
