@@ -21,9 +21,8 @@ from isocenter.iod.geometry import Geometry, ds_values
 from isocenter.iod.stored_values import IDENTITY, StoredValues
 from isocenter.iod.subject import Subject, joined_study, new_study
 from isocenter.iod.uids import UIDs
+from isocenter.std.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
-IMPLEMENTATION_CLASS_UID = "2.25.221350393417463372911386226170912735129"
-IMPLEMENTATION_VERSION_NAME = "ISOCENTER"
 CONVERSION_TYPES = ("DV", "DI", "DF", "WSD", "SD", "SI", "DRW", "SYN")  # C.8.6.1
 PATIENT_POSITIONS = (
     "",

@@ -1,0 +1,92 @@
+"""The demo objects as Part 10 files, in the order in which they make a good first page."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from pydicom.data import DATA_ROOT
+from pydicom.dataset import Dataset
+
+from isocenter.demo.phantom import FIRST, SLICES, SPACING, STEP, Phantom
+from isocenter.iod.create import create
+
+# Of pydicom's packaged files (MIT), those that are whole and show something of their own. They lie in the wheel:
+# nothing is fetched. No two have the same SOP Instance UID.
+PYDICOM_FILES = (
+    "CT_small.dcm",
+    "693_J2KI.dcm",  # CT, JPEG 2000
+    "MR_small_RLE.dcm",
+    "examples_overlay.dcm",  # MR with an overlay
+    "examples_ybr_color.dcm",  # ultrasound, 30 frames, JPEG Baseline
+    "examples_rgb_color.dcm",
+    "examples_jpeg2k.dcm",
+    "examples_palette.dcm",
+    "JPEG2000.dcm",  # NM
+    "GDCMJ2K_TextGBR.dcm",
+    "SC_rgb_jpeg_gdcm.dcm",  # JPEG Lossless
+    "SC_rgb_dcmtk_+eb+cr.dcm",
+    "SC_ybr_full_422_uncompressed.dcm",
+    "SC_jpeg_no_color_transform.dcm",
+    "image_dfl.dcm",  # deflated
+    "liver_1frame.dcm",  # segmentation
+    "rtplan.dcm",
+    "rtdose.dcm",
+    "reportsi.dcm",  # structured report
+    "test-SR.dcm",
+    "waveform_ecg.dcm",
+)
+_SEED = "isocenter demo, chest, 1"  # a new number for a new shape: one UID never names two sets of pixels
+
+
+def _file(ds: Dataset) -> bytes:
+    buffer = io.BytesIO()
+    ds.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def chest() -> Iterator[Dataset]:
+    """The 60 slices of the computed chest CT, the same UIDs every time, from the feet to the head."""
+    phantom = Phantom()
+    volume = np.empty((SLICES, phantom.grid.size, phantom.grid.size), np.uint16)
+    for target, plane in zip(volume, phantom.planes(), strict=True):
+        target[...] = np.rint(plane + 1024)
+    half = (phantom.grid.size - 1) / 2 * SPACING
+    slices = create(
+        volume,
+        modality="CT",
+        patient_name="Hong^Gildong=洪^吉洞=홍^길동",
+        patient_id="DEMO-0001",
+        patient_birth_date="19700101",
+        patient_sex="M",
+        study_date="20240131",
+        study_time="0930",
+        study_description="CT chest with contrast (computed phantom)",
+        accession_number="DEMO1",
+        series_description="Chest 5 mm, soft tissue",
+        body_part_examined="CHEST",
+        patient_position="HFS",
+        pixel_spacing=(SPACING, SPACING),
+        slice_thickness=STEP,
+        spacing_between_slices=STEP,
+        image_position_patient=(-half, -half, FIRST),
+        rescale=(1, -1024),
+        window=(40, 400),
+        derivation="Computed by isocenter.demo; no person was scanned",
+        uid_seed=_SEED,
+    )
+    assert isinstance(slices, list)
+    for ds in slices:
+        ds.ContrastBolusAgent = ""  # the blood is computed as bright as with one (C.7.6.4)
+        yield ds
+
+
+def demo_objects() -> Iterator[bytes]:
+    """Every demo object as the bytes of a DICOM file; the first takes a second or two, so iterate in a thread."""
+    for ds in chest():
+        yield _file(ds)
+    folder = Path(DATA_ROOT) / "test_files"
+    for name in PYDICOM_FILES:
+        yield (folder / name).read_bytes()
