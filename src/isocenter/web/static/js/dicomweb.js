@@ -1,0 +1,179 @@
+// @ts-check
+// The only module that talks to the server: QIDO-RS, WADO-RS and STOW-RS of PS3.18.
+
+import { boundaryOf, parseMultipart } from "./multipart.js";
+
+/** @typedef {import("./dataset.js").DataSet} DataSet */
+/** @typedef {{study: string, series: string, instance: string}} InstancePath */
+
+const JSON_TYPE = "application/dicom+json";
+/** Uncompressed frames, whatever syntax the object is stored in. */
+const RAW_FRAMES = 'multipart/related; type="application/octet-stream"; transfer-syntax=1.2.840.10008.1.2.1';
+
+/** What went wrong, in words for the screen. `status` is 0 when the server was not reached. */
+export class RequestError extends Error {
+  /** @param {number} status @param {string} message @param {string} [hint] */
+  constructor(status, message, hint = "") {
+    super(message);
+    this.name = "RequestError";
+    this.status = status;
+    this.hint = hint;
+  }
+}
+
+/** @param {unknown} error @returns {boolean} */
+export function isAbort(error) {
+  return error instanceof DOMException && error.name === "AbortError";
+}
+
+/** @param {Response} response @returns {Promise<RequestError>} */
+async function refusal(response) {
+  try {
+    const { error } = await response.json();
+    if (error?.message) return new RequestError(response.status, String(error.message), String(error.hint ?? ""));
+  } catch {
+    // Not the server's own error form, for instance a proxy's page: the status line has to do.
+  }
+  return new RequestError(response.status, `The server answered ${response.status} ${response.statusText}.`.replace(" .", "."));
+}
+
+export class DicomWeb {
+  /** @param {string} root address of the DICOMweb service, without a trailing slash */
+  constructor(root) {
+    this.root = root;
+  }
+
+  /**
+   * @param {string} address @param {string} accept @param {AbortSignal} [signal]
+   * @returns {Promise<Response>}
+   */
+  async #get(address, accept, signal) {
+    let response;
+    try {
+      response = await fetch(address, { headers: { Accept: accept }, credentials: "same-origin", signal: signal ?? null });
+    } catch (error) {
+      if (isAbort(error)) throw error;
+      throw new RequestError(0, "The server cannot be reached.", "Check that it is running, then try again.");
+    }
+    if (!response.ok) throw await refusal(response);
+    return response;
+  }
+
+  /**
+   * @param {string} path below the root @param {Iterable<readonly [string, string]>} [query] @param {AbortSignal} [signal]
+   * @returns {Promise<DataSet[]>}
+   */
+  async json(path, query = [], signal) {
+    const search = new URLSearchParams([...query].map(([key, value]) => [key, value])).toString();
+    const response = await this.#get(`${this.root}${path}${search ? `?${search}` : ""}`, JSON_TYPE, signal);
+    return response.status === 204 ? [] : response.json();
+  }
+
+  /** @param {Iterable<readonly [string, string]>} query @param {AbortSignal} [signal] */
+  searchStudies(query, signal) {
+    return this.json("/studies", query, signal);
+  }
+
+  /** @param {string} study @param {AbortSignal} [signal] */
+  searchSeries(study, signal) {
+    return this.json(`/studies/${study}/series`, [["includefield", "SeriesDescription"], ["includefield", "NumberOfSeriesRelatedInstances"]], signal);
+  }
+
+  /** @param {string} study @param {string} series @param {AbortSignal} [signal] */
+  seriesMetadata(study, series, signal) {
+    return this.json(`/studies/${study}/series/${series}/metadata`, [], signal);
+  }
+
+  /** @param {InstancePath} at @param {AbortSignal} [signal] */
+  async instanceMetadata(at, signal) {
+    const [ds] = await this.json(`${this.#instance(at)}/metadata`, [], signal);
+    if (!ds) throw new RequestError(404, "There is no such image.");
+    return ds;
+  }
+
+  /** @param {InstancePath} at */
+  #instance(at) {
+    return `/studies/${at.study}/series/${at.series}/instances/${at.instance}`;
+  }
+
+  /**
+   * One frame, uncompressed, as the bytes of PS3.5 section 8.1.1 (little endian).
+   * @param {InstancePath} at @param {number} frame 1-based @param {AbortSignal} [signal]
+   * @returns {Promise<Uint8Array>}
+   */
+  async frame(at, frame, signal) {
+    const response = await this.#get(`${this.root}${this.#instance(at)}/frames/${frame}`, RAW_FRAMES, signal);
+    return this.#firstPart(response);
+  }
+
+  /** @param {Response} response @returns {Promise<Uint8Array>} */
+  async #firstPart(response) {
+    const type = response.headers.get("content-type") ?? "";
+    const data = new Uint8Array(await response.arrayBuffer());
+    const boundary = boundaryOf(type);
+    if (!boundary) return data;
+    const part = parseMultipart(data, boundary)[0];
+    if (!part) throw new RequestError(502, "The server's answer has no content.");
+    return part.body;
+  }
+
+  /**
+   * The server's own rendering, for what the viewer cannot grey itself.
+   * @param {InstancePath} at @param {number} frame @param {AbortSignal} [signal] @returns {Promise<Blob>}
+   */
+  async rendered(at, frame, signal) {
+    const response = await this.#get(`${this.root}${this.#instance(at)}/frames/${frame}/rendered`, "image/png", signal);
+    return response.blob();
+  }
+
+  /** @param {string} uri absolute, or relative to the DICOMweb root @param {AbortSignal} [signal] */
+  async bulk(uri, signal) {
+    const address = new URL(uri, `${new URL(this.root, document.baseURI)}/`);
+    // A server behind a proxy may name itself as it sees itself; the path is right, the host is ours.
+    const own = new URL(address.pathname + address.search, document.baseURI);
+    const accept = 'application/octet-stream, multipart/related; type="application/octet-stream"';
+    return this.#firstPart(await this.#get(own.href, accept, signal));
+  }
+
+  /** @param {string} study @param {string} series @param {string} [instance] @returns {string} address for an <img> */
+  thumbnail(study, series, instance) {
+    return `${this.root}/studies/${study}/series/${series}${instance ? `/instances/${instance}` : ""}/thumbnail`;
+  }
+
+  /**
+   * STOW-RS of some files in one request; resolves to the response's data set, also when some were refused (202, 409).
+   * XMLHttpRequest because fetch reports no upload progress.
+   * @param {File[]} files @param {(sent: number) => void} progress @param {AbortSignal} [signal]
+   * @returns {Promise<DataSet>}
+   */
+  store(files, progress, signal) {
+    const boundary = `isocenter-${crypto.getRandomValues(new Uint32Array(4)).join("")}`;
+    /** @type {BlobPart[]} */
+    const body = [];
+    for (const file of files) body.push(`--${boundary}\r\nContent-Type: application/dicom\r\n\r\n`, file, "\r\n");
+    body.push(`--${boundary}--\r\n`);
+    return new Promise((resolve, reject) => {
+      const request = new XMLHttpRequest();
+      request.open("POST", `${this.root}/studies`);
+      request.setRequestHeader("Content-Type", `multipart/related; type="application/dicom"; boundary=${boundary}`);
+      request.setRequestHeader("Accept", JSON_TYPE);
+      request.upload.onprogress = (event) => progress(event.loaded);
+      request.onerror = () => reject(new RequestError(0, "The connection broke during the upload."));
+      request.onabort = () => reject(new DOMException("cancelled", "AbortError"));
+      request.onload = () => {
+        /** @type {any} */
+        let answer = null;
+        try {
+          answer = JSON.parse(request.responseText);
+        } catch {
+          answer = null;
+        }
+        if (Array.isArray(answer)) answer = answer[0];
+        if (answer && (answer["00081199"] || answer["00081198"])) resolve(answer);
+        else reject(new RequestError(request.status, answer?.error?.message ?? `The server answered ${request.status}.`, answer?.error?.hint));
+      };
+      signal?.addEventListener("abort", () => request.abort(), { once: true });
+      request.send(new Blob(body));
+    });
+  }
+}

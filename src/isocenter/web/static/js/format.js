@@ -1,0 +1,91 @@
+// @ts-check
+// Values of the standard as people read them. Nothing here guesses: what does not parse is shown as it came.
+
+/** @typedef {import("./dataset.js").PersonName} PersonName */
+
+/** @param {string} value DA @returns {string} 2024-05-14 */
+export function date(value) {
+  const m = /^(\d{4})\.?(\d{2})\.?(\d{2})$/.exec(value);
+  return m ? `${m[1]}-${m[2]}-${m[3]}` : value;
+}
+
+/** @param {string} value TM @returns {string} 09:30 or 09:30:15 */
+export function time(value, seconds = false) {
+  const m = /^(\d{2}):?(\d{2})?:?(\d{2})?/.exec(value);
+  if (!m) return value;
+  return seconds && m[3] ? `${m[1]}:${m[2]}:${m[3]}` : `${m[1]}:${m[2] ?? "00"}`;
+}
+
+/** @param {string} value AS (054Y) @returns {string} 54 y */
+export function age(value) {
+  const m = /^(\d{3})([DWMY])$/.exec(value);
+  return m ? `${Number(m[1])} ${m[2]?.toLowerCase()}` : value;
+}
+
+/** @param {string} group one component group of a PN @returns {string} "Hong, Gildong" */
+function latin(group) {
+  const [family = "", given = "", middle = "", prefix = "", suffix = ""] = group.split("^").map((part) => part.trim());
+  const first = [prefix, given, middle].filter(Boolean).join(" ");
+  return [[family, first].filter(Boolean).join(", "), suffix].filter(Boolean).join(" ");
+}
+
+/** @param {string} group @returns {string} family and given name without a comma, as CJK names are written */
+function eastern(group) {
+  const parts = group.split("^").map((part) => part.trim()).filter(Boolean);
+  return parts.join(/[\u3040-\u30ff]/.test(group) ? " " : "");
+}
+
+const CJK = /[\u1100-\u11ff\u3040-\u30ff\u3130-\u318f\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]/;
+
+/**
+ * A person's name for display: `main` first, `other` are the remaining representations (PS3.5 section 6.2.1).
+ * @param {PersonName} name @returns {{main: string, other: string[]}}
+ */
+export function person(name) {
+  const groups = [name.alphabetic, name.ideographic, name.phonetic]
+    .map((group) => (CJK.test(group) ? eastern(group) : latin(group)))
+    .filter(Boolean);
+  return { main: groups[0] ?? "", other: [...new Set(groups.slice(1))] };
+}
+
+/**
+ * The language whose glyph forms fit: Han characters look different in Korean, Japanese and Chinese type.
+ * @param {PersonName} name @param {string} characterSet first Specific Character Set term
+ * @returns {"ko" | "ja" | "zh-Hans" | "zh-Hant" | ""}
+ */
+export function language(name, characterSet = "") {
+  const all = name.alphabetic + name.ideographic + name.phonetic;
+  if (/[\uac00-\ud7af\u1100-\u11ff]/.test(all) || characterSet.includes("149")) return "ko";
+  if (/[\u3040-\u30ff\uff66-\uff9f]/.test(all) || /87|159|\b13\b/.test(characterSet)) return "ja";
+  if (/GB|58/.test(characterSet)) return "zh-Hans";
+  return CJK.test(all) ? "zh-Hant" : "";
+}
+
+/** @param {number} bytes @returns {string} */
+export function size(bytes) {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let n = bytes;
+  let unit = 0;
+  while (n >= 1000 && unit < units.length - 1) {
+    n /= 1000;
+    unit += 1;
+  }
+  return `${unit === 0 || n >= 100 ? Math.round(n) : n.toFixed(1)} ${units[unit]}`;
+}
+
+const GROUPED = new Intl.NumberFormat("en-GB");
+
+/** @param {number} n @returns {string} 12,345 */
+export function count(n) {
+  return GROUPED.format(n);
+}
+
+/** @param {number} n @param {string} one @param {string} many @returns {string} "1 study", "12 studies" */
+export function plural(n, one, many) {
+  return `${count(n)} ${n === 1 ? one : many}`;
+}
+
+/** @param {number} n @returns {string} at most two decimals, none when whole */
+export function short(n) {
+  return Number.isInteger(n) ? String(n) : String(Math.round(n * 100) / 100);
+}

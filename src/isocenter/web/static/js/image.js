@@ -1,0 +1,175 @@
+// @ts-check
+// What a frame needs to be shown, taken from an instance's metadata: pixel format, transforms, geometry, timing.
+// Enhanced multi-frame objects keep these in functional groups (PS3.3 C.7.6.16); a frame's group wins over the shared one.
+
+import { Tag, items, number, numbers, text, texts } from "./dataset.js";
+
+/** @typedef {import("./dataset.js").DataSet} DataSet */
+/** @typedef {import("./dataset.js").Attribute} Attribute */
+
+/** @typedef {"LINEAR" | "LINEAR_EXACT" | "SIGMOID"} VoiFunction */
+/** @typedef {{center: number, width: number, function: VoiFunction, label: string}} Window */
+/** A LUT as it stands in the data set; `data` may have to be fetched. @typedef {{descriptor: number[], data: Attribute, label: string}} LutSource */
+/** @typedef {{slope: number, intercept: number, lut: LutSource | null, unit: string}} ModalityTransform */
+/**
+ * How a frame's stored values reach the screen.
+ * @typedef {object} FrameValues
+ * @property {ModalityTransform} modality
+ * @property {Window[]} windows in the header's order
+ * @property {LutSource[]} luts VOI LUTs
+ */
+/**
+ * @typedef {object} FramePlane
+ * @property {number[]} position Image Position (Patient), mm; [] when unknown
+ * @property {number[]} orientation six direction cosines; [] when unknown
+ * @property {[number, number] | null} spacing row spacing, column spacing in mm
+ * @property {string} spacingNote caveat to show beside lengths; "" when the spacing is in the patient
+ */
+/** How the pixels come: what the viewer greys itself, and what the server must render. @typedef {"grey" | "rgb" | "palette" | "rendered" | "none"} PixelKind */
+
+/** Bits Allocated the viewer unpacks itself. */
+const OWN_BITS = new Set([8, 16]);
+
+export class Image {
+  /** @param {DataSet} ds metadata of one instance */
+  constructor(ds) {
+    this.ds = ds;
+    this.path = {
+      study: text(ds, Tag.StudyInstanceUID),
+      series: text(ds, Tag.SeriesInstanceUID),
+      instance: text(ds, Tag.SOPInstanceUID),
+    };
+    this.rows = number(ds, Tag.Rows) ?? 0;
+    this.columns = number(ds, Tag.Columns) ?? 0;
+    this.samples = number(ds, Tag.SamplesPerPixel) ?? 1;
+    this.bitsAllocated = number(ds, Tag.BitsAllocated) ?? 0;
+    this.bitsStored = number(ds, Tag.BitsStored) ?? this.bitsAllocated;
+    this.highBit = number(ds, Tag.HighBit) ?? this.bitsStored - 1;
+    this.signed = number(ds, Tag.PixelRepresentation) === 1;
+    this.photometric = text(ds, Tag.PhotometricInterpretation);
+    this.planar = number(ds, Tag.PlanarConfiguration) ?? 0;
+    this.modality = text(ds, Tag.Modality);
+    this.kind = kindOf(this);
+    this.frames = this.kind === "none" ? 0 : Math.max(1, Math.trunc(number(ds, Tag.NumberOfFrames) ?? 1));
+    this.number = number(ds, Tag.InstanceNumber) ?? 0;
+  }
+
+  /** Whether low values are bright: MONOCHROME1, or a Presentation LUT Shape that says so (PS3.3 C.7.6.3.1.2, C.11.6). */
+  get inverse() {
+    const shape = text(this.ds, Tag.PresentationLUTShape);
+    return shape ? shape === "INVERSE" : this.photometric === "MONOCHROME1";
+  }
+
+  /** @param {number} frame 1-based @param {string} tag macro's sequence @returns {DataSet | undefined} the macro's item */
+  #group(frame, tag) {
+    const own = items(this.ds, Tag.PerFrameFunctionalGroups)[frame - 1];
+    const shared = items(this.ds, Tag.SharedFunctionalGroups)[0];
+    return items(own, tag)[0] ?? items(shared, tag)[0];
+  }
+
+  /** @param {number} frame 1-based @returns {FrameValues} */
+  values(frame) {
+    const transform = this.#group(frame, Tag.PixelValueTransformationSequence) ?? this.ds;
+    const voi = this.#group(frame, Tag.FrameVOILUTSequence) ?? this.ds;
+    const lut = items(transform, Tag.ModalityLUTSequence).map(lutSource).find((source) => source !== null) ?? null;
+    return {
+      modality: {
+        slope: number(transform, Tag.RescaleSlope) || 1,
+        intercept: number(transform, Tag.RescaleIntercept) ?? 0,
+        lut,
+        unit: unitOf(text(transform, Tag.RescaleType), this.modality),
+      },
+      windows: windowsOf(voi),
+      luts: items(voi, Tag.VOILUTSequence).map(lutSource).filter((source) => source !== null),
+    };
+  }
+
+  /** @param {number} frame 1-based @returns {FramePlane} */
+  plane(frame) {
+    const position = numbers(this.#group(frame, Tag.PlanePositionSequence) ?? this.ds, Tag.ImagePositionPatient);
+    const orientation = numbers(this.#group(frame, Tag.PlaneOrientationSequence) ?? this.ds, Tag.ImageOrientationPatient);
+    const measures = this.#group(frame, Tag.PixelMeasuresSequence) ?? this.ds;
+    const spacing = pair(numbers(measures, Tag.PixelSpacing));
+    const imager = pair(numbers(this.ds, Tag.ImagerPixelSpacing));
+    return {
+      position: position.length === 3 ? position : [],
+      orientation: orientation.length === 6 ? orientation : [],
+      spacing: spacing ?? imager,
+      spacingNote: !spacing && imager ? "at detector" : "",
+    };
+  }
+
+  /** Height of a pixel over its width (PS3.3 C.7.6.3.1.7). @returns {number} */
+  get aspect() {
+    const spacing = this.plane(1).spacing;
+    const ratio = spacing ?? pair(numbers(this.ds, Tag.PixelAspectRatio));
+    return ratio ? ratio[0] / ratio[1] : 1;
+  }
+
+  /** Frames per second the header asks for; undefined when it is silent. @returns {number | undefined} */
+  get frameRate() {
+    const recommended = number(this.ds, Tag.RecommendedDisplayFrameRate);
+    if (recommended) return recommended;
+    const frameTime = number(this.ds, Tag.FrameTime);
+    if (frameTime) return 1000 / frameTime;
+    const vector = numbers(this.ds, Tag.FrameTimeVector).slice(1);
+    const total = vector.reduce((sum, ms) => sum + ms, 0);
+    if (total > 0) return (1000 * vector.length) / total;
+    return number(this.ds, Tag.CineRate) || undefined;
+  }
+
+  /** Stored values that mean "no pixel here" (PS3.3 C.7.5.1.1.2), inclusive. @returns {[number, number] | null} */
+  get padding() {
+    const value = number(this.ds, Tag.PixelPaddingValue);
+    if (value === undefined) return null;
+    const limit = number(this.ds, Tag.PixelPaddingRangeLimit) ?? value;
+    return [Math.min(value, limit), Math.max(value, limit)];
+  }
+}
+
+/** @param {Image} image @returns {PixelKind} */
+function kindOf(image) {
+  const { ds } = image;
+  const has = ds[Tag.PixelData] || ds[Tag.FloatPixelData] || ds[Tag.DoublePixelData] || image.photometric;
+  if (!has || !(image.rows > 0 && image.columns > 0)) return "none";
+  if (!OWN_BITS.has(image.bitsAllocated) || image.bitsStored > image.bitsAllocated) return "rendered";
+  if (image.samples === 1 && image.photometric.startsWith("MONOCHROME")) return "grey";
+  if (image.samples === 1 && image.photometric === "PALETTE COLOR" && ds[Tag.RedData]) return "palette";
+  if (image.samples === 3 && image.photometric === "RGB" && image.bitsAllocated === 8) return "rgb";
+  return "rendered";
+}
+
+/** @param {number[]} values @returns {[number, number] | null} */
+function pair(values) {
+  const [a, b] = values;
+  return a !== undefined && b !== undefined && a > 0 && b > 0 ? [a, b] : null;
+}
+
+/** @param {string} type Rescale Type @param {string} modality */
+function unitOf(type, modality) {
+  if (type === "HU" || (!type && modality === "CT")) return "HU";
+  return type === "US" ? "" : type;
+}
+
+/** @param {DataSet | undefined} voi @returns {Window[]} */
+function windowsOf(voi) {
+  const centers = numbers(voi, Tag.WindowCenter);
+  const widths = numbers(voi, Tag.WindowWidth);
+  const labels = texts(voi, Tag.WindowExplanation);
+  const named = text(voi, Tag.VOILUTFunction);
+  /** @type {VoiFunction} */
+  const shape = named === "LINEAR_EXACT" || named === "SIGMOID" ? named : "LINEAR";
+  return centers.flatMap((center, i) => {
+    const width = widths[i];
+    if (width === undefined || width <= 0 || (shape === "LINEAR" && width < 1)) return [];
+    return [{ center, width, function: shape, label: labels[i] || (centers.length > 1 ? `Window ${i + 1}` : "Header") }];
+  });
+}
+
+/** @param {DataSet} item @returns {LutSource | null} */
+function lutSource(item) {
+  const descriptor = numbers(item, Tag.LUTDescriptor);
+  const data = item[Tag.LUTData];
+  if (descriptor.length !== 3 || !data) return null;
+  return { descriptor, data, label: text(item, Tag.LUTExplanation) };
+}

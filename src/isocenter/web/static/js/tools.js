@@ -1,0 +1,138 @@
+// @ts-check
+// Mouse, pen, touch and wheel on a viewport. The left button does what the chosen tool says; the others are always the same.
+
+/** @typedef {import("./viewport.js").Viewport} Viewport */
+/** @typedef {"window" | "zoom" | "pan" | "scroll"} ToolName */
+
+/** Chosen tool, shared by all viewports. */
+export class ToolBox extends EventTarget {
+  /** @type {ToolName} */
+  active = "window";
+
+  /** @param {ToolName} name */
+  choose(name) {
+    this.active = name;
+    this.dispatchEvent(new Event("change"));
+  }
+
+  /** Middle button pans and right button zooms, as everywhere. @param {PointerEvent} event @returns {ToolName} */
+  forPointer(event) {
+    if (event.button === 1) return "pan";
+    if (event.button === 2) return "zoom";
+    if (event.shiftKey) return "pan";
+    if (event.ctrlKey || event.metaKey) return "zoom";
+    return this.active;
+  }
+}
+
+const SCROLL_PIXELS = 12;
+const WHEEL_PIXELS = 40;
+
+class Drag {
+  #scrolled = 0;
+
+  /** @param {Viewport} viewport @param {ToolName} tool @param {number} x @param {number} y start, client CSS pixels */
+  constructor(viewport, tool, x, y) {
+    this.viewport = viewport;
+    this.tool = tool;
+    this.anchor = viewport.toCanvas(x, y);
+    this.startIndex = viewport.index;
+  }
+
+  /** @param {number} dx @param {number} dy CSS pixels since the last move */
+  move(dx, dy) {
+    const { viewport } = this;
+    if (this.tool === "window") viewport.dragWindow(dx, dy);
+    else if (this.tool === "pan") viewport.panBy(dx, dy);
+    else if (this.tool === "zoom") viewport.zoomBy(Math.exp(-dy / 150), ...this.anchor);
+    else {
+      this.#scrolled += dy;
+      const height = viewport.element.clientHeight;
+      const perStep = Math.min(SCROLL_PIXELS, Math.max(2, height / Math.max(1, viewport.length)));
+      viewport.show(this.startIndex + Math.round(this.#scrolled / perStep));
+    }
+  }
+}
+
+/**
+ * @param {Viewport} viewport @param {ToolBox} tools
+ * @param {{activate: (viewport: Viewport) => void, probe: (viewport: Viewport, event: PointerEvent | null) => void}} hooks
+ */
+export function attachTools(viewport, tools, hooks) {
+  const { element } = viewport;
+  /** @type {Map<number, {x: number, y: number}>} */
+  const pointers = new Map();
+  /** @type {Drag | null} */
+  let drag = null;
+
+  element.addEventListener("contextmenu", (event) => event.preventDefault());
+  element.addEventListener("pointerdown", (event) => {
+    if (event.target instanceof Element && event.target.closest("button, input")) return;
+    hooks.activate(viewport);
+    element.setPointerCapture(event.pointerId);
+    pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+    drag = pointers.size === 1 ? new Drag(viewport, tools.forPointer(event), event.clientX, event.clientY) : null;
+    if (event.button === 1) event.preventDefault();
+  });
+  element.addEventListener("pointermove", (event) => {
+    const last = pointers.get(event.pointerId);
+    if (!last) {
+      hooks.probe(viewport, event);
+      return;
+    }
+    const [dx, dy] = [event.clientX - last.x, event.clientY - last.y];
+    if (pointers.size === 2) pinch(viewport, pointers, event);
+    else drag?.move(dx, dy);
+    pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+  });
+  const end = (/** @type {PointerEvent} */ event) => {
+    pointers.delete(event.pointerId);
+    drag = null;
+  };
+  element.addEventListener("pointerup", end);
+  element.addEventListener("pointercancel", end);
+  element.addEventListener("pointerleave", () => hooks.probe(viewport, null));
+  element.addEventListener("dblclick", () => viewport.fit());
+  attachWheel(viewport, hooks.activate);
+}
+
+/** @param {Viewport} viewport @param {Map<number, {x: number, y: number}>} pointers @param {PointerEvent} event one of two fingers moved */
+function pinch(viewport, pointers, event) {
+  const other = [...pointers].find(([id]) => id !== event.pointerId)?.[1];
+  const last = pointers.get(event.pointerId);
+  if (!other || !last) return;
+  const before = Math.hypot(last.x - other.x, last.y - other.y);
+  const after = Math.hypot(event.clientX - other.x, event.clientY - other.y);
+  viewport.panBy((event.clientX - last.x) / 2, (event.clientY - last.y) / 2);
+  if (before > 0) viewport.zoomBy(after / before, ...viewport.toCanvas((event.clientX + other.x) / 2, (event.clientY + other.y) / 2));
+}
+
+/** @param {Viewport} viewport @param {(viewport: Viewport) => void} activate */
+function attachWheel(viewport, activate) {
+  let rest = 0;
+  viewport.element.addEventListener(
+    "wheel",
+    (event) => {
+      event.preventDefault();
+      activate(viewport);
+      const pixels = event.deltaMode === WheelEvent.DOM_DELTA_PIXEL ? event.deltaY : event.deltaY * WHEEL_PIXELS;
+      if (event.ctrlKey || event.metaKey) {
+        viewport.zoomBy(Math.exp(-pixels / 400), ...viewport.toCanvas(event.clientX, event.clientY));
+        return;
+      }
+      // A mouse's notch is one slice however far it says it went; a touch pad's small steps add up.
+      if (Math.abs(pixels) >= WHEEL_PIXELS) {
+        rest = 0;
+        viewport.show(viewport.index + Math.sign(pixels));
+        return;
+      }
+      rest += pixels;
+      const steps = Math.trunc(rest / WHEEL_PIXELS);
+      if (steps !== 0) {
+        rest -= steps * WHEEL_PIXELS;
+        viewport.show(viewport.index + steps);
+      }
+    },
+    { passive: false },
+  );
+}

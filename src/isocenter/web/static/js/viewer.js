@@ -1,0 +1,293 @@
+// @ts-check
+// The page of one study: opens series into viewports, and joins tools, keys, panels and the address to them.
+
+import { Cine } from "./cine.js";
+import { Tag, personName, text } from "./dataset.js";
+import { RequestError, isAbort } from "./dicomweb.js";
+import { fill, h, icon, iconButton, nameElement } from "./dom.js";
+import { date } from "./format.js";
+import { Layout } from "./layout.js";
+import { FrameLoader } from "./loader.js";
+import { HeaderPanel } from "./panels/header.js";
+import { Scrubber } from "./panels/scrubber.js";
+import { SeriesStrip } from "./panels/series.js";
+import { WindowMenu } from "./panels/windows.js";
+import { formatRoute } from "./router.js";
+import { cineRate, isMovie, stacksOf } from "./stack.js";
+import { ToolBox, attachTools } from "./tools.js";
+import { Toolbar } from "./toolbar.js";
+import { viewerBindings } from "./viewerkeys.js";
+
+/** @typedef {import("./dataset.js").DataSet} DataSet */
+/** @typedef {import("./stack.js").Stack} Stack */
+/** @typedef {import("./viewport.js").Viewport} Viewport */
+/** @typedef {import("./router.js").ViewRoute} ViewRoute */
+
+/** Series whose metadata are kept: enough to go to and fro. */
+const SERIES_KEPT = 40;
+/** History API calls are rationed by browsers; a drag must not use them up. */
+const ADDRESS_DELAY = 300;
+
+export class ViewerPage {
+  #title = h("div.study-title");
+  #problem = h("div.page-problem", { role: "alert", hidden: true });
+  /** @type {Map<string, Promise<Stack[]>>} by series */
+  #stacks = new Map();
+  /** @type {WeakMap<Viewport, Cine>} */
+  #cines = new WeakMap();
+  #study = "";
+  #addressTimer = 0;
+  /** @type {AbortController} */
+  #opening = new AbortController();
+
+  /**
+   * @param {import("./dicomweb.js").DicomWeb} client
+   * @param {{back: () => void, help: () => void, remember: (route: ViewRoute) => void}} actions
+   */
+  constructor(client, actions) {
+    this.client = client;
+    this.actions = actions;
+    this.loader = new FrameLoader(client);
+    this.tools = new ToolBox();
+    this.header = new HeaderPanel(() => this.toggleHeader(false));
+    this.scrubber = new Scrubber();
+    this.strip = new SeriesStrip(client, (series, clip) => void this.openSeries(series, { clip }));
+    this.layout = new Layout(this.loader, (viewport) => this.#adopt(viewport));
+    this.windows = new WindowMenu(() => this.layout.active);
+    this.toolbar = new Toolbar(this);
+    this.loader.onprogress = () => this.scrubber.drawLoaded();
+    this.layout.addEventListener("active", () => this.#follow());
+    this.element = h(
+      "main.viewer-page",
+      null,
+      h("header.bar", null, iconButton("back", "Study list", () => actions.back(), "Esc"), this.#title, this.toolbar.element),
+      h("div.stage", null, this.strip.element, h("div.centre", null, this.layout.element, this.scrubber.element, this.#problem), this.header.element),
+    );
+    this.bindings = viewerBindings(this);
+    this.#follow();
+  }
+
+  /** @returns {Viewport} */
+  get active() {
+    return this.layout.active;
+  }
+
+  /** @returns {Cine} of the active viewport */
+  get cine() {
+    return /** @type {Cine} */ (this.#cines.get(this.active));
+  }
+
+  /** @param {Viewport} viewport */
+  #adopt(viewport) {
+    const cine = new Cine(viewport);
+    this.#cines.set(viewport, cine);
+    cine.addEventListener("change", () => this.#changed(viewport));
+    viewport.addEventListener("change", () => this.#changed(viewport));
+    attachTools(viewport, this.tools, {
+      activate: (to) => this.layout.activate(to),
+      probe: (at, event) => this.scrubber.probe(event && at.probe(event.clientX, event.clientY)),
+    });
+    viewport.element.addEventListener("dragover", (event) => {
+      if (event.dataTransfer?.types.includes("application/x-isocenter-series")) event.preventDefault();
+    });
+    viewport.element.addEventListener("drop", (event) => {
+      const series = event.dataTransfer?.getData("application/x-isocenter-series");
+      if (!series) return;
+      event.preventDefault();
+      this.layout.activate(viewport);
+      void this.openSeries(series, {});
+    });
+  }
+
+  /** @param {Viewport} viewport */
+  #changed(viewport) {
+    if (viewport !== this.layout.active) return;
+    this.scrubber.update();
+    this.toolbar.update();
+    const { entry, stack } = viewport;
+    this.header.show(entry?.image.ds ?? stack?.images[0]?.ds ?? null);
+    viewport.describe();
+    clearTimeout(this.#addressTimer);
+    if (!this.cine.playing) this.#addressTimer = window.setTimeout(() => this.#remember(), ADDRESS_DELAY);
+  }
+
+  #follow() {
+    const viewport = this.active;
+    this.scrubber.follow(viewport, this.cine);
+    if (viewport.stack) void this.#mark(viewport.stack);
+    this.#changed(viewport);
+  }
+
+  #remember() {
+    const { entry, stack, chosen, inverted } = this.active;
+    if (!stack || this.element.hidden || !this.element.isConnected) return;
+    const window = chosen && "center" in chosen ? { center: chosen.center, width: chosen.width } : null;
+    const image = entry?.image ?? stack.images[0];
+    this.actions.remember({ page: "view", study: stack.study, series: stack.series, instance: image?.path.instance ?? "", frame: entry?.frame ?? 1, window, inverted });
+  }
+
+  // --- opening
+
+  /** @param {ViewRoute} route */
+  async show(route) {
+    this.#opening.abort();
+    this.#opening = new AbortController();
+    const { signal } = this.#opening;
+    this.#tellProblem(null);
+    if (route.study !== this.#study) this.#clear(route.study);
+    // With the series known, its metadata are asked for at once, beside the list of series.
+    if (route.series) void this.#load(route.series).catch(() => undefined);
+    try {
+      if (this.strip.series.length === 0) {
+        const series = await this.client.searchSeries(route.study, signal);
+        if (series.length === 0) throw new RequestError(404, "There is no such study.", "It may have been deleted, or the address is incomplete.");
+        this.strip.show(route.study, series);
+      }
+      const series = route.series || text(this.strip.series[0], Tag.SeriesInstanceUID);
+      await this.openSeries(series, { route });
+    } catch (error) {
+      if (!isAbort(error) && !signal.aborted) this.#tellProblem(error);
+    }
+  }
+
+  /** @param {string} study */
+  #clear(study) {
+    this.#study = study;
+    this.#stacks.clear();
+    this.strip.clear();
+    fill(this.#title);
+    for (const viewport of this.layout.viewports) {
+      this.#cines.get(viewport)?.stop();
+      viewport.setStack(null);
+    }
+  }
+
+  /** @param {unknown} error */
+  #tellProblem(error) {
+    this.#problem.hidden = error === null;
+    if (error === null) return;
+    const title = error instanceof Error ? error.message : String(error);
+    const hint = error instanceof RequestError ? error.hint : "";
+    fill(this.#problem, icon("alert"), h("h2", null, title), h("p", null, hint), h("div.actions", null, h("button.button", { type: "button", onclick: () => this.actions.back() }, "Study list")));
+    if (this.strip.series.length === 0) fill(/** @type {Element} */ (this.strip.element.firstElementChild));
+  }
+
+  /** @param {string} series @returns {Promise<Stack[]>} */
+  #load(series) {
+    let stacks = this.#stacks.get(series);
+    if (!stacks) {
+      stacks = this.client.seriesMetadata(this.#study, series).then(stacksOf);
+      this.#stacks.set(series, stacks);
+      stacks.catch(() => this.#stacks.delete(series));
+      for (const old of this.#stacks.keys()) if (this.#stacks.size > SERIES_KEPT) this.#stacks.delete(old);
+    }
+    return stacks;
+  }
+
+  /**
+   * @param {string} series
+   * @param {{clip?: number, route?: ViewRoute}} options which of the series' stacks, or the place a route names
+   */
+  async openSeries(series, { clip = 0, route }) {
+    const viewport = this.active;
+    const study = this.#study;
+    this.strip.mark(series, [], 0);
+    let stacks;
+    try {
+      stacks = await this.#load(series);
+    } catch (error) {
+      if (study === this.#study && !isAbort(error)) this.#tellProblem(error);
+      return;
+    }
+    if (study !== this.#study) return;
+    this.#tellProblem(null);
+    let stack = stacks[clip] ?? stacks[0];
+    let index = 0;
+    if (route?.instance) {
+      const found = stacks.find(({ images }) => images.some(({ path }) => path.instance === route.instance));
+      if (found) {
+        stack = found;
+        index = Math.max(0, found.entries.findIndex(({ image, frame }) => image.path.instance === route.instance && frame === route.frame));
+      }
+    }
+    if (!stack) return;
+    this.#nameStudy(stack);
+    const cine = /** @type {Cine} */ (this.#cines.get(viewport));
+    cine.stop();
+    cine.setRate(cineRate(stack));
+    viewport.setStack(stack, index, { window: route?.window ? { ...route.window, function: "LINEAR", label: "" } : null, inverted: route?.inverted ?? false });
+    if (isMovie(stack) && !route?.instance) cine.start();
+    if (this.layout.active === viewport) this.strip.mark(series, stacks, stacks.indexOf(stack));
+    if (!(document.activeElement instanceof HTMLInputElement)) viewport.element.focus({ preventScroll: true });
+  }
+
+  /** @param {Stack} stack */
+  async #mark(stack) {
+    const stacks = await this.#load(stack.series);
+    this.strip.mark(stack.series, stacks, stacks.indexOf(stack));
+  }
+
+  /** @param {Stack} stack */
+  #nameStudy(stack) {
+    const ds = stack.images[0]?.ds;
+    if (!ds) return;
+    const detail = [text(ds, Tag.PatientID), text(ds, Tag.StudyDescription), date(text(ds, Tag.StudyDate))].filter(Boolean).join(" · ");
+    fill(this.#title, nameElement(personName(ds, Tag.PatientName), text(ds, Tag.SpecificCharacterSet)), h("span.muted", null, detail));
+    const name = this.#title.querySelector(".person-main")?.textContent ?? "";
+    document.title = `${name} · Isocenter`;
+  }
+
+  // --- actions for keys and buttons
+
+  /** Next or previous stack: the clips of a series first, then the next series. @param {1 | -1} way */
+  async step(way) {
+    const { stack } = this.active;
+    if (!stack) return;
+    const stacks = await this.#load(stack.series);
+    const clip = stacks.indexOf(stack) + way;
+    if (stacks[clip]) {
+      await this.openSeries(stack.series, { clip });
+      return;
+    }
+    const uids = this.strip.series.map((ds) => text(ds, Tag.SeriesInstanceUID));
+    const next = uids[uids.indexOf(stack.series) + way];
+    if (next) await this.openSeries(next, {});
+  }
+
+  /** @param {boolean} [open] */
+  toggleHeader(open = !this.header.open) {
+    this.header.setOpen(open);
+    if (!open) this.active.element.focus();
+    this.toolbar.update();
+  }
+
+  toggleText() {
+    this.element.classList.toggle("no-overlay");
+    this.toolbar.update();
+  }
+
+  /** Leaves what is open first, then the study. */
+  escape() {
+    if (this.header.open) this.toggleHeader(false);
+    else this.actions.back();
+  }
+
+  /** The page is going off the screen. */
+  hide() {
+    this.#opening.abort();
+    clearTimeout(this.#addressTimer);
+    for (const viewport of this.layout.viewports) this.#cines.get(viewport)?.stop();
+    this.loader.plan([]);
+    this.windows.close();
+  }
+
+  /** Address of what is shown, to be copied. */
+  get address() {
+    const { entry, stack, chosen, inverted } = this.active;
+    const window = chosen && "center" in chosen ? chosen : null;
+    return new URL(
+      formatRoute({ page: "view", study: stack?.study ?? this.#study, series: stack?.series ?? "", instance: entry?.image.path.instance ?? "", frame: entry?.frame ?? 1, window, inverted }),
+      document.baseURI,
+    ).href;
+  }
+}

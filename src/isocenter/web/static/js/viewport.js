@@ -1,0 +1,421 @@
+// @ts-check
+// One picture on the screen: which frame of which stack, with which greys, seen how. Owns the canvas and nothing else.
+
+import { Tag, text } from "./dataset.js";
+import { isAbort } from "./dicomweb.js";
+import { h, icon, fill } from "./dom.js";
+import { canvasToImage, defaultView, fitZoom, imageToCanvas } from "./geometry.js";
+import { TABLE_SIZE, applyTable, fillTable, modalityValue } from "./greys.js";
+import { outwards } from "./loader.js";
+import { Overlay } from "./overlay.js";
+
+/** @typedef {import("./stack.js").Stack} Stack */
+/** @typedef {import("./loader.js").Entry} Entry */
+/** @typedef {import("./pixels.js").Frame} Frame */
+/** @typedef {import("./image.js").VoiFunction} VoiFunction */
+/** @typedef {import("./greys.js").GreyTransform} GreyTransform */
+/** Chosen by the user for every frame. @typedef {{center: number, width: number, function: VoiFunction, label: string}} ChosenWindow */
+/** A VOI LUT of the header, by its place there. @typedef {{lut: number}} ChosenLut */
+
+const MIN_ZOOM = 0.02;
+const MAX_ZOOM = 40;
+
+export class Viewport extends EventTarget {
+  #canvas = h("canvas.picture", { tabindex: "-1" });
+  #context = /** @type {CanvasRenderingContext2D} */ (this.#canvas.getContext("2d", { alpha: false }));
+  #source = document.createElement("canvas");
+  #table = new Uint32Array(TABLE_SIZE);
+  /** @type {ImageData | null} */
+  #pixels = null;
+  /** @type {Uint32Array} the words of #pixels */
+  #words = new Uint32Array(0);
+  #message = h("div.viewport-message", { role: "status", hidden: true });
+  #scheduled = 0;
+  #dirtyGreys = true;
+  /** @type {Frame | null} frame on the canvas */
+  #frame = null;
+  /** @type {1 | -1} */
+  #direction = 1;
+  #fitted = true;
+  /** @type {Stack | null} */
+  stack = null;
+  index = 0;
+  view = defaultView();
+  /** @type {ChosenWindow | ChosenLut | null} null: each frame by its own header */
+  chosen = null;
+  inverted = false;
+  /** Time the last repaint took, from table to canvas, in ms; the status line shows it on request. */
+  paintTime = 0;
+
+  /** @param {import("./loader.js").FrameLoader} loader */
+  constructor(loader) {
+    super();
+    this.loader = loader;
+    this.overlay = new Overlay();
+    this.element = h("section.viewport", { tabindex: "0", "aria-label": "Image" }, this.#canvas, this.overlay.element, this.#message);
+    new ResizeObserver(() => this.#resize()).observe(this.element);
+  }
+
+  /** @returns {Entry | null} */
+  get entry() {
+    return this.stack?.entries[this.index] ?? null;
+  }
+
+  /** @returns {number} frames in the stack */
+  get length() {
+    return this.stack?.entries.length ?? 0;
+  }
+
+  /**
+   * @param {Stack | null} stack @param {number} [index]
+   * @param {{window?: ChosenWindow | null, inverted?: boolean}} [options]
+   */
+  setStack(stack, index = 0, options = {}) {
+    this.stack = stack;
+    this.chosen = options.window ?? null;
+    this.inverted = options.inverted ?? false;
+    this.view = defaultView();
+    this.#fitted = true;
+    this.#frame = null;
+    this.index = -1;
+    this.#direction = 1;
+    this.#schedule();
+    if (!stack) this.#say(null);
+    else if (stack.entries.length === 0) this.#sayNoImage(stack);
+    else this.show(index);
+    this.#changed("stack");
+  }
+
+  /** Shows a frame; keeps the present one on the screen until the new one is here. @param {number} index */
+  show(index) {
+    const stack = this.stack;
+    if (!stack || stack.entries.length === 0) return;
+    const to = Math.min(stack.entries.length - 1, Math.max(0, index));
+    if (to === this.index) return;
+    this.#direction = to < this.index ? -1 : 1;
+    this.index = to;
+    const entry = /** @type {Entry} */ (stack.entries[to]);
+    const here = this.loader.peek(entry);
+    if (here) this.#take(here);
+    else void this.#wait(entry);
+    this.#changed("frame");
+  }
+
+  /** @param {Entry} entry */
+  async #wait(entry) {
+    this.element.classList.add("is-loading");
+    try {
+      const frame = await this.loader.get(entry);
+      if (entry === this.entry) this.#take(frame);
+    } catch (error) {
+      if (entry !== this.entry || isAbort(error)) return;
+      this.#frame = null;
+      this.element.classList.remove("is-loading");
+      this.#schedule();
+      this.#say("alert", "This image cannot be shown", error instanceof Error ? error.message : String(error), () => {
+        this.#say(null);
+        void this.#wait(entry);
+      });
+    }
+  }
+
+  /** @param {Frame} frame */
+  #take(frame) {
+    this.element.classList.remove("is-loading");
+    this.#say(null);
+    this.#frame = frame;
+    this.#dirtyGreys = true;
+    this.#schedule();
+    const stack = /** @type {Stack} */ (this.stack);
+    this.loader.plan(outwards(stack.entries, this.index, this.#direction, this.loader.maxBytes * 0.8));
+    this.#changed("shown");
+  }
+
+  /** @param {Stack} stack */
+  #sayNoImage(stack) {
+    const kind = stack.images[0]?.modality || "This";
+    this.#say("document", "No image here", `${kind} objects of this kind have no picture. Their header can be read: press D.`);
+  }
+
+  /** @param {string | null} symbol null clears @param {string} [title] @param {string} [detail] @param {() => void} [retry] */
+  #say(symbol, title = "", detail = "", retry) {
+    this.#message.hidden = symbol === null;
+    fill(
+      this.#message,
+      symbol && icon(symbol),
+      h("strong", null, title),
+      h("p", null, detail),
+      retry && h("button.button", { type: "button", onclick: retry }, "Try again"),
+    );
+  }
+
+  /** @param {"stack" | "frame" | "shown" | "greys" | "view"} what */
+  #changed(what) {
+    this.dispatchEvent(new CustomEvent("change", { detail: what }));
+  }
+
+  // --- greys
+
+  /** The transform of the shown frame, with its name for the overlay; null for colour. @returns {{transform: GreyTransform, label: string, unit: string} | null} */
+  get greys() {
+    const { entry } = this;
+    const frame = this.#frame;
+    if (!entry || entry.image.kind !== "grey" || frame?.kind !== "values") return null;
+    const { modality, windows, luts } = entry.image.values(entry.frame);
+    const { tables } = this.loader;
+    /** @type {GreyTransform} */
+    const transform = {
+      slope: modality.slope,
+      intercept: modality.intercept,
+      modalityLut: modality.lut && tables.lut(modality.lut),
+      voi: { kind: "window", center: 0, width: 1, function: "LINEAR" },
+      inverse: entry.image.inverse !== this.inverted,
+    };
+    const source = this.chosen && "lut" in this.chosen ? luts[this.chosen.lut] : !this.chosen && windows.length === 0 ? luts[0] : undefined;
+    const lut = source && tables.lut(source);
+    if (lut) {
+      transform.voi = { kind: "lut", lut };
+      return { transform, label: source.label || "VOI LUT", unit: modality.unit };
+    }
+    const window = this.chosen && "center" in this.chosen ? this.chosen : (windows[0] ?? this.#dataWindow(transform, frame));
+    transform.voi = { kind: "window", center: window.center, width: window.width, function: window.function };
+    return { transform, label: window.label, unit: modality.unit };
+  }
+
+  /** Without a word from the header: from the darkest to the brightest pixel. @param {GreyTransform} t @param {import("./pixels.js").ValueFrame} frame @returns {ChosenWindow} */
+  #dataWindow(t, frame) {
+    const a = modalityValue(t, frame.dataLow);
+    const b = modalityValue(t, frame.dataHigh);
+    const [low, high] = a < b ? [a, b] : [b, a];
+    return { center: (low + high + 1) / 2, width: Math.max(1, high - low + 1), function: "LINEAR", label: "Full range" };
+  }
+
+  /** @param {ChosenWindow | ChosenLut | null} chosen */
+  setWindow(chosen) {
+    this.chosen = chosen;
+    this.#dirtyGreys = true;
+    this.#schedule();
+    this.#changed("greys");
+  }
+
+  /** Moves the window by screen distance; the wider it is, the bigger the step. @param {number} dx @param {number} dy CSS pixels */
+  dragWindow(dx, dy) {
+    const greys = this.greys;
+    if (!greys) return;
+    const { voi } = greys.transform;
+    const from = voi.kind === "window" ? voi : this.#lutExtent(voi.lut);
+    const step = Math.max(from.width, 16) / 400;
+    const fine = from.width < 20 && !Number.isInteger(greys.transform.slope) ? 100 : 1;
+    const least = from.function === "LINEAR" ? 1 : 1 / fine;
+    const width = Math.max(least, from.width + dx * step);
+    const center = from.center + dy * step;
+    this.setWindow({ center, width, function: from.function, label: "" });
+  }
+
+  /** @param {import("./tables.js").Lut} lut @returns {{center: number, width: number, function: VoiFunction}} */
+  #lutExtent(lut) {
+    return { center: lut.first + lut.values.length / 2, width: lut.values.length, function: "LINEAR" };
+  }
+
+  /** @param {boolean} inverted */
+  setInverted(inverted) {
+    this.inverted = inverted;
+    this.#dirtyGreys = true;
+    this.#schedule();
+    this.#changed("greys");
+  }
+
+  // --- view
+
+  /** @param {Partial<import("./geometry.js").View>} change */
+  setView(change) {
+    Object.assign(this.view, change);
+    this.view.zoom = Math.min(MAX_ZOOM, Math.max(MIN_ZOOM, this.view.zoom));
+    this.#schedule();
+    this.#changed("view");
+  }
+
+  /** @param {number} factor @param {number} [x] canvas device pixels that stay where they are @param {number} [y] */
+  zoomBy(factor, x = this.#canvas.width / 2, y = this.#canvas.height / 2) {
+    this.#fitted = false;
+    const zoom = Math.min(MAX_ZOOM, Math.max(MIN_ZOOM, this.view.zoom * factor));
+    const k = zoom / this.view.zoom;
+    const [cx, cy] = [x - this.#canvas.width / 2, y - this.#canvas.height / 2];
+    this.setView({ zoom, panX: cx - (cx - this.view.panX) * k, panY: cy - (cy - this.view.panY) * k });
+  }
+
+  /** @param {number} dx @param {number} dy CSS pixels */
+  panBy(dx, dy) {
+    this.#fitted = false;
+    const ratio = devicePixelRatio;
+    this.setView({ panX: this.view.panX + dx * ratio, panY: this.view.panY + dy * ratio });
+  }
+
+  fit() {
+    this.#fitted = true;
+    this.view.panX = 0;
+    this.view.panY = 0;
+    this.#fit();
+    this.#schedule();
+    this.#changed("view");
+  }
+
+  /** One image pixel on one pixel of the screen. */
+  actualPixels() {
+    this.#fitted = false;
+    this.setView({ zoom: 1, panX: 0, panY: 0 });
+  }
+
+  /** @param {number} quarters */
+  turn(quarters) {
+    this.view.turn = (((this.view.turn + quarters) % 4) + 4) % 4;
+    this.#refit();
+  }
+
+  /** @param {"x" | "y"} axis of the screen */
+  flip(axis) {
+    const lying = this.view.turn % 2 !== 0;
+    if ((axis === "x") !== lying) this.view.flipX = !this.view.flipX;
+    else this.view.flipY = !this.view.flipY;
+    this.#refit();
+  }
+
+  reset() {
+    this.view = defaultView();
+    this.inverted = false;
+    this.setWindow(null);
+    this.fit();
+  }
+
+  #refit() {
+    if (this.#fitted) this.#fit();
+    this.#schedule();
+    this.#changed("view");
+  }
+
+  #fit() {
+    const image = this.entry?.image;
+    if (!image) return;
+    this.view.zoom = fitZoom(this.view, image.columns, image.rows, image.aspect, this.#canvas.width, this.#canvas.height);
+  }
+
+  #resize() {
+    const { clientWidth, clientHeight } = this.element;
+    const ratio = devicePixelRatio;
+    const width = Math.max(1, Math.round(clientWidth * ratio));
+    const height = Math.max(1, Math.round(clientHeight * ratio));
+    if (width === this.#canvas.width && height === this.#canvas.height) return;
+    this.#canvas.width = width;
+    this.#canvas.height = height;
+    this.#paint();
+    this.#changed("view");
+  }
+
+  /** @param {number} clientX @param {number} clientY @returns {[number, number]} canvas device pixels */
+  toCanvas(clientX, clientY) {
+    const box = this.#canvas.getBoundingClientRect();
+    return [(clientX - box.left) * devicePixelRatio, (clientY - box.top) * devicePixelRatio];
+  }
+
+  #matrix() {
+    const image = /** @type {Entry} */ (this.entry).image;
+    return imageToCanvas(this.view, image.columns, image.rows, image.aspect, this.#canvas.width, this.#canvas.height);
+  }
+
+  /**
+   * The pixel under a point of the screen.
+   * @param {number} clientX @param {number} clientY
+   * @returns {{column: number, row: number, value: number | null, unit: string} | null}
+   */
+  probe(clientX, clientY) {
+    const { entry } = this;
+    const frame = this.#frame;
+    if (!entry || !frame) return null;
+    const [x, y] = canvasToImage(this.#matrix(), ...this.toCanvas(clientX, clientY)).map(Math.floor);
+    const { columns, rows, signed } = entry.image;
+    if (x === undefined || y === undefined || x < 0 || y < 0 || x >= columns || y >= rows) return null;
+    const greys = this.greys;
+    if (!greys || frame.kind !== "values") return { column: x, row: y, value: null, unit: "" };
+    const word = /** @type {number} */ (frame.pixels[y * columns + x]);
+    const stored = signed && word > 32767 ? word - 65536 : word;
+    return { column: x, row: y, value: modalityValue(greys.transform, stored), unit: greys.unit };
+  }
+
+  // --- painting
+
+  #schedule() {
+    this.#scheduled ||= requestAnimationFrame(() => this.#paint());
+  }
+
+  #paint() {
+    if (this.#scheduled) cancelAnimationFrame(this.#scheduled);
+    this.#scheduled = 0;
+    const started = performance.now();
+    const context = this.#context;
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.fillStyle = "#000";
+    context.fillRect(0, 0, this.#canvas.width, this.#canvas.height);
+    const { entry } = this;
+    const frame = this.#frame;
+    if (entry && frame) {
+      if (this.#fitted) this.#fit();
+      const source = frame.kind === "bitmap" ? frame.bitmap : this.#render(frame, entry);
+      const matrix = this.#matrix();
+      context.setTransform(...matrix);
+      const whole = Number.isInteger(this.view.zoom) && entry.image.aspect === 1;
+      context.imageSmoothingEnabled = !(whole && this.view.zoom === 1) && this.view.zoom < 8;
+      context.imageSmoothingQuality = this.view.zoom < 0.6 ? "medium" : "low";
+      if (this.inverted && entry.image.kind !== "grey") context.filter = "invert(1)";
+      context.drawImage(source, 0, 0, entry.image.columns, entry.image.rows);
+      context.filter = "none";
+    }
+    this.paintTime = performance.now() - started;
+    this.overlay.update(this);
+  }
+
+  /** @param {import("./pixels.js").ValueFrame | import("./pixels.js").ColourFrame} frame @param {Entry} entry @returns {HTMLCanvasElement} */
+  #render(frame, entry) {
+    const { columns, rows } = entry.image;
+    const context = /** @type {CanvasRenderingContext2D} */ (this.#source.getContext("2d"));
+    if (!this.#pixels || this.#pixels.width !== columns || this.#pixels.height !== rows) {
+      this.#source.width = columns;
+      this.#source.height = rows;
+      this.#pixels = new ImageData(columns, rows);
+      this.#words = new Uint32Array(this.#pixels.data.buffer);
+      this.#dirtyGreys = true;
+    }
+    if (!this.#dirtyGreys) return this.#source;
+    this.#dirtyGreys = false;
+    if (frame.kind === "colour") {
+      this.#words.set(frame.pixels.subarray(0, this.#words.length));
+    } else {
+      this.#fillTable(frame, entry);
+      applyTable(this.#words, frame.pixels, this.#table);
+    }
+    context.putImageData(this.#pixels, 0, 0);
+    return this.#source;
+  }
+
+  /** @param {import("./pixels.js").ValueFrame} frame @param {Entry} entry */
+  #fillTable(frame, entry) {
+    const greys = this.greys;
+    if (greys) {
+      fillTable(this.#table, greys.transform, frame.low, frame.high);
+      return;
+    }
+    const palette = this.loader.tables.palette(entry.image);
+    if (!palette) return;
+    const { first, colours } = palette;
+    for (let stored = frame.low; stored <= frame.high; stored += 1) {
+      const i = Math.min(colours.length - 1, Math.max(0, stored - first));
+      this.#table[stored & 0xffff] = /** @type {number} */ (colours[i]);
+    }
+  }
+
+  /** What the picture shows, for screen readers. */
+  describe() {
+    const ds = this.entry?.image.ds ?? this.stack?.images[0]?.ds;
+    const label = [text(ds, Tag.Modality), text(ds, Tag.SeriesDescription), this.length > 1 ? `image ${this.index + 1} of ${this.length}` : ""];
+    this.element.setAttribute("aria-label", label.filter(Boolean).join(", ") || "Image");
+  }
+}
