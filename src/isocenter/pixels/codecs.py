@@ -159,9 +159,10 @@ def _decode_jpeg(data: bytes, stream: Codestream, layout: Layout) -> tuple[Array
 
 
 def _decode_j2k(data: bytes, stream: Codestream, layout: Layout) -> tuple[Array, str]:
-    # OpenJPH is the faster for HTJ2K and takes only that; OpenJPEG reads what it refuses (mixed codestreams).
+    # OpenJPH is the faster for HTJ2K, but as imagecodecs calls it values beyond the range wrap around, which the
+    # irreversible transform produces now and then. OpenJPEG clips them, and reads what OpenJPH refuses.
     data = data[stream.payload :]
-    if stream.kind == "htj2k":
+    if stream.kind == "htj2k" and stream.reversible:
         try:
             pixels = _call(imagecodecs.htj2k_decode, data)
         except PixelError:
@@ -190,7 +191,7 @@ _DECODERS: dict[str, Callable[[bytes, Codestream, Layout], tuple[Array, str]]] =
 }
 
 
-def _decode_codestream(data: Buffer, layout: Layout) -> Decoded:
+def decode_codestream(data: Buffer, layout: Layout) -> Decoded:
     """Any JPEG-family frame: the codestream says which decoder it is for, whatever the transfer syntax."""
     octets = bytes(data)
     stream = _announced(octets, layout)
@@ -352,11 +353,11 @@ def _encode_deflated(pixels: Array, layout: Layout) -> bytes:
 
 def _jpeg(uid: str, name: str, lossless: bool = False, predictor: int = 0) -> Codec:
     encoder = _encode_jpeg_lossless(predictor) if predictor else None
-    return Codec(uid, name, lossless, _decode_codestream, encoder, ("JPEG8",))
+    return Codec(uid, name, lossless, decode_codestream, encoder, ("JPEG8",))
 
 
 def _rows() -> tuple[Codec, ...]:
-    any_stream = _decode_codestream
+    any_stream = decode_codestream
     return (
         Codec("1.2.840.10008.1.2", "Implicit VR Little Endian", True, decode_native, pack),
         Codec("1.2.840.10008.1.2.1", "Explicit VR Little Endian", True, decode_native, pack),

@@ -21,6 +21,11 @@ _EOT_ENTRY = Struct("<Q")
 _SIGNATURES = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\xff\x0a", b"\0\0\0\x0cJXL ", b"\0\0\0\x0cjP  ")
 
 
+def begins_codestream(head: bytes) -> bool:
+    """Whether a fragment with these first bytes begins a JPEG, JPEG-LS, JPEG 2000 or JPEG XL codestream."""
+    return head.startswith(_SIGNATURES)
+
+
 def check_number(number: int, frames: int) -> None:
     """NoSuchFrame unless `number` is in 1..`frames`."""
     if not 1 <= number <= frames:
@@ -69,6 +74,17 @@ class NativeFrames:
                 octets[i::size] = data[size - 1 - i :: size]
             return bytes(octets)
         return data
+
+
+class BareCodestream:
+    """One codestream as the value of Pixel Data itself, without items: wrong, and written by some."""
+
+    def __init__(self, buf: Buffer, offset: int, length: int) -> None:
+        self._buf, self._offset, self._length = buf, offset, length
+
+    def joined(self, number: int) -> bytes:
+        check_number(number, 1)
+        return bytes(self._buf[self._offset : self._offset + self._length])
 
 
 class EncapsulatedFrames:

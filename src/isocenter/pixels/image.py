@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from isocenter.errors import DataSetError, PixelError
+from isocenter.errors import PixelError
 from isocenter.pixels import codecs
 from isocenter.pixels.codecs import Decoded
-from isocenter.pixels.frames import EncapsulatedFrames, NativeFrames, check_number
+from isocenter.pixels.frames import BareCodestream, EncapsulatedFrames, NativeFrames, begins_codestream, check_number
 from isocenter.pixels.header import Attributes
 from isocenter.pixels.layout import Array, Layout
 from isocenter.std.transfer_syntaxes import TRANSFER_SYNTAXES, TransferSyntax
@@ -38,6 +38,9 @@ _WANTED = frozenset(
 )
 
 
+Source = NativeFrames | EncapsulatedFrames | BareCodestream
+
+
 class Image:
     """The pixel description of one object; made by `Image.of`.
 
@@ -52,7 +55,7 @@ class Image:
         layout: Layout,
         number_of_frames: int,
         transfer_syntax: str,
-        source: NativeFrames | EncapsulatedFrames,
+        source: Source,
         limits: Limits,
         flags: frozenset[str] = frozenset(),
     ) -> None:
@@ -136,7 +139,8 @@ class Image:
 
     @property
     def encapsulated(self) -> bool:
-        return isinstance(self._source, EncapsulatedFrames)
+        """Whether a frame's bytes are a codestream (or another encapsulated form), not native samples."""
+        return not isinstance(self._source, NativeFrames)
 
     @property
     def flags(self) -> frozenset[str]:
@@ -168,7 +172,11 @@ class Image:
             if isinstance(self._source, NativeFrames):
                 data, bit = self._source.raw(number)
                 return codecs.decode_native(data, self.layout, bit)
-            return codecs.decode(self.transfer_syntax, self._source.joined(number), self.layout, self._limits)
+            data = self._source.joined(number)
+            if "unexpected-fragments" in self._flags and begins_codestream(data[:16]):
+                # The transfer syntax cannot be true; the codestream tells what it is.
+                return codecs.decode_codestream(data, self.layout)
+            return codecs.decode(self.transfer_syntax, data, self.layout, self._limits)
         except PixelError as error:
             if error.frame is not None:
                 raise
@@ -257,28 +265,27 @@ def _source(
     frames: int,
     syntax: TransferSyntax,
     limits: Limits,
-) -> tuple[NativeFrames | EncapsulatedFrames, frozenset[str]]:
+) -> tuple[Source, frozenset[str]]:
     size = len(buf)
     if element.length < 0:
-        if not syntax.encapsulated:
-            raise PixelError(f"fragments in {syntax.name}, which has none", tag_path="(7FE0,0010)")
-        extended = tuple(
+        extended = [
             memoryview(buf)[e.offset : min(e.offset + e.length, size)] if (e := group.get(tag)) else b""
             for tag in (_EOT, _EOT_LENGTHS)
+        ]
+        source = EncapsulatedFrames(
+            buf, element.offset, size, frames, limits, extended=(extended[0], extended[1]), little=syntax.little
         )
-        try:
-            source = EncapsulatedFrames(buf, element.offset, size, frames, limits, extended=(extended[0], extended[1]))
-        except DataSetError as error:
-            raise PixelError(error.message, tag_path="(7FE0,0010)") from None
-        return source, frozenset()
+        return source, frozenset() if syntax.encapsulated else frozenset({"unexpected-fragments"})
+    length = min(element.length, size - element.offset)
     flags = set()
     if syntax.encapsulated:
+        flags.add("not-encapsulated")
+        if frames == 1 and begins_codestream(bytes(buf[element.offset : element.offset + min(length, 16)])):
+            return BareCodestream(buf, element.offset, length), frozenset(flags)
         # Native samples under the name of a compressed syntax; only if they fill the value exactly.
         need = -(-layout.native_bits * frames // 8)
         if element.length != need + (need & 1):
             raise PixelError(f"{syntax.name or 'this transfer syntax'} needs fragments", tag_path="(7FE0,0010)")
-        flags.add("not-encapsulated")
-    length = min(element.length, size - element.offset)
     if length * 8 < layout.native_bits * frames:
         flags.add("pixel-data-short")
     return NativeFrames(buf, element.offset, length, layout, frames), frozenset(flags)

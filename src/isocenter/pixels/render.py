@@ -19,7 +19,7 @@ from isocenter.pixels.image import Image
 from isocenter.pixels.layout import Array
 from isocenter.pixels.palette import read_palette
 from isocenter.pixels.resample import fitted, pixel_aspect, resize
-from isocenter.pixels.voi import Rescale, Table, Window, automatic, modality, voi
+from isocenter.pixels.voi import Rescale, Table, Window, automatic, modality, modality_units, voi
 
 Picture = NDArray[np.uint8]
 
@@ -108,7 +108,7 @@ def _shades(
 ) -> Picture:
     """8-bit greys of stored values."""
     with np.errstate(over="ignore", invalid="ignore"):
-        levels = chosen.apply(stored.apply(values))
+        levels = chosen.apply(modality_units(stored, values))
     if turned:
         levels = 1.0 - levels
     if padding is not None:
@@ -145,7 +145,7 @@ def _default(stored: Rescale | Table, padding: tuple[float, float] | None, decod
     sample = sample[:: max(1, sample.size // 1_000_000)]
     if padding is not None:
         sample = sample[(sample < padding[0]) | (sample > padding[1])]
-    return automatic(stored.apply(sample))
+    return automatic(modality_units(stored, sample))
 
 
 def _padding(image: Image, decoded: Decoded) -> tuple[float, float] | None:

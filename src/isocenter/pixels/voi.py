@@ -120,6 +120,11 @@ def _table(item: Attributes, signed: bool) -> Table:
     return Table(first, entries, bits)
 
 
+def modality_units(stored: Rescale | Table, values: Array) -> Floats:
+    """The output of the Modality LUT for stored values: rescaled, or the table's entries."""
+    return stored.apply(values) if isinstance(stored, Rescale) else stored.look_up(values).astype(np.float64)
+
+
 def modality(attributes: Attributes, signed: bool) -> Rescale | Table:
     """The Modality LUT of a data set or of a Pixel Value Transformation item; the identity if there is none."""
     item = attributes.item(_MODALITY_LUT)
