@@ -28,8 +28,8 @@ class Grid:
 
     @property
     def axis(self) -> Plane:
-        centered: Plane = np.arange(self.size, dtype=np.float32) - np.float32((self.size - 1) / 2)
-        return centered * np.float32(self.spacing)
+        places: Plane = (np.arange(self.size, dtype=np.float32) - (self.size - 1) / 2) * np.float32(self.spacing)
+        return places
 
     def window(self, low: float, high: float) -> slice:
         """Indices whose coordinate can lie in low..high."""
