@@ -33,7 +33,7 @@ _SHORT = "AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US"
 _LONG = "OB OD OF OL OV OW SQ SV UC UN UR UT UV"
 SHORT_VRS = {vr.encode(): vr for vr in _SHORT.split()}
 LONG_VRS = {vr.encode(): vr for vr in _LONG.split()}
-_ANY_VR = SHORT_VRS | LONG_VRS
+ANY_VR = SHORT_VRS | LONG_VRS
 _LETTERS = re.compile(rb"[A-Z][A-Z]")
 
 
@@ -128,7 +128,7 @@ def looks_explicit(buf: Buffer, pos: int, end: int) -> bool | None:
     if pos + 8 > end:
         return None
     vr = bytes(buf[pos + 4 : pos + 6])
-    if vr in _ANY_VR:
+    if vr in ANY_VR:
         return True
     if _LETTERS.fullmatch(vr):
         return None

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from isocenter.errors import DataSetError, LimitExceeded, TruncatedError
-from isocenter.std.dictionary import vr_of
+from isocenter.std.dictionary import private_entry, vr_of
 from isocenter.wire.elements import (
+    ANY_VR,
     BIG,
     ITEM,
     ITEM_DELIMITER,
@@ -44,12 +45,14 @@ FRAGMENTS: Final = (
 Event = tuple[int, int, str, int, int]
 
 _BIG_ITEM = b"\xff\xfe\xe0\x00"
+_LITTLE_ITEM = b"\xfe\xff\x00\xe0"
+_WIDTH = {"AT": 4, "FD": 8, "FL": 4, "SL": 4, "SS": 2, "SV": 8, "UL": 4, "US": 2, "UV": 8, "OW": 2}
 
 
 class _Level:
     """One open data set (the outermost or an item) or sequence."""
 
-    __slots__ = ("encoding", "end", "explicit", "is_sequence", "items", "tag", "undefined")
+    __slots__ = ("creators", "encoding", "end", "explicit", "is_sequence", "items", "tag", "undefined")
 
     def __init__(
         self, is_sequence: bool, tag: int, end: int, undefined: bool, explicit: bool, encoding: Encoding
@@ -61,13 +64,15 @@ class _Level:
         self.explicit = explicit
         self.encoding = encoding
         self.items = 0
+        self.creators: dict[int, str] = {}  # group and block to private creator
 
 
 class Walker:
     """Walks one buffer. `flags` collects the leniencies; `pos` is the offset reached.
 
-    `resolve_un`: elements of explicit VR data that are written as UN though the dictionary knows better (PS3.5 section
-    6.2.2, note 4) are given with the dictionary's VR, sequences among them opened; their values are little endian.
+    `resolve_un`: elements whose VR is UN, or not told by implicit VR data, are given with the VR that the
+    dictionary, or the private creator's, has for them if their value has its form; sequences among them are opened
+    (PS3.5 section 6.2.2, notes 2 to 4). Values of explicit VR UN are little endian. `little` is the byte order of the last element.
     """
 
     def __init__(
@@ -89,6 +94,7 @@ class Walker:
         self._encoding: Encoding = LITTLE if little else BIG
         self._resolve_un = resolve_un
         self._stack: list[_Level] = []
+        self.little = little
 
     def data_set(self, start: int) -> Iterator[Event]:
         """All events of the data set that fills the buffer from `start` to the end."""
@@ -247,14 +253,36 @@ class Walker:
         if length & 1 and length > 0:
             self.flags.add("odd-length")
         from_un = vr == "UN" and level.explicit
-        if from_un and self._resolve_un and length >= 0:
-            vr = vr_of(tag)
+        if self._resolve_un:
+            self.little = level.encoding.little or from_un
+            if length >= 0 and (vr == "UN" or group & 1):
+                vr = self._resolved(level, tag, vr, offset, length)
         if tag == TRAILING_PADDING:
             self.flags.add("trailing-padding")
         if length >= 0 and vr != "SQ":
             self.pos = offset + length
             return ELEMENT, tag, vr, offset, length
         return self._compound(Element(tag, vr, offset, length), level, from_un)
+
+    def _resolved(self, level: _Level, tag: int, vr: str, offset: int, length: int) -> str:
+        """The VR of an element written as UN or without one, if it is known and fits; keeps private creators."""
+        number = tag & 0xFFFF
+        known = vr_of(tag)
+        if tag & 0x10000:
+            if 0x10 <= number <= 0xFF:
+                raw = bytes(self.buf[offset : offset + min(length, 64)])
+                level.creators[tag >> 8 & 0xFFFF00 | number] = raw.decode("latin_1").strip(" \0")
+            elif vr == "UN":
+                creator = level.creators.get(tag >> 8)
+                entry = private_entry(tag, creator) if creator else None
+                known = entry.vr.split("/")[-1] if entry else "UN"
+        if vr != "UN" or known == "UN":
+            return vr
+        width = _WIDTH.get(known, 1)
+        if known == "SQ" and length:
+            head = bytes(self.buf[offset : offset + 4])
+            return "SQ" if length >= 8 and head in (_LITTLE_ITEM, _BIG_ITEM) else "UN"
+        return known if length % width == 0 and known.encode() in ANY_VR else "UN"
 
     def _compound(self, element: Element, level: _Level, from_un: bool) -> Event:
         """A sequence, or encapsulated pixel data."""

@@ -1,0 +1,248 @@
+"""The DICOM JSON Model of a data set, straight from its bytes (PS3.18 Annex F).
+
+Values above a threshold, and always pixel data, become a BulkDataURI: `bulk_uri`, then the path of the element, with
+item numbers from 1: "…/bulkdata/00081140/2/00420011". `find_bulk` is the way back.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Sequence
+from typing import Any, Final
+
+import orjson
+
+from isocenter.errors import NotFound
+from isocenter.std.dictionary import entry_of
+from isocenter.std.transfer_syntaxes import transfer_syntax
+from isocenter.wire.deflate import inflate
+from isocenter.wire.elements import PIXEL_TAGS, TRAILING_PADDING, Buffer, Element
+from isocenter.wire.limits import DEFAULT_LIMITS, Limits
+from isocenter.wire.values import BINARY_VRS, NUMBER_VRS, WORD_WIDTH, json_values, texts
+from isocenter.wire.walk import ELEMENT, FRAGMENTS, ITEM_BEGIN, ITEM_END, SEQUENCE, Walker
+
+_SPECIFIC_CHARACTER_SET: Final = 0x00080005
+_PIXEL_REPRESENTATION: Final = 0x00280103
+
+Model = dict[str, Any]
+
+
+def dumps(obj: Any) -> bytes:
+    """JSON text in UTF-8."""
+    return orjson.dumps(obj)
+
+
+class _Scope:
+    """One data set under construction: the outermost, or an item. What an item inherits is copied into it."""
+
+    __slots__ = ("charset", "model", "order", "path", "signed")
+
+    def __init__(self, path: str, charset: Sequence[str], signed: bool) -> None:
+        self.model: Model = {}
+        self.path = path
+        self.charset = charset
+        self.signed = signed  # Pixel Representation 1: ambiguous US/SS are SS
+        self.order = -1  # the highest tag yet, -2 once they are out of order
+
+
+class _Builder:
+    """Turns events into a model."""
+
+    def __init__(self, buf: Buffer, explicit: bool, bulk_uri: str | None, threshold: int, exclude_bulk: bool) -> None:
+        self.buf = memoryview(buf)
+        self.explicit = explicit
+        self.bulk_uri = bulk_uri
+        self.threshold = threshold
+        self.exclude_bulk = exclude_bulk
+        self.flags: set[str] = set()
+        self.scopes = [_Scope("", (), False)]
+        self.sequences: list[tuple[str, Model, list[Model]]] = []
+
+    def element(self, tag: int, vr: str, offset: int, length: int, little: bool) -> None:
+        scope = self.scopes[-1]
+        if not tag & 0xFFFF or tag < 0x00040000 or tag == TRAILING_PADDING:
+            return
+        if not self.explicit and vr == "US" and scope.signed and _is_ambiguous(tag):
+            vr = "SS"
+        key = f"{tag:08X}"
+        if tag <= scope.order or scope.order == -2:
+            scope.order = -2
+            if key in scope.model:
+                self.flags.add("duplicate-tag")
+                return
+        else:
+            scope.order = tag
+        entry: Model = {"vr": vr}
+        if vr in BINARY_VRS or tag in PIXEL_TAGS:
+            if not self._binary(entry, tag, vr, offset, length, little):
+                return
+        elif length > self.threshold and vr in NUMBER_VRS and self.bulk_uri is not None:
+            entry["BulkDataURI"] = f"{self.bulk_uri}/{scope.path}{key}"
+        elif length:
+            values = json_values(bytes(self.buf[offset : offset + length]), vr, little, scope.charset, self.flags)
+            if values:
+                entry["Value"] = values
+                if tag == _PIXEL_REPRESENTATION:
+                    scope.signed = values[0] == 1
+                elif tag == _SPECIFIC_CHARACTER_SET:
+                    scope.charset = texts(bytes(self.buf[offset : offset + length]), "CS")
+                    # What the model is written in is UTF-8 (PS3.18 F.2, note); the value says so.
+                    entry["Value"] = ["ISO_IR 192"]
+        scope.model[key] = entry
+
+    def _binary(self, entry: Model, tag: int, vr: str, offset: int, length: int, little: bool) -> bool:
+        """Put bytes in line or by reference into `entry`; False if they are to be left out."""
+        pixels = tag in PIXEL_TAGS
+        if length and (pixels or length > self.threshold):
+            if self.bulk_uri is not None:
+                entry["BulkDataURI"] = f"{self.bulk_uri}/{self.scopes[-1].path}{tag:08X}"
+                return True
+            if self.exclude_bulk:
+                return False
+        if length:
+            entry["InlineBinary"] = b64encode(little_endian(self.buf[offset : offset + length], vr, little)).decode()
+        return True
+
+    def fragments(self, tag: int, vr: str) -> None:
+        """Encapsulated pixel data: by reference or not at all, since a model has no form for fragments."""
+        scope = self.scopes[-1]
+        if self.bulk_uri is not None:
+            scope.model.setdefault(f"{tag:08X}", {"vr": vr, "BulkDataURI": f"{self.bulk_uri}/{scope.path}{tag:08X}"})
+
+    def sequence(self, tag: int) -> None:
+        scope = self.scopes[-1]
+        key = f"{tag:08X}"
+        if key in scope.model or tag <= scope.order:
+            scope.order = -2
+        elif scope.order != -2:
+            scope.order = tag
+        items: list[Model] = []
+        entry: Model = {"vr": "SQ", "Value": items}
+        scope.model.setdefault(key, entry)
+        self.sequences.append((key, entry, items))
+
+    def item(self) -> None:
+        parent = self.scopes[-1]
+        key, _, items = self.sequences[-1]
+        self.scopes.append(_Scope(f"{parent.path}{key}/{len(items) + 1}/", parent.charset, parent.signed))
+        items.append(self.scopes[-1].model)
+
+    def item_end(self) -> None:
+        _in_order(self.scopes.pop())
+
+    def sequence_end(self) -> None:
+        _, entry, items = self.sequences.pop()
+        if not items:
+            del entry["Value"]
+
+
+def _in_order(scope: _Scope) -> None:
+    """PS3.18 F.2.2: attributes in ascending order, whatever the order in the bytes."""
+    if scope.order == -2:
+        ordered = sorted(scope.model.items())
+        scope.model.clear()
+        scope.model.update(ordered)
+
+
+def _is_ambiguous(tag: int) -> bool:
+    entry = entry_of(tag)
+    return entry is not None and entry.vr.startswith("US/SS")
+
+
+def little_endian(raw: memoryview, vr: str, little: bool) -> bytes:
+    """Binary values with their words in little endian order, as JSON and bulk data have them (PS3.18 F.2.7)."""
+    width = WORD_WIDTH.get(vr) or NUMBER_VRS.get(vr, ("", 1))[1]
+    if little or width == 1:
+        return bytes(raw)
+    count = len(raw) // width * width
+    swapped = bytearray(count)
+    for byte in range(width):
+        swapped[byte::width] = raw[width - 1 - byte : count : width]
+    return bytes(swapped) + bytes(raw[count:])
+
+
+def dataset_json(
+    buf: Buffer,
+    transfer_syntax_uid: str,
+    *,
+    start: int = 0,
+    end: int | None = None,
+    bulk_uri: str | None = None,
+    bulk_threshold: int = 1024,
+    exclude_bulk: bool = True,
+    limits: Limits = DEFAULT_LIMITS,
+    flags: set[str] | None = None,
+) -> Model:
+    """The model of the data set in buf[start:end]: tag (eight upper-case hex digits) to vr and Value, InlineBinary or
+    BulkDataURI, in ascending order of tags.
+
+    Binary and numeric values of more than `bulk_threshold` bytes, and pixel data of any size, become a BulkDataURI
+    under `bulk_uri`. Without `bulk_uri`, such binary values are left out if `exclude_bulk`, else in line; encapsulated
+    pixel data have no in-line form and are left out. Group lengths, groups 0000 and 0002 and padding are not part of a
+    model. Specific Character Set becomes ISO_IR 192, the model's own. `flags` receives the leniencies.
+    Raises TruncatedError, DataSetError or LimitExceeded with tag path and offset.
+    """
+    syntax = transfer_syntax(transfer_syntax_uid)
+    finish = len(buf) if end is None else end
+    if syntax.deflated:
+        buf, start = inflate(memoryview(buf)[start:finish], limits), 0
+        finish = len(buf)
+    walker = Walker(buf, little=syntax.little, explicit=syntax.explicit, end=finish, limits=limits, resolve_un=True)
+    builder = _Builder(buf, syntax.explicit, bulk_uri, bulk_threshold, exclude_bulk)
+    element = builder.element
+    for kind, tag, vr, offset, length in walker.data_set(start):
+        if kind == ELEMENT:
+            element(tag, vr, offset, length, syntax.little or walker.little)
+        elif kind == SEQUENCE:
+            builder.sequence(tag)
+        elif kind == ITEM_BEGIN:
+            builder.item()
+        elif kind == ITEM_END:
+            builder.item_end()
+        elif kind == FRAGMENTS:
+            builder.fragments(tag, vr)
+        else:
+            builder.sequence_end()
+    _in_order(builder.scopes[0])
+    if flags is not None:
+        flags |= walker.flags | builder.flags
+    return builder.scopes[0].model
+
+
+def find_bulk(
+    buf: Buffer,
+    transfer_syntax_uid: str,
+    path: str,
+    *,
+    start: int = 0,
+    end: int | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Element:
+    """The element a BulkDataURI's path ("00081140/2/00420011") leads to; length -1 for encapsulated pixel data.
+
+    Offsets are those of `buf`, or of the inflated data set. Raises NotFound if there is none.
+    """
+    syntax = transfer_syntax(transfer_syntax_uid)
+    walker = Walker(
+        buf, little=syntax.little, explicit=syntax.explicit, end=len(buf) if end is None else end, limits=limits,
+        resolve_un=True,
+    )  # fmt: skip
+    wanted = path.upper().strip("/")
+    prefixes = [""]
+    counts: list[int] = []
+    for kind, tag, vr, offset, length in walker.data_set(start):
+        here = f"{prefixes[-1]}{tag:08X}"
+        if kind == SEQUENCE:
+            counts.append(0)
+        elif kind == ITEM_BEGIN:
+            counts[-1] += 1
+            prefixes.append(f"{here}/{counts[-1]}/")
+        elif kind == ITEM_END:
+            prefixes.pop()
+        elif kind == ELEMENT and here == wanted:
+            return Element(tag, vr, offset, length)
+        elif kind == FRAGMENTS and here == wanted:
+            return Element(tag, vr, offset, -1)
+        elif kind not in (ELEMENT, FRAGMENTS):
+            counts.pop()
+    raise NotFound("no bulk data at this path")
