@@ -1,0 +1,1 @@
+"""The command `isocenter`: one file per command, imported when it is called; main.py lists them."""

@@ -41,7 +41,8 @@ class Grid:
 
 def soft(distance: Plane, edge: float = EDGE) -> Plane:
     """1 inside (negative distance in mm), 0 outside, and a slope of width `edge` between."""
-    return np.clip(0.5 - distance / edge, 0, 1)
+    mask: Plane = np.clip(0.5 - distance / edge, 0, 1)
+    return mask
 
 
 def blend(plane: Plane, mask: Plane, value: float | Plane) -> None:

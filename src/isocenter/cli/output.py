@@ -1,0 +1,125 @@
+"""How every command speaks: data on stdout, all else on stderr, colour and progress only for a terminal.
+
+Rich is imported when something is drawn, not before: most of what a script calls draws nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from isocenter.errors import IsocenterError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+Json = Annotated[bool, typer.Option("--json", help="Write data as JSON.")]
+
+_PATIENCE = 1.0  # seconds before a progress bar appears
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Where tables and colours go; plain where it is no terminal, and never wrapped there."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(file=stream, highlight=False, soft_wrap=not stream.isatty(), width=None if stream.isatty() else 200)
+
+
+def write(text: str) -> None:
+    """One line of data on stdout."""
+    sys.stdout.write(text + "\n")
+
+
+def write_json(value: Any) -> None:
+    """One JSON document on stdout: indented on a terminal, else on one line, so that several make JSON Lines."""
+    write(json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None, default=str))
+
+
+def note(text: str) -> None:
+    """One line for the person, on stderr."""
+    print(text, file=sys.stderr)  # noqa: T201
+
+
+def fail(error: IsocenterError, subject: str = "") -> None:
+    """A typed error as message and hint on stderr; `subject` is the file or peer it is about."""
+    mark, end = ("\x1b[1;31m", "\x1b[0m") if sys.stderr.isatty() else ("", "")
+    note(f"{mark}error:{end} {subject + ': ' if subject else ''}{error}")
+    if error.hint:
+        note(f"       {error.hint}")
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on stdout."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    drawn = Table(*columns, title=title or None, title_justify="left", header_style="bold")
+    for row in rows:
+        drawn.add_row(*(escape(cell) for cell in row))
+    console().print(drawn)
+
+
+class Bar:
+    """A progress bar on stderr that appears after a second, and only on a terminal."""
+
+    def __init__(self, title: str, total: int | None, *, unit_is_bytes: bool = False) -> None:
+        self._title = title
+        self._bytes = unit_is_bytes
+        self._begun = time.monotonic()
+        self._visible = sys.stderr.isatty()
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self.total = total
+        self.done = 0
+
+    def advance(self, by: int = 1) -> None:
+        self.done += by
+        if not self._visible:
+            return
+        if self._progress is None:
+            if time.monotonic() - self._begun < _PATIENCE:
+                return
+            self._start()
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=self.done, total=self.total)
+
+    def _start(self) -> None:
+        from rich import progress
+
+        if self._bytes:
+            amounts: list[progress.ProgressColumn] = [progress.DownloadColumn(), progress.TransferSpeedColumn()]
+        else:
+            amounts = [progress.MofNCompleteColumn(), progress.TextColumn("{task.fields[rate]}")]
+        self._progress = progress.Progress(
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            *amounts,
+            progress.TimeRemainingColumn(),
+            console=console(stderr=True),
+            transient=True,
+        )
+        self._progress.start()
+        self._task = self._progress.add_task(self._title, total=self.total, completed=self.done, rate="")
+
+    def close(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+
+@contextlib.contextmanager
+def bar(title: str, total: int | None, *, unit_is_bytes: bool = False) -> Iterator[Bar]:
+    """A Bar, closed at the end whatever happens. `total` None: not known (yet; set `.total` later)."""
+    made = Bar(title, total, unit_is_bytes=unit_is_bytes)
+    try:
+        yield made
+    finally:
+        made.close()
