@@ -104,9 +104,9 @@ class SqlReader:
         ).select_from(study)
         modalities = sa.select(series.c.modality, sa.func.count()).group_by(series.c.modality)
         with translated(), self._engine.connect() as connection:
-            patients, studies, count, instances, size = connection.execute(totals).one()
+            row = connection.execute(totals).one()
             by_modality = {name or "": number for name, number in connection.execute(modalities)}
-        return Counts(patients, studies, int(count), int(instances), int(size), by_modality)
+        return Counts(row[0], row[1], int(row[2]), int(row[3]), int(row[4]), by_modality)
 
     def blobs(self) -> Iterator[BlobRow]:
         instance, old = schema.instance.c, schema.superseded.c
@@ -118,8 +118,9 @@ class SqlReader:
         with translated(), self._engine.connect() as connection:
             for statement, is_visible in ((visible.order_by(instance.id), True), (aside.order_by(old.id), False)):
                 result = connection.execution_options(yield_per=_CHUNK).execute(statement)
-                for blob, size, offset, digest, header, study, series, uid in result:
-                    yield BlobRow(blob, size, offset, digest, header, Scope(study, series, uid), is_visible)
+                for row in result:
+                    scope = Scope(row[5], row[6], row[7])
+                    yield BlobRow(row[0], row[1], row[2], row[3], row[4], scope, is_visible)
 
 
 def within(scope: Scope) -> list[sa.ColumnElement[bool]]:

@@ -15,13 +15,16 @@ from sqlalchemy.sql.expression import Executable
 class Statement:
     """A compiled statement with its parameters' order; for drivers with positional parameters."""
 
-    __slots__ = ("_order", "text")
+    __slots__ = ("_fixed", "_order", "text")
 
     def __init__(self, statement: Executable, dialect: sa.Dialect) -> None:
         compiled = statement.compile(dialect=dialect)  # type: ignore[attr-defined]
         self.text: str = str(compiled)
         self._order: tuple[str, ...] = tuple(compiled.positiontup or ())
+        # Parameters SQLAlchemy made itself, such as those of LIMIT.
+        self._fixed = {name: value for name, value in compiled.params.items() if value is not None}
 
     def run(self, cursor: Any, **values: Any) -> Any:
         """Execute on a driver's cursor, which is returned."""
+        values.update(self._fixed)
         return cursor.execute(self.text, [values[name] for name in self._order])

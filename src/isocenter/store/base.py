@@ -40,7 +40,7 @@ class BlobWriter(Protocol):
         ...
 
     def view(self) -> memoryview:
-        """All bytes written so far, mapped, read-only; release it when done."""
+        """All bytes written so far, mapped, read-only; valid as long as it is referred to, also after `close`."""
         ...
 
     def read(self, offset: int, buffer: memoryview) -> int:
@@ -48,7 +48,11 @@ class BlobWriter(Protocol):
         ...
 
     def sync(self) -> None:
-        """Make the bytes durable and close; blocking, for a thread. OutOfResources when the disk is full."""
+        """Make the bytes durable; blocking, for a thread. OutOfResources when the disk is full."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the file; nothing but `abandon` may follow."""
         ...
 
     def abandon(self) -> None:
@@ -67,7 +71,7 @@ class Blob(Protocol):
         ...
 
     def view(self) -> memoryview:
-        """All bytes, mapped, read-only; release it before closing."""
+        """All bytes, mapped, read-only; valid as long as it is referred to, also after `close`."""
         ...
 
     def read(self, offset: int = 0, length: int | None = None) -> bytes: ...
@@ -96,8 +100,8 @@ class BlobStore(Protocol):
 
     def exists(self, name: str) -> bool: ...
 
-    def delete(self, names: Iterable[str]) -> None:
-        """Remove; names that are not there are no error."""
+    def delete(self, names: Iterable[str], *, durable: bool = False) -> None:
+        """Remove; names that are not there are no error. `durable`: a power cut does not bring them back."""
         ...
 
     def list(self, since: str = "") -> Iterator[tuple[str, int]]:
@@ -116,8 +120,12 @@ class NameMaker:
 
     __slots__ = ("_last", "_number")
 
-    def __init__(self) -> None:
-        self._last = 0
+    def __init__(self, after: str = "") -> None:
+        """`after`: a name that new ones must follow, whatever the clock says now."""
+        try:
+            self._last = int(after[:12], 16) + 1
+        except ValueError:
+            self._last = 0
         self._number = 0
 
     def __call__(self) -> str:

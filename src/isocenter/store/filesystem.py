@@ -47,7 +47,7 @@ def _map(descriptor: int, size: int) -> memoryview:
 
 
 class FileWriter:
-    """See BlobWriter. The descriptor stays open until `sync` or `abandon`."""
+    """See BlobWriter. The descriptor stays open until `close` or `abandon`."""
 
     __slots__ = ("_descriptor", "_path", "name", "size")
 
@@ -102,10 +102,9 @@ class FileWriter:
             os.fdatasync(self._descriptor)
         except OSError as error:
             _refuse(error, "making an object durable")
-        self._close()
 
     def abandon(self) -> None:
-        self._close()
+        self.close()
         try:
             os.unlink(self._path)
         except FileNotFoundError:
@@ -113,14 +112,14 @@ class FileWriter:
         except OSError as error:
             _refuse(error, "removing an object")
 
-    def _close(self) -> None:
+    def close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
 
     def __del__(self) -> None:
         if getattr(self, "_descriptor", -1) >= 0:
-            self._close()
+            self.close()
 
 
 class FileBlob:
@@ -174,7 +173,6 @@ class FileStore:
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
         self._objects = os.fspath(self.folder / "objects")
-        self._make_name = NameMaker()
         self._lock = threading.Lock()
         self._current = ""
         self._left = 0
@@ -184,8 +182,10 @@ class FileStore:
             _sync_folder(os.fspath(self.folder))
             if not os.access(self._objects, os.W_OK | os.X_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            newest = max((entry.name for entry in os.scandir(self._objects)), default="")
         except OSError as error:
             raise DataFolderError(f"{self.folder}: {os.strerror(error.errno or 0)}") from error
+        self._make_name = NameMaker(after=newest)
 
     def create(self) -> FileWriter:
         with self._lock:
@@ -228,14 +228,20 @@ class FileStore:
     def exists(self, name: str) -> bool:
         return os.path.exists(self._path(name))
 
-    def delete(self, names: Iterable[str]) -> None:
-        for name in names:
-            try:
-                os.unlink(self._path(name))
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                _refuse(error, "removing an object")
+    def delete(self, names: Iterable[str], *, durable: bool = False) -> None:
+        folders = set()
+        try:
+            for name in names:
+                try:
+                    os.unlink(self._path(name))
+                except FileNotFoundError:
+                    continue
+                folders.add(name.partition("/")[0])
+            if durable:
+                for folder in folders:
+                    _sync_folder(f"{self._objects}/{folder}")
+        except OSError as error:
+            _refuse(error, "removing an object")
 
     def list(self, since: str = "") -> Iterator[tuple[str, int]]:
         first = since.partition("/")[0]

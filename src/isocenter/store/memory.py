@@ -90,6 +90,9 @@ class MemoryWriter:
     def sync(self) -> None:
         self._store.blobs[self.name] = bytes(self._data)
 
+    def close(self) -> None:
+        return
+
     def abandon(self) -> None:
         self._store.blobs.pop(self.name, None)
         self._data = bytearray()
@@ -126,7 +129,7 @@ class MemoryStore:
     def exists(self, name: str) -> bool:
         return name in self.blobs
 
-    def delete(self, names: Iterable[str]) -> None:
+    def delete(self, names: Iterable[str], *, durable: bool = False) -> None:
         for name in names:
             self.blobs.pop(name, None)
 

@@ -1,0 +1,250 @@
+"""The archive: what every skin and every command talks to.
+
+All waiting happens in threads: the event loop only copies received bytes and examines small objects. Reading needs no
+lock, because stored files never change and readers of the index see snapshots.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TypeVar, cast
+
+from isocenter.archive import audit, metadata
+from isocenter.archive.commit import GroupCommit
+from isocenter.archive.examine import Announced
+from isocenter.archive.ingest import Incoming, Intake, Outcome
+from isocenter.archive.lifecycle import DataFolder, require_index, sweep
+from isocenter.errors import NotFound, OutOfResources
+from isocenter.index.base import Counts, Policy
+from isocenter.index.sql import SqlIndex
+from isocenter.model import Change, Found, InstanceRef, Origin, Query, Scope
+from isocenter.settings import Settings
+from isocenter.store.base import Blob
+from isocenter.store.filesystem import FileStore
+from isocenter.wire.limits import Limits
+from isocenter.wire.part10 import file_meta
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+Statistics = Counts
+_T = TypeVar("_T")
+_ANSWERS = 512  # answers handed over at a time
+
+
+class Archive:
+    """An open data folder. One process at a time; any number of tasks of one event loop."""
+
+    def __init__(self, folder: DataFolder, store: FileStore, index: SqlIndex, settings: Settings) -> None:
+        """Use `Archive.open`."""
+        self.settings = settings
+        self.set_aside: list[str] = []
+        self._folder = folder
+        self._store = store
+        self._index = index
+        self._threads = ThreadPoolExecutor(settings.archive_sync_threads, "isocenter-sync")
+        self._readers = ThreadPoolExecutor(4, "isocenter-read")
+        policy = cast(Policy, settings.archive_on_conflict)
+        self._group = GroupCommit(store, index, policy, settings.archive_group_limit)
+        self._intake = Intake(store, self._group, self._threads, Limits.of(settings))
+        self._minimum_free = settings.archive_minimum_free
+        self._closed = False
+
+    @classmethod
+    async def open(cls, data: Path | str, settings: Settings | None = None, *, must_exist: bool = False) -> Archive:
+        """Open or make the data folder.
+
+        Raises DataFolderInUse when another process has it, DataFolderError when it is not usable, not there (with
+        `must_exist`), made by a newer version, or has objects and no index; ArchiveBusy when the index stays locked.
+        """
+        return await asyncio.to_thread(cls._open, data, settings or Settings(), must_exist)
+
+    @classmethod
+    def _open(cls, data: Path | str, settings: Settings, must_exist: bool) -> Archive:
+        folder = DataFolder(data, must_exist=must_exist)
+        try:
+            store = FileStore(folder.path)
+            require_index(folder, store)
+            index = SqlIndex(folder.index)
+            try:
+                aside = sweep(store, index)
+            except BaseException:
+                index.close()
+                raise
+        except BaseException:
+            folder.close()
+            raise
+        archive = cls(folder, store, index, settings)
+        archive.set_aside = aside
+        return archive
+
+    async def close(self) -> None:
+        """Commit what waits and let go of the folder; harmless when repeated."""
+        if self._closed:
+            return
+        self._closed = True
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        self._threads.shutdown()
+        self._group.close()
+        self._readers.shutdown()
+        self._index.close()
+        self._store.close()
+        self._folder.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # --- in
+
+    def begin(
+        self,
+        origin: Origin,
+        *,
+        transfer_syntax: str | None = None,
+        sop_class: str | None = None,
+        sop_instance: str | None = None,
+    ) -> Incoming:
+        """Begin to receive one object.
+
+        With `transfer_syntax` the bytes will be a bare data set from a C-STORE; a Part 10 header is put in front, with
+        the AE titles of `origin`, and the UIDs (both needed) must be the data set's. Without, they will be a Part 10
+        file (or a bare data set, which is recognised). OutOfResources when the disk has less than
+        `archive.minimum_free`.
+        """
+        self._require_space()
+        if transfer_syntax is None:
+            return Incoming(self._intake, origin, None, b"")
+        announced = Announced(sop_class or "", sop_instance or "", transfer_syntax)
+        header = file_meta(
+            announced.sop_class,
+            announced.sop_instance,
+            transfer_syntax,
+            calling_aet=origin.calling if origin.kind == "dimse" else "",
+            called_aet=origin.called if origin.kind == "dimse" else "",
+        )
+        return Incoming(self._intake, origin, announced, header)
+
+    def _require_space(self) -> None:
+        disk = os.statvfs(self._folder.path)
+        if disk.f_bavail * disk.f_frsize < self._minimum_free:
+            raise OutOfResources("less space is free on the data disk than archive.minimum_free")
+
+    async def ingest(self, stream: AsyncIterable[Buffer] | Iterable[Buffer], origin: Origin) -> Outcome:
+        """Store one Part 10 file (or bare data set) that comes in pieces; errors as in `Incoming.commit`."""
+        incoming = self.begin(origin)
+        try:
+            if isinstance(stream, AsyncIterable):
+                async for chunk in stream:
+                    incoming.write([chunk])
+            else:
+                for chunk in stream:
+                    incoming.write([chunk])
+                    await asyncio.sleep(0)
+        except BaseException:
+            incoming.abandon()
+            raise
+        return await incoming.commit()
+
+    # --- known
+
+    async def _read(self, work: Callable[[], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, work)
+
+    async def find(self, query: Query) -> list[Found]:
+        """All answers in the stable order. BadRequest for values that cannot be matched."""
+        return await self._read(lambda: list(self._index.find(query)))
+
+    def find_stream(self, query: Query) -> AsyncIterator[list[Found]]:
+        """The same answers some at a time, in bounded memory, from one snapshot; close it to stop early."""
+        return self._stream(lambda: _grouped(self._index.find(query)))
+
+    async def count(self, query: Query) -> int:
+        """The number of answers, whatever the query's limit and offset."""
+        return await self._read(lambda: self._index.count(query))
+
+    async def select(self, scope: Scope) -> list[InstanceRef]:
+        """The instances of a scope in index order; NotFound if there are none."""
+        found = await self._read(lambda: self._index.select(scope))
+        if not found:
+            raise NotFound("nothing is stored there")
+        return found
+
+    def blob(self, ref: InstanceRef) -> Blob:
+        """The Part 10 file of an instance, open for reading. NotFound when it is gone (`isocenter check` says why)."""
+        return self._store.open(ref.blob)
+
+    async def metadata(self, scope: Scope, base_uri: str) -> AsyncIterator[bytes]:
+        """One DICOM JSON object for each instance, in index order; NotFound if there are none.
+
+        `base_uri` is what BulkDataURIs begin with, as "http://host/dicomweb".
+        """
+        some = False
+        async for group in self._stream(lambda: metadata.instances(self._store, self._index, scope, base_uri)):
+            for one in group:
+                some = True
+                yield one
+        if not some:
+            raise NotFound("nothing is stored there")
+
+    async def _stream(self, begin: Callable[[], Iterator[_T]]) -> AsyncIterator[_T]:
+        """Step a blocking iterator in the reading threads, one step ahead of the consumer at most."""
+        iterator = begin()
+        end = object()
+        try:
+            while (item := await self._read(lambda: next(iterator, end))) is not end:
+                yield cast(_T, item)
+        finally:
+            close = getattr(iterator, "close", None)
+            if close is not None:
+                await self._read(close)
+
+    async def changes(self, since: int, limit: int = 1000) -> list[Change]:
+        """What happened after entry `since` of the change feed, oldest first."""
+        return await self._read(lambda: self._index.changes(since, limit))
+
+    async def statistics(self) -> Statistics:
+        """How much is stored."""
+        return await self._read(self._index.counts)
+
+    # --- out
+
+    async def delete(self, scope: Scope, reason: str) -> int:
+        """Delete instances with all bytes that ever came under their UIDs; the number of files. NotFound if none.
+
+        The index row goes first; the change feed keeps scope and reason.
+        """
+
+        def work() -> int:
+            blobs = self._index.delete(scope, reason)
+            self._store.delete(blobs, durable=True)
+            self._index.forget(blobs)
+            return len(blobs)
+
+        count = await self._read(work)
+        audit.deleted(scope, count, reason)
+        return count
+
+
+def _grouped(found: Iterator[Found]) -> Iterator[list[Found]]:
+    """The first answer alone, so that it does not wait; then ever more at a time."""
+    group: list[Found] = []
+    size = 1
+    for one in found:
+        group.append(one)
+        if len(group) >= size:
+            yield group
+            group, size = [], min(size * 4, _ANSWERS)
+    if group:
+        yield group
