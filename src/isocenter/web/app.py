@@ -1,0 +1,66 @@
+"""The web skin: DICOMweb under /dicomweb, the viewer at /, /healthz and /metrics.
+
+It translates between HTTP and the archive and decides nothing about what is kept or found.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from isocenter.errors import IsocenterError
+from isocenter.settings import Settings
+from isocenter.web import frames, qido, rendered, stow, wado
+from isocenter.web.context import Context
+from isocenter.web.envelope import Envelope
+from isocenter.web.errors import on_http_exception, on_isocenter_error
+from isocenter.web.health import healthz
+from isocenter.web.metrics import Metrics, metrics
+from isocenter.wire.limits import Limits
+
+if TYPE_CHECKING:
+    from isocenter.archive.archive import Archive
+
+STATIC = Path(__file__).parent / "static"
+DECODERS = 4  # threads that decode at a time
+
+
+async def viewer(request: Request) -> Response:
+    """`/` and every `/view/...`: the page reads its own address."""
+    page = STATIC / "index.html"
+    if not page.is_file():
+        raise HTTPException(404)
+    return FileResponse(page, media_type="text/html")
+
+
+def create_app(archive: Archive, settings: Settings) -> Starlette:
+    """The ASGI application over an open archive, which it does not close."""
+    table = Metrics()
+    app = Starlette(
+        routes=[
+            *stow.routes(),
+            *qido.routes(),
+            *wado.routes(),
+            *frames.routes(),
+            *rendered.routes(),
+            Route("/healthz", healthz, methods=["GET"]),
+            Route("/metrics", metrics, methods=["GET"]),
+            Route("/", viewer, methods=["GET"]),
+            Route("/view/{path:path}", viewer, methods=["GET"]),
+            Mount("/", StaticFiles(directory=STATIC, check_dir=False), name="static"),
+        ],
+        middleware=[Middleware(Envelope, metrics=table)],
+        exception_handlers={IsocenterError: on_isocenter_error, HTTPException: on_http_exception},
+    )
+    app.state.context = Context(archive, settings, Limits.of(settings), anyio.CapacityLimiter(DECODERS))
+    app.state.metrics = table
+    return app

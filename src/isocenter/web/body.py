@@ -1,0 +1,90 @@
+"""Response bodies that come from disk: read in threads, piece by piece, never a whole object in memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import closing
+from typing import TypeVar
+
+import anyio.to_thread
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from isocenter.errors import IntegrityError
+from isocenter.model import InstanceRef
+from isocenter.store.base import Blob
+from isocenter.web.context import Context
+
+CHUNK = 1024 * 1024
+
+T = TypeVar("T")
+
+
+async def stored_bytes(
+    context: Context, ref: InstanceRef, start: int = 0, end: int | None = None
+) -> AsyncIterator[bytes]:
+    """The bytes of the Part 10 file, from `start` to before `end`. Raises IntegrityError if the file is shorter."""
+    stop = ref.size if end is None else end
+
+    def opened() -> tuple[Blob, bytes]:
+        blob = context.archive.blob(ref)
+        return blob, blob.read(start, min(CHUNK, stop - start))
+
+    # Opening and the first piece in one turn: most objects are one piece.
+    blob, piece = await anyio.to_thread.run_sync(opened)
+    with closing(blob):
+        position = start
+        while True:
+            position += len(piece)
+            if not piece and position < stop:
+                raise IntegrityError("a stored object is shorter than its index row says")
+            yield piece
+            if position >= stop:
+                return
+            piece = await anyio.to_thread.run_sync(blob.read, position, min(CHUNK, stop - position))
+
+
+async def in_threads(pieces: Iterator[T], limiter: anyio.CapacityLimiter) -> AsyncGenerator[T, None]:
+    """A blocking iterator, each step in a thread; closed with the response when the client goes away."""
+    end = object()
+    step: Callable[[], object] = lambda: next(pieces, end)  # noqa: E731  # a name for what runs in the thread
+    try:
+        while (piece := await anyio.to_thread.run_sync(step, limiter=limiter)) is not end:
+            yield piece  # type: ignore[misc]  # `end` is the only other object
+    finally:
+        if hasattr(pieces, "close"):
+            await anyio.to_thread.run_sync(pieces.close, limiter=limiter)
+
+
+async def primed(pieces: AsyncIterator[bytes], count: int = 1) -> AsyncIterator[bytes]:
+    """The same pieces, the first `count` made already, so that what fails early can still become a status."""
+    made = []
+    async for piece in pieces:
+        made.append(piece)
+        if len(made) == count:
+            break
+
+    async def chained() -> AsyncIterator[bytes]:
+        for piece in made:
+            yield piece
+        async for piece in pieces:
+            yield piece
+
+    return chained()
+
+
+def streamed(
+    request: Request,
+    pieces: AsyncIterator[bytes],
+    content_type: str,
+    length: int | None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """A streaming response. With `length` it has a Content-Length and no chunked coding; HEAD reads nothing."""
+    fields = dict(headers or {})
+    fields["content-type"] = content_type
+    if length is not None:
+        fields["content-length"] = str(length)
+    if request.method == "HEAD":
+        return Response(None, 200, fields)
+    return StreamingResponse(pieces, 200, fields)

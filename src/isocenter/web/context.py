@@ -1,0 +1,56 @@
+"""What every resource needs: archive and settings, and what a request says about itself.
+
+Paths and hosts come from outside. They are checked here once, and only checked values reach a response.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import anyio
+from starlette.requests import Request
+
+from isocenter.errors import BadRequest
+from isocenter.model import Scope, is_uid
+from isocenter.settings import Settings
+from isocenter.wire.limits import Limits
+
+if TYPE_CHECKING:
+    from isocenter.archive.archive import Archive
+
+DICOMWEB = "/dicomweb"
+
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Context:
+    """One per application. `decoding` bounds the threads that decode, so that reading files is not starved."""
+
+    archive: Archive
+    settings: Settings
+    limits: Limits
+    decoding: anyio.CapacityLimiter
+
+
+def context_of(request: Request) -> Context:
+    return cast(Context, request.app.state.context)
+
+
+def base_url(request: Request) -> str:
+    """The DICOMweb base URI as this client reaches it. Raises BadRequest for a Host field that is none."""
+    host = request.headers.get("host", "")
+    if not _HOST.fullmatch(host):
+        raise BadRequest("the Host header is not a host name")
+    return f"{request.url.scheme}://{host}{request.scope.get('root_path', '')}{DICOMWEB}"
+
+
+def scope_of(request: Request) -> Scope:
+    """Study, series and instance of the path. Raises BadRequest for what is no UID."""
+    path = request.path_params
+    for name in ("study", "series", "instance"):
+        if name in path and not is_uid(path[name]):
+            raise BadRequest(f"the {name} in the path is not a UID")
+    return Scope(path["study"], path.get("series"), path.get("instance"))

@@ -1,0 +1,69 @@
+"""One form for every failure: `{"error": {"code", "message", "hint", "status"}}` (PS3.18 8.5, RFC 9110 section 15).
+
+`code` is stable and for programs, `message` and `hint` are for people. What the client is told never holds a trace,
+a path of this machine, or patient data; what is logged of an unforeseen failure is its type and where it happened.
+
+Statuses a client meets: 400 request not understood, 404 nothing there, 405 method not allowed, 406 no acceptable
+media type, 409 conflict with what is stored, 413 too large, 415 media type not taken, 422 pixel data that cannot be
+decoded, 500 our fault, 503 busy, 507 disk full.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Mapping
+from http import HTTPStatus
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from isocenter.errors import IsocenterError
+
+log = logging.getLogger("isocenter.web")
+
+_HTTP_HINTS = {
+    404: "The DICOMweb services are below /dicomweb, the viewer is at /.",
+    405: "The Allow header lists the methods of this resource.",
+}
+
+
+def error_response(
+    code: str, message: str, status: int, hint: str = "", headers: Mapping[str, str] | None = None
+) -> Response:
+    body = orjson.dumps({"error": {"code": code, "message": message, "hint": hint, "status": status}})
+    return Response(body, status, dict(headers or {}), media_type="application/json")
+
+
+def response_of(error: IsocenterError) -> Response:
+    """The answer to a refusal."""
+    headers = {"Retry-After": "5"} if error.http_status == HTTPStatus.SERVICE_UNAVAILABLE else None
+    return error_response(error.code, str(error), error.http_status, error.hint, headers)
+
+
+def log_failure(error: Exception, what: str) -> None:
+    """Type and place of an unforeseen failure; its message stays out, since it may quote the data it failed on."""
+    frames = traceback.extract_tb(error.__traceback__)[-6:]
+    where = " < ".join(f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in reversed(frames))
+    log.error("%s failed: %s at %s", what, type(error).__name__, where)
+
+
+async def on_isocenter_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, IsocenterError)
+    if error.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.error("%s %s: %s: %s", request.method, request.url.path, error.code, error)
+    return response_of(error)
+
+
+async def on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    status = HTTPStatus(error.status_code)
+    code = status.phrase.lower().replace(" ", "-")
+    return error_response(code, f"{status.phrase}.", status, _HTTP_HINTS.get(status, ""), error.headers)
+
+
+async def on_unforeseen(request: Request, error: Exception) -> Response:
+    log_failure(error, f"{request.method} {request.url.path}")
+    return error_response("internal", "The server failed to answer.", 500, "The server's log says where.")

@@ -1,0 +1,101 @@
+"""Retrieve transaction for pixel data: frames and bulk data (PS3.18 sections 10.4.1.1.3, 10.4.1.1.5, 8.7.3.3)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import closing
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from isocenter.errors import BadRequest, NoSuchFrame, PixelError
+from isocenter.model import InstanceRef
+from isocenter.pixels.image import Image
+from isocenter.std.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, transfer_syntax
+from isocenter.web.body import in_threads, streamed
+from isocenter.web.context import Context, base_url, context_of, scope_of
+from isocenter.web.negotiate import OCTET_STREAM, Offer, accepted_ranges, frame_media_type, require
+from isocenter.web.uncompressed import can_decode, native_frame
+from isocenter.web.wado import INSTANCE, multipart_type, new_boundary
+from isocenter.wire.multipart import MultipartWriter
+
+MAX_FRAMES = 100_000  # in one request; the path is shorter than that would need
+
+_LIST = re.compile(r"\d{1,7}(?:,\d{1,7})*", re.ASCII)
+
+
+def frame_numbers(request: Request) -> list[int]:
+    """The 1-based frame numbers of the path. Raises BadRequest for anything but a list of them."""
+    text = request.path_params["frames"]
+    if not _LIST.fullmatch(text):
+        raise BadRequest("frames are numbers from 1, separated by commas")
+    numbers = [int(word) for word in text.split(",")]
+    if 0 in numbers or len(numbers) > MAX_FRAMES:
+        raise BadRequest("frames are numbers from 1, separated by commas")
+    return numbers
+
+
+def frame_offers(syntax: str, single: bool) -> list[Offer]:
+    """Uncompressed where we can, and as stored: with its own media type, or as octets that keep their syntax."""
+    offers = []
+    decodable = can_decode(syntax)
+    for multipart in (True, False) if single else (True,):
+        if not transfer_syntax(syntax).encapsulated:
+            offers.append(Offer(OCTET_STREAM, multipart, EXPLICIT_VR_LITTLE_ENDIAN))
+            continue
+        if decodable:
+            offers.append(Offer(OCTET_STREAM, multipart, EXPLICIT_VR_LITTLE_ENDIAN, stored=False))
+        offers.append(Offer(frame_media_type(syntax), multipart, syntax))
+        offers.append(Offer(OCTET_STREAM, multipart, syntax, default=not decodable))
+    return offers
+
+
+def _frame_bytes(context: Context, ref: InstanceRef, numbers: Sequence[int], stored: bool) -> Iterator[bytes]:
+    """The frames one by one, after all of them were found to exist; blocking. `stored`: the compressed codestreams."""
+    with closing(context.archive.blob(ref)) as blob, blob.view() as view:
+        image = Image.of(view, ref.transfer_syntax, ref.data_set_offset, context.limits)
+        for number in numbers:
+            if number > image.number_of_frames:
+                raise NoSuchFrame(f"the object has {image.number_of_frames} frames", frame=number)
+        if stored and not image.encapsulated:
+            raise PixelError("the object has native pixel data under the name of a compressed transfer syntax")
+        for number in numbers:
+            yield image.frame_bytes(number) if stored else native_frame(image, number)
+
+
+async def retrieve_frames(request: Request) -> Response:
+    """Frames of one instance, each a part; a single frame also as the body itself."""
+    context = context_of(request)
+    numbers = frame_numbers(request)
+    ranges = accepted_ranges(request)
+    scope = scope_of(request)
+    location = f"{base_url(request)}/studies/{scope.study}/series/{scope.series}/instances/{scope.instance}/frames"
+    ref = (await context.archive.select(scope))[0]
+    offer = require(ranges, frame_offers(ref.transfer_syntax, single=len(numbers) == 1))
+    stored = transfer_syntax(ref.transfer_syntax).encapsulated and offer.transfer_syntax == ref.transfer_syntax
+    frames = in_threads(_frame_bytes(context, ref, numbers, stored), context.decoding)
+    first = await anext(frames)  # while a failure can still become a status
+    if not offer.multipart:
+        await frames.aclose()
+        return Response(first, media_type=None, headers={"content-type": offer.part_type()})
+    boundary = new_boundary()
+    writer = MultipartWriter(boundary)
+
+    async def parts() -> AsyncIterator[bytes]:
+        data = first
+        for index, number in enumerate(numbers):
+            if index:
+                data = await anext(frames)
+            fields = {"Content-Type": offer.part_type(), "Content-Location": f"{location}/{number}"}
+            yield writer.part(fields)
+            yield data
+        yield writer.end()
+
+    return streamed(request, parts(), multipart_type(offer.name, boundary), None)
+
+
+def routes() -> Iterator[Route]:
+    """Table 10.4.1-4 and 10.4.1-5."""
+    yield Route(f"{INSTANCE}/frames/{{frames}}", retrieve_frames, methods=["GET"])

@@ -1,0 +1,174 @@
+"""Which representation a client gets (PS3.18 section 8.7, RFC 9110 section 12.5.1).
+
+A resource lists what it can offer, best first. The client's ranges come from the Accept header, narrowed by the
+`accept` query parameter. The most specific range that matches an offer decides its weight; among equal weights the
+client's order decides, then ours.
+
+PS3.18 gives Explicit VR Little Endian to whoever names no transfer syntax. We give the stored syntax then, as far as
+`application/dicom` is concerned: the bytes a sender gave us are the ones to hand on. Bulk data and frames follow the
+standard: uncompressed, unless the client asks for `transfer-syntax=*` or a compressed media type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from starlette.requests import Request
+
+from isocenter.errors import BadRequest, NotAcceptable
+from isocenter.std.transfer_syntaxes import TRANSFER_SYNTAXES
+from isocenter.wire.mediatypes import MediaType, format_media_type, parse_media_ranges
+
+DICOM = "application/dicom"
+DICOM_JSON = "application/dicom+json"
+JSON = "application/json"
+OCTET_STREAM = "application/octet-stream"
+ANY = "*"
+
+_J = "1.2.840.10008.1.2.4."
+_BY_LAST_PART = {
+    "image/jpeg": "50 51 52 53 54 55 56 57 58 59 60 61 62 63 64 65 66 70",
+    "image/jls": "80 81",
+    "image/jp2": "90 91",
+    "image/jpx": "92 93",
+    "image/jphc": "201 202 203",
+    "image/jxl": "110 111 112",
+    "video/mpeg": "100 100.1 101 101.1",
+    "video/mp4": "102 102.1 103 103.1 104 104.1 105 105.1 106 106.1",
+    "video/H265": "107 108",
+}
+# PS3.18 Table 8.7.3-5
+COMPRESSED_MEDIA_TYPES: dict[str, str] = {
+    "1.2.840.10008.1.2.5": "image/dicom-rle",
+    **{_J + last: name for name, parts in _BY_LAST_PART.items() for last in parts.split()},
+}
+
+# Names older editions and clients use
+_ALIASES = {"image/x-dicom-rle": "image/dicom-rle", "image/x-jls": "image/jls", "image/dicom+jpeg": "image/jpeg"}
+
+
+def frame_media_type(transfer_syntax: str) -> str:
+    """The media type of one stored frame or of its pixel data as bulk data."""
+    return COMPRESSED_MEDIA_TYPES.get(transfer_syntax, OCTET_STREAM)
+
+
+class Offer(NamedTuple):
+    """One representation. `stored`: what `transfer-syntax=*` asks for; `default`: what is meant by naming none."""
+
+    name: str
+    multipart: bool = False
+    transfer_syntax: str | None = None
+    stored: bool = True
+    default: bool = True
+
+    def part_type(self) -> str:
+        """Content-Type of a part, or of the body if it is not multipart."""
+        if self.transfer_syntax is None:
+            return self.name
+        return format_media_type(self.name, transfer_syntax=self.transfer_syntax)
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """One media range. `multipart` is None where the client leaves the packaging open, as */* does."""
+
+    name: str
+    multipart: bool | None
+    transfer_syntax: str | None
+    weight: float
+
+    def specificity(self, offer: Offer) -> int:
+        """0 if the offer is outside the range; the more the range says about it, the more."""
+        if self.multipart is not None and self.multipart != offer.multipart:
+            return 0
+        if offer.transfer_syntax is not None:
+            if self.transfer_syntax is None:
+                if not offer.default:
+                    return 0
+            elif not (offer.stored if self.transfer_syntax == ANY else self.transfer_syntax == offer.transfer_syntax):
+                return 0
+        if self.name == "*/*":
+            level = 1
+        elif self.name.endswith("/*"):
+            level = 2 if offer.name.startswith(self.name[:-1]) else 0
+        else:
+            level = 3 if self.name == offer.name.lower() else 0
+        if level == 0:
+            return 0
+        return 4 * level + 2 * (self.multipart is not None) + (self.transfer_syntax is not None)
+
+
+def _range(media_type: MediaType) -> Range | None:
+    parameters = dict(media_type.parameters)
+    try:
+        weight = float(parameters.pop("q", "1"))
+    except ValueError:
+        return None
+    if not 0 <= weight <= 1:
+        return None
+    name, multipart = media_type.name, False
+    if name in ("multipart/related", "multipart/*"):
+        name, multipart = parameters.get("type", "*/*").lower(), True
+    syntax = parameters.get("transfer-syntax")
+    if syntax is not None and syntax != ANY and syntax not in TRANSFER_SYNTAXES:
+        return None
+    return Range(_ALIASES.get(name, name), None if name == "*/*" and not multipart else multipart, syntax, weight)
+
+
+def parse_ranges(text: str) -> list[Range]:
+    """The ranges of an Accept field; those with unknown or unusable parameters are ignored (PS3.18 section 8.4.3)."""
+    return [r for r in map(_range, parse_media_ranges(text)) if r is not None]
+
+
+def _compatible(parameter: Range, header: Sequence[Range]) -> bool:
+    offer = Offer(parameter.name, bool(parameter.multipart))
+    return any(r.weight > 0 and r.specificity(offer) for r in header)
+
+
+def accepted_ranges(request: Request) -> list[Range]:
+    """What the client takes: the `accept` query parameter, as far as the Accept header allows it, else the header.
+
+    Without either, anything. Raises BadRequest for an `accept` parameter or header that is no list of media types.
+    """
+    header = parse_ranges(",".join(request.headers.getlist("accept")) or "*/*")
+    parameter = ",".join(request.query_params.getlist("accept"))
+    if not parameter:
+        return header
+    ranges = parse_ranges(parameter)
+    if any(ANY in r.name for r in ranges):
+        raise BadRequest("the accept parameter has a wildcard; only the Accept header may (PS3.18 section 8.3.3.1)")
+    return [r for r in ranges if _compatible(r, header)]
+
+
+def choose(ranges: Sequence[Range], offers: Iterable[Offer]) -> Offer | None:
+    """The best acceptable offer, or None."""
+    best: tuple[float, int] | None = None
+    chosen: Offer | None = None
+    for offer in offers:
+        matching = [(r.specificity(offer), -order) for order, r in enumerate(ranges)]
+        specificity, order = max(matching, default=(0, 0))
+        if specificity == 0:
+            continue
+        weight = ranges[-order].weight
+        if weight > 0 and (best is None or (weight, order) > best):
+            best, chosen = (weight, order), offer
+    return chosen
+
+
+def require(ranges: Sequence[Range], offers: Sequence[Offer]) -> Offer:
+    """As `choose`. Raises NotAcceptable, naming what there is, if nothing fits."""
+    chosen = choose(ranges, offers)
+    if chosen is None:
+        raise not_acceptable(offers)
+    return chosen
+
+
+def not_acceptable(offers: Sequence[Offer]) -> NotAcceptable:
+    """The refusal that lists what could be had instead."""
+    names = dict.fromkeys(
+        f'multipart/related; type="{offer.part_type()}"' if offer.multipart else offer.part_type() for offer in offers
+    )
+    available = f"; available: {', '.join(names)}" if names else ""
+    return NotAcceptable(f"none of the accepted media types can be produced{available}")

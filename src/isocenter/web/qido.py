@@ -1,0 +1,155 @@
+"""Search transaction, QIDO-RS (PS3.18 section 10.6)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from isocenter.errors import BadRequest
+from isocenter.index.keys import DEFAULT
+from isocenter.model import Equal, Found, Level, Match, is_uid
+from isocenter.std.dictionary import vr_of
+from isocenter.web.context import DICOMWEB, base_url, context_of
+from isocenter.web.negotiate import DICOM_JSON, JSON, Offer, accepted_ranges, require
+from isocenter.web.query import Search, parse_search
+
+STUDY_UID, SERIES_UID, INSTANCE_UID = 0x0020000D, 0x0020000E, 0x00080018
+RETRIEVE_URL, AVAILABILITY = 0x00081190, 0x00080056
+
+# Of the default attributes of Tables 10.6.3-3 to 10.6.3-5 those that are answered only if they have a value. The others
+# are answered without one, too.
+_IF_KNOWN = frozenset(
+    {
+        *(0x00080201, 0x0008103E, 0x00081030, 0x00083002, 0x00100021, 0x00280008, 0x00280010, 0x00280011, 0x00280100),
+        *(0x00400244, 0x00400245, 0x00400275),
+    }
+)
+
+JSON_OFFERS = (Offer(DICOM_JSON), Offer(JSON))
+_BATCH = 1000
+
+
+def _key(tag: int) -> str:
+    return f"{tag:08X}"
+
+
+class Projection:
+    """Picks an answer's attributes, ordered by tag (PS3.18 F.2.2), and adds its Retrieve URL."""
+
+    def __init__(self, levels: Iterable[Level], search: Search, base: str) -> None:
+        levels = tuple(levels)
+        wanted = {tag for level in levels for tag in DEFAULT[level]} | search.returned | {RETRIEVE_URL}
+        required = wanted - (_IF_KNOWN - search.returned)
+        self._absent: dict[str, dict[str, Any]] = {_key(tag): {"vr": vr_of(tag)} for tag in required}
+        self._wanted = None if search.all_fields else [_key(tag) for tag in sorted(wanted)]
+        self._base = base
+
+    def _url(self, found: Found) -> str:
+        url = f"{self._base}/studies/{found.study}"
+        if found.series is not None:
+            url += f"/series/{found.series}"
+        if found.instance is not None:
+            url += f"/instances/{found.instance}"
+        return url
+
+    def __call__(self, found: Found) -> Mapping[str, Any]:
+        own = {"00081190": {"vr": "UR", "Value": [self._url(found)]}, "00080056": {"vr": "CS", "Value": ["ONLINE"]}}
+        known = found.attributes
+        if self._wanted is None:
+            return dict(sorted({**self._absent, **known, **own}.items()))
+        absent = self._absent
+        answer: dict[str, Any] = {}
+        for key in self._wanted:
+            value = own.get(key) or known.get(key) or absent.get(key)
+            if value is not None:
+                answer[key] = value
+        return answer
+
+
+def _levels(level: Level, within: Sequence[Match]) -> tuple[Level, ...]:
+    """Levels whose attributes are answered: those the path does not already fix (10.6.3.3.2, 10.6.3.3.3)."""
+    fixed = {match.tag for match in within}
+    levels = [level]
+    if level is Level.IMAGE and SERIES_UID not in fixed:
+        levels.append(Level.SERIES)
+    if level > Level.STUDY and STUDY_UID not in fixed:
+        levels.append(Level.STUDY)
+    return tuple(levels)
+
+
+def _within(request: Request) -> tuple[Match, ...]:
+    matches = []
+    for name, tag in (("study", STUDY_UID), ("series", SERIES_UID)):
+        uid = request.path_params.get(name)
+        if uid is not None:
+            if not is_uid(uid):
+                raise BadRequest(f"the {name} in the path is not a UID")
+            matches.append(Equal(tag, (uid,)))
+    return tuple(matches)
+
+
+async def _search(request: Request, level: Level) -> Response:
+    offer = require(accepted_ranges(request), JSON_OFFERS)
+    context = context_of(request)
+    base = base_url(request)
+    within = _within(request)
+    search = parse_search(level, request.query_params.multi_items(), context.settings, within)
+    found = await context.archive.find(search.query)
+    warnings = list(search.warnings)
+    if search.query.limit is not None and len(found) >= search.query.limit:
+        remaining = await context.archive.count(search.query) - search.query.offset - len(found)
+        if remaining > 0:
+            warnings.append(f"There are {remaining} additional results that can be requested")
+    # PS3.18 Table 10.6.3-1 asked for 204 when nothing matched until CP-2473; since then it is 200 and an empty list,
+    # as PS3.18 had it first. dicomweb-client and OHIF take both, but a list is what a client can always parse.
+    projection = Projection(_levels(level, within), search, base)
+    response: Response
+    if len(found) <= _BATCH:
+        response = Response(orjson.dumps([projection(f) for f in found]), media_type=offer.name)
+    else:
+        response = StreamingResponse(_in_batches(found, projection), media_type=offer.name)
+    for warning in warnings:
+        response.headers.append("warning", f"299 {base}: {warning}")
+    return response
+
+
+async def _in_batches(found: Sequence[Found], projection: Projection) -> AsyncIterator[bytes]:
+    """A long answer piece by piece, so that other requests get their turn in between."""
+    separator = b"["
+    for start in range(0, len(found), _BATCH):
+        yield separator + orjson.dumps([projection(f) for f in found[start : start + _BATCH]])[1:-1]
+        separator = b","
+        await anyio.lowlevel.checkpoint()
+    yield b"]"
+
+
+async def search_studies(request: Request) -> Response:
+    """`/studies`: 10.6.1.1 All Studies."""
+    return await _search(request, Level.STUDY)
+
+
+async def search_series(request: Request) -> Response:
+    """`/series`, `/studies/{study}/series`."""
+    return await _search(request, Level.SERIES)
+
+
+async def search_instances(request: Request) -> Response:
+    """`/instances`, `/studies/{study}/instances`, `/studies/{study}/series/{series}/instances`."""
+    return await _search(request, Level.IMAGE)
+
+
+def routes() -> Iterator[Route]:
+    """Table 10.6.1-1."""
+    yield Route(f"{DICOMWEB}/studies", search_studies, methods=["GET"])
+    yield Route(f"{DICOMWEB}/series", search_series, methods=["GET"])
+    yield Route(f"{DICOMWEB}/instances", search_instances, methods=["GET"])
+    yield Route(f"{DICOMWEB}/studies/{{study}}/series", search_series, methods=["GET"])
+    yield Route(f"{DICOMWEB}/studies/{{study}}/instances", search_instances, methods=["GET"])
+    yield Route(f"{DICOMWEB}/studies/{{study}}/series/{{series}}/instances", search_instances, methods=["GET"])
