@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import zlib
+from struct import Struct
 
 from isocenter.errors import DataSetError, LimitExceeded, TruncatedError
-from isocenter.wire.elements import Buffer, only_nul
+from isocenter.wire.elements import Buffer, NulPadding
 from isocenter.wire.limits import DEFAULT_LIMITS, Limits
 
 _CHUNK = 1 << 18
+_TRAILER = Struct("<II")
 # Headers deflate well and are small: the ratio is looked at only where it could hurt.
 _RATIO_FLOOR = 16 << 20
 
@@ -17,7 +19,8 @@ def inflate(buf: Buffer, limits: Limits = DEFAULT_LIMITS) -> bytes:
     """The inflated data set. A zlib header (RFC 1950), which some writers leave in, is taken as well.
 
     Raises LimitExceeded above limits.inflate_bytes, or above 16 MiB at a ratio over limits.inflate_ratio;
-    TruncatedError if the stream does not end; DataSetError if it is damaged or something but padding follows it.
+    TruncatedError if the stream does not end; DataSetError if it is damaged, or followed by anything but
+    padding or its gzip trailer.
     """
     view = memoryview(buf)
     # A raw stream never begins like this: 0x78 would be a stored block whose reserved bits are set.
@@ -45,6 +48,18 @@ def inflate(buf: Buffer, limits: Limits = DEFAULT_LIMITS) -> bytes:
         raise DataSetError("the deflate stream is damaged", offset=fed - len(pending)) from None
     if not stream.eof:
         raise TruncatedError("the deflate stream does not end", offset=len(view))
-    if stream.unused_data.strip(b"\0") or not only_nul(view, fed, len(view)):
-        raise DataSetError("something follows the deflate stream", offset=fed - len(stream.unused_data))
-    return b"".join(parts)
+    inflated = b"".join(parts)
+    end = fed - len(stream.unused_data)
+    if _is_gzip_trailer(view[end:], inflated):
+        end += 8
+    if not NulPadding(view).from_here(end, len(view)):
+        raise DataSetError("something follows the deflate stream", offset=end)
+    return inflated
+
+
+def _is_gzip_trailer(rest: memoryview, inflated: bytes) -> bool:
+    """CRC and length of RFC 1952 after the stream, as some writers leave them there."""
+    if len(rest) < 8:
+        return False
+    crc, length = _TRAILER.unpack_from(rest)
+    return bool(length == len(inflated) & 0xFFFFFFFF and crc == zlib.crc32(inflated))

@@ -74,9 +74,24 @@ def path_of(tags: Iterable[int | str]) -> str:
     return text
 
 
-def only_nul(buf: Buffer, start: int, end: int) -> bool:
-    """Whether buf[start:end] is all NUL, looked at in pieces of 64 KiB."""
-    return all(not bytes(buf[at : min(at + 65536, end)]).strip(b"\x00") for at in range(start, end, 65536))
+class NulPadding:
+    """Finds NUL padding in one buffer; remembers what it saw, so that many questions cost one pass."""
+
+    def __init__(self, buf: Buffer) -> None:
+        self._buf = buf
+        self._known = -1  # the offset of a byte that is not NUL
+
+    def from_here(self, start: int, end: int) -> bool:
+        """Whether buf[start:end] is all NUL."""
+        if start <= self._known < end:
+            return False
+        for at in range(start, end, 65536):
+            piece = bytes(self._buf[at : min(at + 65536, end)])
+            rest = piece.lstrip(b"\0")
+            if rest:
+                self._known = at + len(piece) - len(rest)
+                return False
+        return True
 
 
 def irregular_header(buf: Buffer, pos: int, end: int, encoding: Encoding, flags: set[str]) -> Element:

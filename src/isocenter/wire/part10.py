@@ -30,6 +30,7 @@ from isocenter.wire.elements import (
     Buffer,
     Element,
     irregular_header,
+    looks_explicit,
     path_of,
 )
 from isocenter.wire.limits import DEFAULT_LIMITS, Limits
@@ -154,8 +155,8 @@ def _meta_element(buf: Buffer, pos: int, size: int, flags: set[str]) -> Element:
     return element
 
 
-def _encoding_of_data_set(buf: Buffer, offset: int, stated: str, flags: set[str]) -> str:
-    """The transfer syntax the data set is in: the stated one, unless its first elements say otherwise."""
+def _encoding_of_data_set(buf: Buffer, offset: int, stated: str, flags: set[str], *, guess: bool = True) -> str:
+    """The transfer syntax the data set is in: the stated one, unless its first elements plainly say otherwise."""
     if stated and stated not in TRANSFER_SYNTAXES:
         flags.add("unknown-transfer-syntax")
     syntax = transfer_syntax(stated) if stated else None
@@ -171,20 +172,19 @@ def _encoding_of_data_set(buf: Buffer, offset: int, stated: str, flags: set[str]
         if plausible(buf, offset, little=little, explicit=explicit):
             flags.add("transfer-syntax-mismatch" if stated else "no-transfer-syntax")
             return uid
-    if not stated:
-        raise DataSetError("no transfer syntax is stated and none can be recognised", offset=offset)
-    return stated
+    if stated:
+        return stated
+    if not guess:
+        raise NotDicomError("neither file meta information nor a data set")
+    flags.add("no-transfer-syntax")
+    return EXPLICIT_VR_LITTLE_ENDIAN if looks_explicit(buf, offset, len(buf)) else IMPLICIT_VR_LITTLE_ENDIAN
 
 
 def _bare(buf: Buffer, pos: int, flags: set[str], *, has_preamble: bool = False) -> FileMeta:
     """A data set without file meta information, if this is one."""
-    ignored: set[str] = set()
-    try:
-        uid = _encoding_of_data_set(buf, pos, "", ignored)
-    except DataSetError:
-        raise NotDicomError("neither file meta information nor a data set") from None
     if pos + 8 > len(buf):
         raise NotDicomError("nothing that could be a data set")
+    uid = _encoding_of_data_set(buf, pos, "", set(), guess=has_preamble or pos > 0)
     flags.add("no-file-meta")
     sop_class, sop_instance = _uids(buf, pos, uid, DEFAULT_LIMITS)
     return FileMeta(sop_class, sop_instance, uid, pos, has_preamble, None, {}, frozenset(flags))

@@ -7,8 +7,8 @@ are handed to walk.py.
 
 Flags (leniencies a caller must see): "odd-length", "unknown-vr", "implicit-element", "reserved-bytes", "tag-order",
 "duplicate-tag" (the first is kept), "command-group", "file-meta-group", "group-length", "trailing-padding",
-"trailing-nul", "missing-delimiter", "stray-delimiter", "delimiter-length", "explicit-in-un", and "truncated" when
-`whole` is false and the buffer ends within an element.
+"trailing-nul", "missing-delimiter", "stray-delimiter", "delimiter-length", "explicit-in-un", "undefined-length"
+(implicit VR only: taken for a sequence), and "truncated" when `whole` is false and the buffer ends within an element.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from isocenter.wire.elements import (
     Buffer,
     Element,
     Encoding,
+    NulPadding,
     irregular_header,
-    only_nul,
     path_of,
 )
 from isocenter.wire.fragments import encapsulated_fragments, items
@@ -75,16 +75,17 @@ class _Scan:
         self.elements: dict[int, Element] = {}
         self.pixel_data: Element | None = None
         self.flags: set[str] = set()
+        self.nul = NulPadding(buf)
 
     def slow(self, pos: int, previous: int) -> int:
         """Read the element at `pos`, whatever it is; the offset after it, or -1 if the scan ends before it."""
-        buf, end = self.buf, self.end
+        end = self.end
         self.at = pos
         element = self._header(pos)
         tag = element.tag
         if tag >= self.stop:
             return -1
-        if not tag and not element.length and only_nul(buf, pos, end):
+        if not tag and not element.length and self.nul.from_here(pos, end):
             self.flags.add("trailing-nul")
             return -1
         if not element.vr:
@@ -144,7 +145,9 @@ class _Scan:
                 after = at
             return after
         elif vr not in ("SQ", "UN"):
-            raise DataSetError(f"{vr} of undefined length", tag_path=path_of([tag]), offset=offset)
+            if self.explicit:
+                raise DataSetError(f"{vr} of undefined length", tag_path=path_of([tag]), offset=offset)
+            self.flags.add("undefined-length")
         walker = Walker(self.buf, little=self.encoding.little, explicit=self.explicit, end=self.end, limits=self.limits)
         for _ in walker.sequence(element):
             pass
@@ -160,7 +163,7 @@ class _Scan:
             raise _too_long(tag, offset, length)
         self.at = pos
         if pos < self.end:
-            if not only_nul(self.buf, pos, self.end):
+            if not self.nul.from_here(pos, self.end):
                 raise TruncatedError("the data set ends within an element's header", offset=pos)
             self.flags.add("trailing-nul")
 

@@ -24,9 +24,9 @@ from isocenter.wire.elements import (
     Buffer,
     Element,
     Encoding,
+    NulPadding,
     irregular_header,
     looks_explicit,
-    only_nul,
     path_of,
 )
 from isocenter.wire.fragments import items
@@ -44,6 +44,7 @@ FRAGMENTS: Final = (
 
 Event = tuple[int, int, str, int, int]
 
+_DATA_SET_END: Final[Event] = (-1, 0, "", 0, 0)
 _BIG_ITEM = b"\xff\xfe\xe0\x00"
 _LITTLE_ITEM = b"\xfe\xff\x00\xe0"
 _WIDTH = {"AT": 4, "FD": 8, "FL": 4, "SL": 4, "SS": 2, "SV": 8, "UL": 4, "US": 2, "UV": 8, "OW": 2}
@@ -70,9 +71,9 @@ class _Level:
 class Walker:
     """Walks one buffer. `flags` collects the leniencies; `pos` is the offset reached.
 
-    `resolve_un`: elements whose VR is UN, or not told by implicit VR data, are given with the VR that the
-    dictionary, or the private creator's, has for them if their value has its form; sequences among them are opened
-    (PS3.5 section 6.2.2, notes 2 to 4). Values of explicit VR UN are little endian. `little` is the byte order of the last element.
+    `resolve_un`: elements whose VR is UN, or not told by implicit VR data, are given with the VR that the dictionary,
+    or the private creator's, has for them if their value has its form; sequences among them are opened (PS3.5 section
+    6.2.2, notes 2 to 4). Values of explicit VR UN are little endian. `little` is the byte order of the last element.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Walker:
         self._resolve_un = resolve_un
         self._stack: list[_Level] = []
         self.little = little
+        self._nul = NulPadding(buf)
 
     def data_set(self, start: int) -> Iterator[Event]:
         """All events of the data set that fills the buffer from `start` to the end."""
@@ -151,9 +153,10 @@ class Walker:
                     return
                 continue
             event = self._next_element(level)
-            if event is None:
+            if event is _DATA_SET_END:
                 return
-            yield event
+            if event is not None:
+                yield event
         raise LimitExceeded(f"more than {self.limits.elements} elements (limits.elements)", offset=self.pos)
 
     # --- inside a sequence: items and the delimiter
@@ -221,7 +224,7 @@ class Walker:
     # --- inside a data set or item: elements
 
     def _next_element(self, level: _Level) -> Event | None:
-        """The next event; None at the end of the outermost data set."""
+        """The next event; None after something that was passed over."""
         buf, pos, end = self.buf, self.pos, level.end
         if pos + 8 > end:
             return self._at_end(level, pos)
@@ -231,7 +234,7 @@ class Walker:
             vr = SHORT_VRS.get(raw_vr)
             offset = pos + 8
             if vr is None:
-                if not tag and only_nul(buf, pos, end):
+                if not tag and self._nul.from_here(pos, end):
                     self.flags.add("trailing-nul")
                     return self._at_end(level, end)
                 tag, vr, offset, length = irregular_header(buf, pos, end, level.encoding, self.flags)
@@ -239,7 +242,7 @@ class Walker:
             group, number, length = level.encoding.implicit.unpack_from(buf, pos)
             tag = group << 16 | number
             offset = pos + 8
-            if not tag and not length and only_nul(buf, pos, end):
+            if not tag and not length and self._nul.from_here(pos, end):
                 self.flags.add("trailing-nul")
                 return self._at_end(level, end)
             vr = "" if group == 0xFFFE else vr_of(tag)
@@ -294,7 +297,9 @@ class Walker:
                     self.pos = at
             return FRAGMENTS, tag, vr, offset, self.pos - offset
         if vr not in ("SQ", "UN"):
-            raise DataSetError(f"{vr} of undefined length", tag_path=self.path(), offset=offset)
+            if level.explicit:
+                raise DataSetError(f"{vr} of undefined length", tag_path=self.path(), offset=offset)
+            self.flags.add("undefined-length")
         self._open(element, from_un=from_un)
         return SEQUENCE, tag, vr, offset, length
 
@@ -312,6 +317,10 @@ class Walker:
             # A delimiter that is the last bytes of an item of defined length.
             self.flags.add("stray-delimiter")
             return self._close_item(pos + 8)
+        if tag in (ITEM_DELIMITER, SEQUENCE_DELIMITER) and length == 0 and outermost:
+            self.flags.add("stray-delimiter")
+            self.pos = pos + 8
+            return None
         raise DataSetError(f"{path_of([tag])} out of nesting", tag_path=self.path(), offset=pos)
 
     def _close_item(self, pos: int) -> Event:
@@ -319,18 +328,18 @@ class Walker:
         self.pos = pos
         return ITEM_END, level.tag, "", pos, 0
 
-    def _at_end(self, level: _Level, pos: int) -> Event | None:
+    def _at_end(self, level: _Level, pos: int) -> Event:
         """Less than a header is left of this data set or item."""
         if pos == level.end:
             if len(self._stack) == 1:
                 self.pos = pos
-                return None
+                return _DATA_SET_END
             if level.undefined:
                 if self._cut_off():
                     raise TruncatedError("the data set ends within an item", tag_path=self.path(), offset=pos)
                 self.flags.add("missing-delimiter")
             return self._close_item(pos)
-        if only_nul(self.buf, pos, level.end):
+        if self._nul.from_here(pos, level.end):
             self.flags.add("trailing-nul")
             return self._at_end(level, level.end)
         raise self._no_room("an element's header", pos, level)
