@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -123,3 +124,10 @@ def bar(title: str, total: int | None, *, unit_is_bytes: bool = False) -> Iterat
         yield made
     finally:
         made.close()
+
+
+def painter(colours: Mapping[str, str]) -> Callable[[str, str], str]:
+    """A function (text, kind) that colours for a terminal by ANSI codes, and leaves text alone elsewhere."""
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+        return lambda text, kind: text
+    return lambda text, kind: f"\x1b[{colours[kind]}m{text}\x1b[0m" if colours.get(kind) and text else text
