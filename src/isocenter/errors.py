@@ -228,6 +228,14 @@ class SettingsError(IsocenterError):
     code = "settings"
 
 
+class CannotListen(IsocenterError):
+    """The address is taken, not ours, or needs rights we do not have."""
+
+    code = "cannot-listen"
+    http_status = 503
+    hint = "Is another server running there? Choose another address with --dimse or --http (port 0: any free one)."
+
+
 # --- the network ---------------------------------------------------------------------------------------------------
 
 

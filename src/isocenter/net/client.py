@@ -24,6 +24,7 @@ from isocenter.services.verification import TRANSFER_SYNTAXES as VERIFICATION_TR
 from isocenter.services.verification import echo_request
 from isocenter.settings import Settings, load
 from isocenter.std.sop_classes import VERIFICATION
+from isocenter.std.transfer_syntaxes import TRANSFER_SYNTAXES
 from isocenter.ul.connection import Buffer
 from isocenter.wire.limits import Limits
 from isocenter.wire.part10 import FileMeta, read_header
@@ -69,7 +70,9 @@ class _Prepared:
     def data_set(self) -> Iterator[Buffer]:
         head = memoryview(self.head)[self.meta.data_set_offset :]
         if self.path is None:
-            yield head
+            # A file may end oddly, a PDV may not: PS3.5 A.5 has a deflated stream padded with a NUL.
+            syntax = TRANSFER_SYNTAXES.get(self.meta.transfer_syntax)
+            yield bytes(head) + b"\0" if len(head) % 2 and syntax and syntax.deflated else head
             return
         # Fragments but the last are even; the first chunk ends at an even distance from the data set's start.
         even = len(head) & ~1

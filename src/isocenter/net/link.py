@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import cast
 
 from isocenter.ul.connection import Connection
 from isocenter.ul.events import UpperLayerEvent
@@ -64,8 +65,7 @@ class Link(asyncio.BufferedProtocol):
     # --- asyncio's side ----------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's does not inherit from it
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             # A response is a few bytes that the peer waits for; Nagle's algorithm would hold it back.

@@ -1,0 +1,64 @@
+"""A DIMSE server made from services and the settings table."""
+
+from __future__ import annotations
+
+import logging
+
+from isocenter.errors import CannotListen, SettingsError
+from isocenter.model import ae_title
+from isocenter.net.requestor import connection_config
+from isocenter.net.server import DimseServer, ServerConfig
+from isocenter.services.base import Service, Services
+from isocenter.settings import Settings
+from isocenter.std.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from isocenter.ul.negotiation import Policy
+
+log = logging.getLogger("isocenter.server")
+
+# Requests of one association served at a time, where the peer asks for an asynchronous operations window. More than one
+# lets a single sender share group commits with itself.
+_OPERATIONS = 16
+
+
+def dimse_server(services: tuple[Service, ...], settings: Settings) -> DimseServer:
+    """A DIMSE server for `services`, configured by the `dimse` rows of the settings table; not listening yet."""
+    try:
+        title = ae_title(settings.dimse_aet)
+    except ValueError as error:
+        raise SettingsError(f"dimse.aet: {error}") from None
+    offered = Services(services)
+    policy = Policy(
+        offered.supports,
+        IMPLEMENTATION_CLASS_UID,
+        IMPLEMENTATION_VERSION_NAME,
+        titles=frozenset({title}),
+        check_called=settings.dimse_check_called_aet,
+        max_pdu=settings.dimse_max_pdu,
+        operations=_OPERATIONS,
+    )
+    config = ServerConfig(
+        policy, connection_config(settings), settings.dimse_max_associations, settings.dimse_drain_timeout
+    )
+    return DimseServer(offered, config)
+
+
+async def listen_dimse(server: DimseServer, settings: Settings) -> None:
+    """Start listening at the settings' address. Raises CannotListen."""
+    try:
+        await server.listen(settings.dimse_host, settings.dimse_port)
+    except OSError as error:
+        raise cannot_listen(settings.dimse_host, settings.dimse_port, error) from None
+    warn_if_open(settings.dimse_host, "DIMSE")
+
+
+def cannot_listen(host: str, port: int, error: OSError) -> CannotListen:
+    """What to raise when the system refuses an address."""
+    return CannotListen(f"cannot listen on {host}:{port}: {error.strerror or error}")
+
+
+def warn_if_open(host: str, what: str) -> None:
+    """A log line for everyone who listens beyond this machine."""
+    if host not in ("127.0.0.1", "::1", "localhost"):
+        log.warning(
+            "%s listens on %s without TLS or authentication: anyone who reaches it can read and store", what, host
+        )

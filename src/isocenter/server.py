@@ -1,0 +1,115 @@
+"""The composition root: settings in, a running archive with its DIMSE and web skins out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+
+import uvicorn
+
+from isocenter.archive.archive import Archive
+from isocenter.dimse.endpoint import cannot_listen, dimse_server, listen_dimse, warn_if_open
+from isocenter.dimse.storage import ArchiveStorage
+from isocenter.services.storage import StorageService
+from isocenter.services.verification import VerificationService
+from isocenter.settings import Settings
+from isocenter.web.app import create_app
+
+log = logging.getLogger("isocenter.server")
+
+
+@dataclass(frozen=True)
+class Node:
+    """A running archive and where it listens."""
+
+    archive: Archive
+    dimse: tuple[str, int]
+    web: tuple[str, int]
+    aet: str
+
+    @property
+    def url(self) -> str:
+        host, port = self.web
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+
+
+class _WebServer(uvicorn.Server):
+    """uvicorn without its own signal handling: one place decides when everything stops."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Node]:
+    """The archive of `settings`, serving both skins while the context lasts.
+
+    Raises DataFolderInUse, DataFolderError, CannotListen or SettingsError before anything is served.
+    """
+    async with await Archive.open(settings.archive_data, settings) as archive:
+        storage = StorageService(ArchiveStorage(archive), private=settings.archive_private_sop_classes)
+        dimse = dimse_server((VerificationService(), storage), settings)
+        try:
+            web_socket = _listening_socket(settings.web_host, settings.web_port)
+        except OSError as error:
+            raise cannot_listen(settings.web_host, settings.web_port, error) from None
+        warn_if_open(settings.web_host, "The web server")
+        with contextlib.closing(web_socket):
+            await listen_dimse(dimse, settings)
+            web = _WebServer(
+                uvicorn.Config(
+                    create_app(archive, settings),
+                    log_config=None,
+                    access_log=False,
+                    server_header=False,
+                    timeout_graceful_shutdown=max(1, int(settings.dimse_drain_timeout)),
+                )
+            )
+            serving = asyncio.create_task(web.serve(sockets=[web_socket]))
+            try:
+                listening = asyncio.create_task(web.listening.wait())
+                await asyncio.wait((listening, serving), return_when=asyncio.FIRST_COMPLETED)
+                if serving.done():
+                    serving.result()
+                host, port = web_socket.getsockname()[:2]
+                yield Node(archive, dimse.address, (host, port), settings.dimse_aet)
+            finally:
+                web.should_exit = True
+                await dimse.close()
+                await serving
+
+
+def _listening_socket(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=1024)
+
+
+async def serve(settings: Settings, ready: Callable[[Node], object]) -> None:
+    """Run until SIGINT or SIGTERM; `ready` is called (and awaited, if it gives an awaitable) once both skins listen."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with running(settings) as node:
+        result = ready(node)
+        work = asyncio.ensure_future(result) if asyncio.iscoroutine(result) else None
+        await stop.wait()
+        log.info("stopping: open associations have %g s to finish", settings.dimse_drain_timeout)
+        if work is not None:
+            work.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await work
