@@ -3,8 +3,8 @@
 Both get the same Part 10 files in memory. `keys` is what the index needs of each object: on our side the scan that
 walks the data set to its end and gives the value bytes of the kept attributes, on pydicom's dcmread of the same
 attributes (`specific_tags`, `stop_before_pixels`) and a look at each value. `whole header` asks pydicom for all
-elements before the pixels, as a program that does not know its keys in advance does. `as JSON` adds the DICOM JSON
-that the index keeps.
+elements before the pixels, as a program that does not know its keys in advance does. `keys as JSON` is all of ingest's
+look at an object, the DICOM JSON of the kept attributes included, beside pydicom's to_json of them.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 
 import harness
+from isocenter.archive.examine import Announced, examine
 from isocenter.index.keys import CHARACTER_SET, KEPT_TAGS
 from isocenter.std.transfer_syntaxes import transfer_syntax
-from isocenter.wire.dicomjson import dumps, kept_json
 from isocenter.wire.limits import DEFAULT_LIMITS
 from isocenter.wire.part10 import read_header
 from isocenter.wire.scan import scan
@@ -34,16 +34,20 @@ WANTED = KEPT_TAGS | {CHARACTER_SET}
 FILES = ("CT_small.dcm", "MR_small.dcm", "rtplan.dcm", "examples_overlay.dcm")
 
 
-def ours(content: bytes, *, as_json: bool) -> None:
-    """Part 10 header, scan, values; with `as_json` what the index row holds."""
+def our_keys(content: bytes) -> None:
+    """Part 10 header, scan to the end, value bytes."""
     meta = read_header(content)
     syntax = transfer_syntax(meta.transfer_syntax)
     found = scan(content, little=syntax.little, explicit=syntax.explicit, start=meta.data_set_offset, wanted=WANTED)
-    if as_json:
-        dumps(kept_json(content, found, little=syntax.little, explicit=syntax.explicit, limits=DEFAULT_LIMITS))
-    else:
-        for element in found.elements.values():
-            content[element.offset : element.offset + element.length]
+    for element in found.elements.values():
+        content[element.offset : element.offset + element.length]
+
+
+def our_json(content: bytes) -> None:
+    """All that ingest does with the bytes: scan, checks, text decoded, the JSON and columns of the index row."""
+    meta = read_header(content)
+    announced = Announced("", "", meta.transfer_syntax)
+    examine(memoryview(content), meta.data_set_offset, announced, DEFAULT_LIMITS)
 
 
 def pydicom_keys(content: bytes) -> None:
@@ -67,12 +71,12 @@ def _look(ds: Dataset) -> None:
 
 
 def microseconds(work: Callable[[bytes], None], content: bytes) -> float:
-    """Time of one object, in the mean of many."""
+    """CPU time of one object, in the mean of many: what else the machine does is not in it."""
     work(content)
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(REPEAT):
         work(content)
-    return (time.perf_counter() - start) / REPEAT * 1e6
+    return (time.process_time() - start) / REPEAT * 1e6
 
 
 def comparisons(name: str, content: bytes) -> list[harness.Comparison]:
@@ -82,8 +86,8 @@ def comparisons(name: str, content: bytes) -> list[harness.Comparison]:
     return [
         harness.Comparison(
             f"keys of {what}",
-            "us",
-            lambda: microseconds(lambda data: ours(data, as_json=False), content),
+            "us CPU",
+            lambda: microseconds(our_keys, content),
             {"pydicom": lambda: microseconds(pydicom_keys, content)},
             GOAL,
             "lower",
@@ -91,10 +95,10 @@ def comparisons(name: str, content: bytes) -> list[harness.Comparison]:
         ),
         harness.Comparison(
             f"keys as JSON of {what}",
-            "us",
-            lambda: microseconds(lambda data: ours(data, as_json=True), content),
+            "us CPU",
+            lambda: microseconds(our_json, content),
             {"pydicom": lambda: microseconds(pydicom_json, content)},
-            GOAL,
+            None,
             "lower",
         ),
     ]
