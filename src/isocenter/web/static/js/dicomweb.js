@@ -128,9 +128,9 @@ export class DicomWeb {
 
   /** @param {string} uri absolute, or relative to the DICOMweb root @param {AbortSignal} [signal] */
   async bulk(uri, signal) {
-    const address = new URL(uri, `${new URL(this.root, document.baseURI)}/`);
+    const address = new URL(uri, `${new URL(this.root, location.href)}/`);
     // A server behind a proxy may name itself as it sees itself; the path is right, the host is ours.
-    const own = new URL(address.pathname + address.search, document.baseURI);
+    const own = new URL(address.pathname + address.search, location.origin);
     const accept = 'application/octet-stream, multipart/related; type="application/octet-stream"';
     return this.#firstPart(await this.#get(own.href, accept, signal));
   }

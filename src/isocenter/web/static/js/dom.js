@@ -1,6 +1,7 @@
 // @ts-check
 // Elements made in code. Text always enters as text: there is no way through here for markup from a data set.
 
+import { asset } from "./base.js";
 import { language, person } from "./format.js";
 
 /** "button.icon" is an HTMLButtonElement. @template {string} S @typedef {S extends `${infer T}.${string}` ? ElementOf<T> : S extends keyof HTMLElementTagNameMap ? HTMLElementTagNameMap[S] : HTMLElement} ElementOf */
@@ -43,7 +44,7 @@ export function icon(name) {
   svg.setAttribute("class", "icon");
   svg.setAttribute("aria-hidden", "true");
   const use = document.createElementNS(SVG, "use");
-  use.setAttribute("href", new URL(`icons.svg#${name}`, document.baseURI).pathname + `#${name}`);
+  use.setAttribute("href", asset(`icons.svg#${name}`));
   svg.append(use);
   return svg;
 }

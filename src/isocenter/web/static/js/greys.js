@@ -12,31 +12,37 @@
  * @property {Lut | null} modalityLut replaces slope and intercept
  * @property {Voi} voi
  * @property {boolean} inverse
+ * @property {[number, number] | null} padding stored values, inclusive, that are black whatever is inverted
  */
 
 export const TABLE_SIZE = 65536;
 const OPAQUE = 0xff000000;
 
+/** To the nearest whole number, halves to the even one, as the server's numpy does: both must show the same greys. @param {number} x */
+function rint(x) {
+  const up = Math.floor(x + 0.5);
+  return up - x === 0.5 && up % 2 !== 0 ? up - 1 : up;
+}
+
 /** @param {Lut} lut @param {number} x @returns {number} */
 function lookUp(lut, x) {
-  const i = Math.min(lut.values.length - 1, Math.max(0, Math.trunc(x) - lut.first));
+  const i = Math.min(lut.values.length - 1, Math.max(0, rint(x) - lut.first));
   return /** @type {number} */ (lut.values[i]);
 }
 
+/** @param {number} level */
+const clip = (level) => Math.min(1, Math.max(0, level));
+
 /**
- * VOI LUT function of PS3.3 C.11.2.1.2 and C.11.2.1.3, to the range 0..255, not rounded.
+ * VOI LUT function of PS3.3 C.11.2.1.2 and C.11.2.1.3; its output is 0 (darkest) to 1.
  * @param {VoiFunction} name @param {number} center @param {number} width
  * @returns {(x: number) => number}
  */
 export function windowFunction(name, center, width) {
-  if (name === "SIGMOID") return (x) => 255 / (1 + Math.exp((-4 * (x - center)) / width));
-  if (name === "LINEAR_EXACT") {
-    const low = center - width / 2;
-    return (x) => (x <= low ? 0 : x > center + width / 2 ? 255 : ((x - center) / width + 0.5) * 255);
-  }
-  const c = center - 0.5;
-  const w = width - 1;
-  return (x) => (x <= c - w / 2 ? 0 : x > c + w / 2 ? 255 : ((x - c) / w + 0.5) * 255);
+  if (name === "SIGMOID") return (x) => 1 / (1 + Math.exp((-4 * (x - center)) / width));
+  if (name === "LINEAR_EXACT") return (x) => clip((x - center) / width + 0.5);
+  if (width === 1) return (x) => (x > center - 0.5 ? 1 : 0);
+  return (x) => clip((x - (center - 0.5)) / (width - 1) + 0.5);
 }
 
 /** @param {GreyTransform} t @param {number} stored @returns {number} modality value */
@@ -53,11 +59,14 @@ export function fillTable(table, t, low, high) {
   const { voi } = t;
   const shown =
     voi.kind === "lut"
-      ? (/** @type {number} */ x) => (lookUp(voi.lut, x) * 255) / (2 ** voi.lut.bits - 1)
+      ? (/** @type {number} */ x) => lookUp(voi.lut, x) / (2 ** voi.lut.bits - 1)
       : windowFunction(voi.function, voi.center, voi.width);
+  const [paddingLow, paddingHigh] = t.padding ?? [1, 0];
   for (let stored = low; stored <= high; stored += 1) {
-    const y = Math.min(255, Math.floor(shown(modalityValue(t, stored)) + 0.5));
-    const grey = t.inverse ? 255 - y : y;
+    let level = shown(modalityValue(t, stored));
+    if (t.inverse) level = 1 - level;
+    if (stored >= paddingLow && stored <= paddingHigh) level = 0;
+    const grey = rint(level * 255);
     table[stored & 0xffff] = (OPAQUE | (grey << 16) | (grey << 8) | grey) >>> 0;
   }
 }

@@ -29,6 +29,8 @@ import { Tag, items, number, numbers, text, texts } from "./dataset.js";
 
 /** Bits Allocated the viewer unpacks itself. */
 const OWN_BITS = new Set([8, 16]);
+/** Colour that arrives as red, green, blue: JPEG 2000 undoes its transforms itself. */
+const RGB = new Set(["RGB", "YBR_RCT", "YBR_ICT"]);
 
 export class Image {
   /** @param {DataSet} ds metadata of one instance */
@@ -56,8 +58,7 @@ export class Image {
 
   /** Whether low values are bright: MONOCHROME1, or a Presentation LUT Shape that says so (PS3.3 C.7.6.3.1.2, C.11.6). */
   get inverse() {
-    const shape = text(this.ds, Tag.PresentationLUTShape);
-    return shape ? shape === "INVERSE" : this.photometric === "MONOCHROME1";
+    return this.photometric === "MONOCHROME1" || text(this.ds, Tag.PresentationLUTShape) === "INVERSE";
   }
 
   /** @param {number} frame 1-based @param {string} tag macro's sequence @returns {DataSet | undefined} the macro's item */
@@ -118,12 +119,20 @@ export class Image {
     return number(this.ds, Tag.CineRate) || undefined;
   }
 
-  /** Stored values that mean "no pixel here" (PS3.3 C.7.5.1.1.2), inclusive. @returns {[number, number] | null} */
+  /** The bits are those of a stored value, under whatever VR they came. @param {number} value */
+  #asStored(value) {
+    const span = 2 ** this.bitsStored;
+    const word = ((value % span) + span) % span;
+    return this.signed && word >= span / 2 ? word - span : word;
+  }
+
+  /** Stored values that mean "no image here" (PS3.3 C.7.5.1.1.2), inclusive. @returns {[number, number] | null} */
   get padding() {
     const value = number(this.ds, Tag.PixelPaddingValue);
     if (value === undefined) return null;
     const limit = number(this.ds, Tag.PixelPaddingRangeLimit) ?? value;
-    return [Math.min(value, limit), Math.max(value, limit)];
+    const [a, b] = [this.#asStored(value), this.#asStored(limit)];
+    return [Math.min(a, b), Math.max(a, b)];
   }
 }
 
@@ -133,9 +142,12 @@ function kindOf(image) {
   const has = ds[Tag.PixelData] || ds[Tag.FloatPixelData] || ds[Tag.DoublePixelData] || image.photometric;
   if (!has || !(image.rows > 0 && image.columns > 0)) return "none";
   if (!OWN_BITS.has(image.bitsAllocated) || image.bitsStored > image.bitsAllocated) return "rendered";
+  // Where the bits do not begin at the lowest, and where colours come plane by plane, the layout of decoded frames
+  // differs from that of stored ones, and the client cannot see which it got.
+  if (image.highBit !== image.bitsStored - 1 || (image.samples > 1 && image.planar !== 0)) return "rendered";
   if (image.samples === 1 && image.photometric.startsWith("MONOCHROME")) return "grey";
   if (image.samples === 1 && image.photometric === "PALETTE COLOR" && ds[Tag.RedData]) return "palette";
-  if (image.samples === 3 && image.photometric === "RGB" && image.bitsAllocated === 8) return "rgb";
+  if (image.samples === 3 && RGB.has(image.photometric) && image.bitsStored === 8 && image.bitsAllocated === 8) return "rgb";
   return "rendered";
 }
 

@@ -1,64 +1,88 @@
 // @ts-check
-// Start: one client, two pages, and the address that says which is shown.
+// Start: one client, two pages, and the address that says which is shown. A page's code is fetched when it is wanted;
+// the viewer's is preloaded by index.html, since every way leads there.
 
+import { BASE } from "./base.js";
 import { DicomWeb } from "./dicomweb.js";
 import { Keyboard } from "./keyboard.js";
-import { showHelp } from "./panels/help.js";
-import { StudiesPage } from "./panels/studies.js";
-import { UploadPanel } from "./panels/upload.js";
 import { formatRoute, parseRoute } from "./router.js";
-import { ViewerPage } from "./viewer.js";
 
 /** @typedef {import("./router.js").Route} Route */
+/** @typedef {import("./viewer.js").ViewerPage} ViewerPage */
+/** @typedef {import("./panels/studies.js").StudiesPage} StudiesPage */
 
 const root = /** @type {HTMLElement} */ (document.getElementById("app"));
-const client = new DicomWeb(new URL("dicomweb", document.baseURI).pathname);
+const client = new DicomWeb(`${BASE.pathname}dicomweb`);
 const keyboard = new Keyboard(document);
 /** Address of the study list as it was left. */
 let listAddress = formatRoute({ page: "studies", text: "", modality: "", from: "", to: "" });
+/** @type {Promise<ViewerPage> | null} */
+let viewerPage = null;
+/** @type {Promise<StudiesPage> | null} */
+let studiesPage = null;
+/** Page on the screen. @type {ViewerPage | StudiesPage | null} */
+let shown = null;
 
-const help = () => showHelp(keyboard.bindings, !viewer.element.hidden);
+async function help() {
+  const { showHelp } = await import("./panels/help.js");
+  showHelp(keyboard.bindings, viewerPage !== null && shown === (await viewerPage));
+}
 
-const viewer = new ViewerPage(client, {
-  back: () => go(listAddress),
-  help,
-  remember: (route) => history.replaceState(null, "", formatRoute(route)),
-});
-const studies = new StudiesPage(client, {
-  open: (study) => go(formatRoute({ page: "view", study, series: "", instance: "", frame: 1, window: null, inverted: false })),
-  upload: () => uploads.choose(),
-  help,
-  remember: (criteria) => {
-    listAddress = formatRoute({ page: "studies", ...criteria });
-    history.replaceState(null, "", listAddress);
-  },
-});
-const uploads = new UploadPanel(client, () => !studies.element.hidden && studies.reload());
+async function makeViewer() {
+  const { ViewerPage } = await import("./viewer.js");
+  return new ViewerPage(client, {
+    back: () => go(listAddress),
+    help,
+    remember: (route) => history.replaceState(null, "", formatRoute(route)),
+  });
+}
+
+async function makeStudies() {
+  const [{ StudiesPage }, { UploadPanel }] = await Promise.all([import("./panels/studies.js"), import("./panels/upload.js")]);
+  const page = new StudiesPage(client, {
+    open: (study) => go(formatRoute({ page: "view", study, series: "", instance: "", frame: 1, window: null, inverted: false })),
+    upload: () => uploads.choose(),
+    help,
+    remember: (criteria) => {
+      listAddress = formatRoute({ page: "studies", ...criteria });
+      history.replaceState(null, "", listAddress);
+    },
+  });
+  const uploads = new UploadPanel(client, () => shown === page && page.reload());
+  return page;
+}
 
 /** @param {string} address */
 function go(address) {
   history.pushState(null, "", address);
-  show(parseRoute(location));
+  void show(parseRoute(location));
+}
+
+/** @param {ViewerPage | StudiesPage} page */
+function bring(page) {
+  if (shown === page) return;
+  shown?.hide();
+  if (shown) shown.element.hidden = true;
+  page.element.hidden = false;
+  if (!page.element.isConnected) root.append(page.element);
+  keyboard.use(page.bindings);
+  shown = page;
 }
 
 /** @param {Route} route */
-function show(route) {
-  const viewing = route.page === "view";
-  if (!viewing && !viewer.element.hidden) viewer.hide();
-  viewer.element.hidden = !viewing;
-  studies.element.hidden = viewing;
-  keyboard.use(viewing ? viewer.bindings : studies.bindings);
+async function show(route) {
   if (route.page === "view") {
-    void viewer.show(route);
+    const page = await (viewerPage ??= makeViewer());
+    bring(page);
+    await page.show(route);
     return;
   }
+  const page = await (studiesPage ??= makeStudies());
+  bring(page);
   document.title = "Studies · Isocenter";
   listAddress = formatRoute(route);
-  studies.show(route);
+  await page.show(route);
 }
 
-viewer.element.hidden = true;
-studies.element.hidden = true;
-root.replaceChildren(studies.element, viewer.element);
-addEventListener("popstate", () => show(parseRoute(location)));
-show(parseRoute(location));
+addEventListener("popstate", () => void show(parseRoute(location)));
+await show(parseRoute(location));

@@ -1,6 +1,8 @@
 // @ts-check
 // Addresses of views. A copied address opens the same study list, or the same image with the same window.
 
+import { BASE } from "./base.js";
+
 /**
  * @typedef {{page: "studies", text: string, modality: string, from: string, to: string}} StudiesRoute
  * @typedef {{page: "view", study: string, series: string, instance: string, frame: number, window: {center: number, width: number} | null, inverted: boolean}} ViewRoute
@@ -10,12 +12,12 @@
 const UID = /^[0-9.]{1,64}$/;
 
 /** Folder the application lives in, with its trailing slash. */
-const BASE = new URL(".", document.baseURI).pathname;
+const ROOT = BASE.pathname;
 
 /** @param {URL | Location} url @returns {Route} */
 export function parseRoute(url) {
   const query = new URLSearchParams(url.search);
-  const path = url.pathname.startsWith(BASE) ? url.pathname.slice(BASE.length) : url.pathname.slice(1);
+  const path = url.pathname.startsWith(ROOT) ? url.pathname.slice(ROOT.length) : url.pathname.slice(1);
   const [page, study = "", series = "", instance = ""] = path.split("/").map((part) => (UID.test(part) || part === "view" ? part : ""));
   if (page === "view" && study) {
     const [center, width] = (query.get("window") ?? "").split(",").map(Number);
@@ -30,7 +32,7 @@ export function parseRoute(url) {
 /** @param {Route} route @returns {string} path and query */
 export function formatRoute(route) {
   const query = new URLSearchParams();
-  let path = BASE;
+  let path = ROOT;
   if (route.page === "view") {
     path += ["view", route.study, route.series, route.instance].filter(Boolean).join("/");
     if (route.frame > 1) query.set("frame", String(route.frame));

@@ -47,6 +47,9 @@ function check(lut, entries) {
  */
 export async function grayLut(source, signedInput, fetchBulk) {
   const lut = await resolve(source.descriptor, source.data, fetchBulk);
+  // Entries above their announced depth would leave the range of the display.
+  const top = 2 ** lut.bits - 1;
+  if (lut.bits < 16) lut.values = lut.values.map((v) => Math.min(v, top));
   return { ...lut, first: signedInput && lut.first > 32767 ? lut.first - 65536 : lut.first };
 }
 
@@ -70,17 +73,18 @@ export async function palette(image, fetchBulk) {
   );
   const [red, green, blue] = /** @type {[Lut, Lut, Lut]} */ (channels);
   const colours = new Uint32Array(Math.min(red.values.length, green.values.length, blue.values.length));
-  // Entries of 16 bits are cut to their high byte; some writers say 16 and fill 8, and their largest entry tells.
-  const wide = channels.some((lut) => lut.bits > 8 && lut.values.some((v) => v > 255));
-  const shift = wide ? 8 : 0;
+  const [r8, g8, b8] = /** @type {[Uint16Array, Uint16Array, Uint16Array]} */ (channels.map(highBytes));
   for (let i = 0; i < colours.length; i += 1) {
-    const r = /** @type {number} */ (red.values[i]) >> shift;
-    const g = /** @type {number} */ (green.values[i]) >> shift;
-    const b = /** @type {number} */ (blue.values[i]) >> shift;
-    colours[i] = (255 << 24) | (b << 16) | (g << 8) | r;
+    colours[i] = (255 << 24) | (/** @type {number} */ (b8[i]) << 16) | (/** @type {number} */ (g8[i]) << 8) | /** @type {number} */ (r8[i]);
   }
   const first = image.signed && red.first > 32767 ? red.first - 65536 : red.first;
   return { first, colours };
+}
+
+/** Entries of 16 bits are cut to their high byte; some writers say 16 and fill 8, and their largest entry tells. @param {Lut} lut */
+function highBytes(lut) {
+  const deep = lut.bits > 8 && lut.values.some((v) => v > 255);
+  return lut.values.map((v) => (deep ? v >> 8 : Math.min(v, 255)));
 }
 
 /** The tables of the images in use, resolved before their first paint. */

@@ -57,6 +57,7 @@ export class ViewerPage {
     this.toolbar = new Toolbar(this);
     this.loader.onprogress = () => this.scrubber.drawLoaded();
     this.layout.addEventListener("active", () => this.#follow());
+    this.layout.addEventListener("shape", () => this.#fillEmpty());
     this.element = h(
       "main.viewer-page",
       null,
@@ -186,12 +187,12 @@ export class ViewerPage {
 
   /**
    * @param {string} series
-   * @param {{clip?: number, route?: ViewRoute}} options which of the series' stacks, or the place a route names
+   * @param {{clip?: number, route?: ViewRoute, viewport?: Viewport}} options which of the series' stacks, or the place a
+   *   route names; and where, if not in the active viewport
    */
-  async openSeries(series, { clip = 0, route }) {
-    const viewport = this.active;
+  async openSeries(series, { clip = 0, route, viewport = this.active }) {
     const study = this.#study;
-    this.strip.mark(series, [], 0);
+    if (viewport === this.active) this.strip.mark(series, [], 0);
     let stacks;
     try {
       stacks = await this.#load(series);
@@ -218,7 +219,18 @@ export class ViewerPage {
     viewport.setStack(stack, index, { window: route?.window ? { ...route.window, function: "LINEAR", label: "" } : null, inverted: route?.inverted ?? false });
     if (isMovie(stack) && !route?.instance) cine.start();
     if (this.layout.active === viewport) this.strip.mark(series, stacks, stacks.indexOf(stack));
-    if (!(document.activeElement instanceof HTMLInputElement)) viewport.element.focus({ preventScroll: true });
+    if (viewport === this.active && !(document.activeElement instanceof HTMLInputElement)) viewport.element.focus({ preventScroll: true });
+  }
+
+  /** New cells get the series that are not on the screen yet, in their order. */
+  #fillEmpty() {
+    const { shown } = this.layout;
+    const seen = new Set(shown.map(({ stack }) => stack?.series));
+    const rest = this.strip.series.map((ds) => text(ds, Tag.SeriesInstanceUID)).filter((uid) => !seen.has(uid));
+    for (const viewport of shown) {
+      const series = viewport.stack ? undefined : rest.shift();
+      if (series) void this.openSeries(series, { viewport });
+    }
   }
 
   /** @param {Stack} stack */
@@ -287,7 +299,7 @@ export class ViewerPage {
     const window = chosen && "center" in chosen ? chosen : null;
     return new URL(
       formatRoute({ page: "view", study: stack?.study ?? this.#study, series: stack?.series ?? "", instance: entry?.image.path.instance ?? "", frame: entry?.frame ?? 1, window, inverted }),
-      document.baseURI,
+      location.href,
     ).href;
   }
 }

@@ -8,6 +8,7 @@ import { canvasToImage, defaultView, fitZoom, imageToCanvas } from "./geometry.j
 import { TABLE_SIZE, applyTable, fillTable, modalityValue } from "./greys.js";
 import { outwards } from "./loader.js";
 import { Overlay } from "./overlay.js";
+import { quantiles } from "./pixels.js";
 
 /** @typedef {import("./stack.js").Stack} Stack */
 /** @typedef {import("./loader.js").Entry} Entry */
@@ -37,6 +38,8 @@ export class Viewport extends EventTarget {
   /** @type {1 | -1} */
   #direction = 1;
   #fitted = true;
+  /** @type {{frame: Frame, window: ChosenWindow} | null} the window found for a frame without one */
+  #automatic = null;
   /** @type {Stack | null} */
   stack = null;
   index = 0;
@@ -52,7 +55,7 @@ export class Viewport extends EventTarget {
     super();
     this.loader = loader;
     this.overlay = new Overlay();
-    this.element = h("section.viewport", { tabindex: "0", "aria-label": "Image" }, this.#canvas, this.overlay.element, this.#message);
+    this.element = h("section.viewport.is-empty", { tabindex: "0", "aria-label": "Image" }, this.#canvas, this.overlay.element, this.#message);
     new ResizeObserver(() => this.#resize()).observe(this.element);
   }
 
@@ -72,6 +75,7 @@ export class Viewport extends EventTarget {
    */
   setStack(stack, index = 0, options = {}) {
     this.stack = stack;
+    this.element.classList.toggle("is-empty", stack === null);
     this.chosen = options.window ?? null;
     this.inverted = options.inverted ?? false;
     this.view = defaultView();
@@ -133,8 +137,8 @@ export class Viewport extends EventTarget {
 
   /** @param {Stack} stack */
   #sayNoImage(stack) {
-    const kind = stack.images[0]?.modality || "This";
-    this.#say("document", "No image here", `${kind} objects of this kind have no picture. Their header can be read: press D.`);
+    const modality = stack.images[0]?.modality;
+    this.#say("document", "No image", `This ${modality ? `${modality} object` : "object"} holds no picture. Press D to read its header.`);
   }
 
   /** @param {string | null} symbol null clears @param {string} [title] @param {string} [detail] @param {() => void} [retry] */
@@ -170,24 +174,42 @@ export class Viewport extends EventTarget {
       modalityLut: modality.lut && tables.lut(modality.lut),
       voi: { kind: "window", center: 0, width: 1, function: "LINEAR" },
       inverse: entry.image.inverse !== this.inverted,
+      padding: entry.image.padding,
     };
-    const source = this.chosen && "lut" in this.chosen ? luts[this.chosen.lut] : !this.chosen && windows.length === 0 ? luts[0] : undefined;
+    // A VOI LUT goes before a window: whoever made a table meant more than two numbers.
+    const source = this.chosen === null ? luts[0] : "lut" in this.chosen ? luts[this.chosen.lut] : undefined;
     const lut = source && tables.lut(source);
     if (lut) {
       transform.voi = { kind: "lut", lut };
       return { transform, label: source.label || "VOI LUT", unit: modality.unit };
     }
-    const window = this.chosen && "center" in this.chosen ? this.chosen : (windows[0] ?? this.#dataWindow(transform, frame));
+    const window = this.chosen && "center" in this.chosen ? this.chosen : (windows[0] ?? this.#dataWindow(transform, frame, entry.image));
     transform.voi = { kind: "window", center: window.center, width: window.width, function: window.function };
     return { transform, label: window.label, unit: modality.unit };
   }
 
-  /** Without a word from the header: from the darkest to the brightest pixel. @param {GreyTransform} t @param {import("./pixels.js").ValueFrame} frame @returns {ChosenWindow} */
-  #dataWindow(t, frame) {
-    const a = modalityValue(t, frame.dataLow);
-    const b = modalityValue(t, frame.dataHigh);
-    const [low, high] = a < b ? [a, b] : [b, a];
-    return { center: (low + high + 1) / 2, width: Math.max(1, high - low + 1), function: "LINEAR", label: "Full range" };
+  /**
+   * Without a word from the header: the whole range of 8-bit values and of a table's output, else from the 0.5th to the
+   * 99.5th percentile of the frame, so that metal or burnt-in text do not take the contrast of the rest.
+   * @param {GreyTransform} t @param {import("./pixels.js").ValueFrame} frame @param {import("./image.js").Image} image
+   * @returns {ChosenWindow}
+   */
+  #dataWindow(t, frame, image) {
+    if (this.#automatic?.frame === frame) return this.#automatic.window;
+    let label = "Full range";
+    /** @type {[number, number]} */
+    let ends;
+    if (t.modalityLut) ends = [0, 2 ** t.modalityLut.bits - 1];
+    else if (!image.signed && image.bitsStored <= 8) ends = [modalityValue(t, 0), modalityValue(t, 2 ** image.bitsStored - 1)];
+    else {
+      const [a, b] = quantiles(frame, image, 0.005, 0.995);
+      ends = [modalityValue(t, a), modalityValue(t, b)];
+      label = "Automatic";
+    }
+    /** @type {ChosenWindow} */
+    const window = { center: (ends[0] + ends[1]) / 2, width: Math.abs(ends[1] - ends[0]) || 1, function: "LINEAR_EXACT", label };
+    this.#automatic = { frame, window };
+    return window;
   }
 
   /** @param {ChosenWindow | ChosenLut | null} chosen */

@@ -1,6 +1,7 @@
 // @ts-check
 // The header of the shown instance: every element, sequences unfolded, with a filter over tag, name and value.
 
+import { asset } from "../base.js";
 import { items, nameOf } from "../dataset.js";
 import { fill, h, iconButton } from "../dom.js";
 import { count, size } from "../format.js";
@@ -18,7 +19,7 @@ const MOST = 20_000;
 let keywords = null;
 
 function loadKeywords() {
-  keywords ??= fetch(new URL("data/keywords.json", document.baseURI)).then((response) => {
+  keywords ??= fetch(asset("data/keywords.json")).then((response) => {
     if (!response.ok) throw new Error(`keywords.json: ${response.status}`);
     return response.json();
   });

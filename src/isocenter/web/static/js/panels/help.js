@@ -33,7 +33,7 @@ export function showHelp(bindings, mouse) {
   if (mouse) groups.set("Mouse and touch", MOUSE.map(([what, label]) => h("div.help-row", null, h("dt", null, what), h("dd", null, label))));
   const dialog = h(
     "dialog.help",
-    { "aria-label": "Keyboard map" },
+    { "aria-label": "Keyboard map", autofocus: true },
     h("header", null, h("h2", null, "Keyboard map"), iconButton("close", "Close", () => dialog.close(), "Esc")),
     h("div.help-columns", null, ...[...groups].map(([name, rows]) => h("section", null, h("h3", null, name), h("dl", null, ...rows)))),
   );

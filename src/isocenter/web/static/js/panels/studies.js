@@ -127,22 +127,24 @@ export class StudiesPage {
     if (this.#search.value !== criteria.text) this.#search.value = criteria.text;
     this.#days = SPANS.find(({ days }) => days > 0 && criteria.from === dayValue(days - 1))?.days ?? 0;
     this.#most = MOST;
-    void this.#run();
+    return this.#run();
+  }
+
+  /** The page is going off the screen. */
+  hide() {
+    clearTimeout(this.#timer);
+    this.#running?.abort();
   }
 
   reload() {
     void this.#run();
   }
 
-  focus() {
-    this.#search.focus();
-  }
-
   /** @param {Partial<Criteria>} change */
   #apply(change) {
     const next = { ...this.#criteria, ...change };
     this.actions.remember(next);
-    this.show(next);
+    void this.show(next);
   }
 
   // --- searching
@@ -300,7 +302,7 @@ export class StudiesPage {
       h("td.c-description", { title: text(study, Tag.StudyDescription) || false }, text(study, Tag.StudyDescription)),
       h("td.c-accession", null, text(study, Tag.AccessionNumber)),
       h("td.c-series", null, figure(Tag.NumberOfStudyRelatedSeries)),
-      h("td.c-images", null, figure(Tag.NumberOfStudyRelatedInstances)),
+      h("td.c-images", null, figure(Tag.NumberOfStudyRelatedInstances), h("span.unit", null, number(study, Tag.NumberOfStudyRelatedInstances) === 1 ? " image" : " images")),
     );
   }
 

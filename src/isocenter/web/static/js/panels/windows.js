@@ -17,9 +17,9 @@ export function windowChoices(viewport) {
   const { windows, luts } = entry.image.values(entry.frame);
   const detail = (/** @type {{center: number, width: number}} */ w) => `W ${short(w.width)}  L ${short(w.center)}`;
   /** @type {Omit<Choice, "key">[]} */
-  const own = windows.map((window, i) => ({ label: window.label, detail: detail(window), chosen: i === 0 ? null : { ...window }, fromHeader: true }));
-  own.push(...luts.map((source, i) => ({ label: source.label || `VOI LUT ${i + 1}`, detail: "table", chosen: i === 0 && windows.length === 0 ? null : { lut: i }, fromHeader: true })));
-  if (own.length === 0) own.push({ label: "Full range", detail: "", chosen: null, fromHeader: true });
+  const own = luts.map((source, i) => ({ label: source.label || `VOI LUT ${i + 1}`, detail: "table", chosen: i === 0 ? null : { lut: i }, fromHeader: true }));
+  own.push(...windows.map((window, i) => ({ label: window.label, detail: detail(window), chosen: i === 0 && luts.length === 0 ? null : { ...window }, fromHeader: true })));
+  if (own.length === 0) own.push({ label: "Automatic", detail: "", chosen: null, fromHeader: true });
   /** @type {Omit<Choice, "key">[]} */
   const named = presetsFor(entry.image.modality).map((preset) => ({
     label: preset.label,
