@@ -14,7 +14,7 @@ from typing import Any
 
 import pydicom
 
-from isocenter.errors import InstanceMismatch, IsocenterError, NotFound
+from isocenter.errors import IsocenterError, NotFound
 from isocenter.index.matching import fits
 from isocenter.model import Found, InstanceRef, Level, Origin, Query, Scope
 from isocenter.wire.part10 import read_header
@@ -48,7 +48,6 @@ class FakeOutcome:
 @dataclass
 class FakeIncoming:
     archive: FakeArchive
-    study: str | None
     data: bytearray = field(default_factory=bytearray)
     largest_write: int = 0
     state: str = "open"
@@ -70,8 +69,6 @@ class FakeIncoming:
         data = bytes(self.data)
         meta = read_header(data)
         header = pydicom.dcmread(BytesIO(data), stop_before_pixels=True, force=True)
-        if self.study is not None and header.StudyInstanceUID != self.study:
-            raise InstanceMismatch("another study")
         ref = InstanceRef(
             header.StudyInstanceUID, header.SeriesInstanceUID, header.SOPInstanceUID, header.SOPClassUID,
             meta.transfer_syntax, header.SOPInstanceUID, len(data), meta.data_set_offset,
@@ -99,8 +96,8 @@ class FakeArchive:
         self.blobs[ref.instance] = data
         self.headers[ref.instance] = json.loads(header.to_json())
 
-    def begin(self, origin: Origin, *, study: str | None = None) -> FakeIncoming:
-        self.begun.append(FakeIncoming(self, study))
+    def begin(self, origin: Origin) -> FakeIncoming:
+        self.begun.append(FakeIncoming(self))
         self.origins.append(origin)
         return self.begun[-1]
 

@@ -19,7 +19,7 @@ from starlette.staticfiles import StaticFiles
 
 from isocenter.errors import IsocenterError
 from isocenter.settings import Settings
-from isocenter.web import frames, qido, rendered, stow, wado
+from isocenter.web import bulkdata, frames, qido, rendered, stow, wado
 from isocenter.web.context import Context
 from isocenter.web.envelope import Envelope
 from isocenter.web.errors import on_http_exception, on_isocenter_error
@@ -51,6 +51,7 @@ def create_app(archive: Archive, settings: Settings) -> Starlette:
             *qido.routes(),
             *wado.routes(),
             *frames.routes(),
+            *bulkdata.routes(),
             *rendered.routes(),
             Route("/healthz", healthz, methods=["GET"]),
             Route("/metrics", metrics, methods=["GET"]),

@@ -1,4 +1,4 @@
-"""Retrieve transaction for pixel data: frames and bulk data (PS3.18 sections 10.4.1.1.3, 10.4.1.1.5, 8.7.3.3)."""
+"""Retrieve transaction for frames (PS3.18 sections 10.4.1.1.6, 8.7.3.3)."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def frame_offers(syntax: str, single: bool) -> list[Offer]:
     return offers
 
 
-def _frame_bytes(context: Context, ref: InstanceRef, numbers: Sequence[int], stored: bool) -> Iterator[bytes]:
+def frame_bytes(context: Context, ref: InstanceRef, numbers: Sequence[int], stored: bool) -> Iterator[bytes]:
     """The frames one by one, after all of them were found to exist; blocking. `stored`: the compressed codestreams."""
     with closing(context.archive.blob(ref)) as blob, blob.view() as view:
         image = Image.of(view, ref.transfer_syntax, ref.data_set_offset, context.limits)
@@ -75,7 +75,7 @@ async def retrieve_frames(request: Request) -> Response:
     ref = (await context.archive.select(scope))[0]
     offer = require(ranges, frame_offers(ref.transfer_syntax, single=len(numbers) == 1))
     stored = transfer_syntax(ref.transfer_syntax).encapsulated and offer.transfer_syntax == ref.transfer_syntax
-    frames = in_threads(_frame_bytes(context, ref, numbers, stored), context.decoding)
+    frames = in_threads(frame_bytes(context, ref, numbers, stored), context.decoding)
     first = await anext(frames)  # while a failure can still become a status
     if not offer.multipart:
         await frames.aclose()
@@ -97,5 +97,5 @@ async def retrieve_frames(request: Request) -> Response:
 
 
 def routes() -> Iterator[Route]:
-    """Table 10.4.1-4 and 10.4.1-5."""
+    """Table 10.4.1-4."""
     yield Route(f"{INSTANCE}/frames/{{frames}}", retrieve_frames, methods=["GET"])
