@@ -30,7 +30,13 @@ class Node:
     archive: Archive
     dimse: tuple[str, int]
     web: tuple[str, int]
-    aet: str
+    settings: Settings
+
+    @property
+    def address(self) -> str:
+        """AET@HOST:PORT of the DIMSE side."""
+        host, port = self.dimse
+        return f"{self.settings.dimse_aet}@{f'[{host}]' if ':' in host else host}:{port}"
 
     @property
     def url(self) -> str:
@@ -86,7 +92,7 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
                 if serving.done():
                     serving.result()
                 host, port = web_socket.getsockname()[:2]
-                yield Node(archive, dimse.address, (host, port), settings.dimse_aet)
+                yield Node(archive, dimse.address, (host, port), settings)
             finally:
                 web.should_exit = True
                 await dimse.close()

@@ -30,7 +30,8 @@ def _refused(error: OSError) -> IsocenterError:
 class FolderStorage:
     """Opens a file for each C-STORE request; hand it to StorageService.
 
-    `stored` is told of each whole file: path and request. With `sync`, a file's bytes are durable before the reply.
+    `stored` is told of each whole file, path and request; `count` says how many there are. With `sync`,
+    a file's bytes are durable before the reply.
     """
 
     def __init__(
@@ -46,13 +47,20 @@ class FolderStorage:
         self._stored = stored
         self._sync = sync
         self._limits = limits
-        self._count = 0
+        self.count = 0
+        self._opened = 0
 
     def __call__(self, request: Request) -> Sink:
         if not is_uid(request.command["AffectedSOPInstanceUID"]):
             raise InvalidUID("Affected SOP Instance UID is not a UID")
-        self._count += 1
-        return _FileSink(f"{self._prefix}-{self._count:06d}.dcm", request, self._stored, self._sync, self._limits)
+        self._opened += 1
+        path = f"{self._prefix}-{self._opened:06d}.dcm"
+        return _FileSink(path, request, self._whole, self._sync, self._limits)
+
+    def _whole(self, path: str, request: Request) -> None:
+        self.count += 1
+        if self._stored is not None:
+            self._stored(path, request)
 
 
 class _FileSink:
@@ -60,7 +68,7 @@ class _FileSink:
         self,
         path: str,
         request: Request,
-        stored: Callable[[str, Request], None] | None,
+        stored: Callable[[str, Request], None],
         sync: bool,
         limits: Limits,
     ) -> None:
@@ -109,8 +117,7 @@ class _FileSink:
             self.abandon()
             raise _refused(error) from None
         self._fd = -1
-        if self._stored is not None:
-            self._stored(self._path, self._request)
+        self._stored(self._path, self._request)
         return Reply()
 
     def abandon(self) -> None:

@@ -1,0 +1,47 @@
+"""`isocenter echo`: C-ECHO."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import Annotated
+
+import typer
+
+from isocenter.cli import output, running
+from isocenter.settings import Settings
+
+
+def command(
+    address: running.PeerAddress,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many, on one association.")] = 1,
+    calling: running.Calling = None,
+    config: running.Config = None,
+    as_json: output.Json = False,
+) -> None:
+    """Ask a peer whether it answers (C-ECHO), and how long that takes."""
+    settings = running.settings_from(config)
+    times = running.run(_echo(address, count, calling or settings.dimse_aet, settings))
+    association, *trips = times
+    if as_json:
+        output.write_json({"peer": address, "association_ms": association, "echo_ms": trips})
+        return
+    middle = f"{statistics.median(trips):.2f} ms"
+    if count > 1:
+        middle = f"median {middle}, least {min(trips):.2f} ms, most {max(trips):.2f} ms of {count}"
+    output.write(f"{address} answers: association {association:.2f} ms, echo {middle}")
+
+
+async def _echo(address: str, count: int, calling: str, settings: Settings) -> list[float]:
+    """Milliseconds of the association and of each C-ECHO."""
+    from isocenter.net.client import connect
+
+    begun = time.perf_counter()
+    times = []
+    async with connect(address, calling=calling, settings=settings) as peer:
+        times.append((time.perf_counter() - begun) * 1000)
+        for _ in range(count):
+            begun = time.perf_counter()
+            await peer.echo()
+            times.append((time.perf_counter() - begun) * 1000)
+    return times

@@ -1,0 +1,68 @@
+"""What commands that talk to the network share: settings from the command line, logging, the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from isocenter.net.address import host_and_port
+from isocenter.settings import Settings, load
+
+T = TypeVar("T")
+
+Config = Annotated[
+    Path | None, typer.Option("--config", "-c", metavar="FILE.toml", help="Settings file; see `isocenter settings`.")
+]
+Calling = Annotated[str | None, typer.Option("--calling", metavar="AET", help="Our AE title (default: dimse.aet).")]
+PeerAddress = Annotated[str, typer.Argument(metavar="AET@HOST:PORT", help="The peer, as PACS@10.0.0.5:11112.")]
+
+
+def settings_from(config: Path | None, *, dimse: str | None = None, http: str | None = None, **rows: Any) -> Settings:
+    """Settings of file, environment and the options of this command line (None: not given), as load() orders them."""
+    if dimse is not None:
+        rows["dimse_host"], rows["dimse_port"] = host_and_port(dimse, lowest=0)
+    if http is not None:
+        rows["web_host"], rows["web_port"] = host_and_port(http, lowest=0)
+    return load(config, rows)
+
+
+class _JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def start_logging(settings: Settings) -> None:
+    """Log lines on stderr, in the form and from the level of the `log` settings."""
+    handler = logging.StreamHandler(sys.stderr)
+    if settings.log_format == "json":
+        handler.setFormatter(_JsonLines())
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("isocenter").setLevel(settings.log_level.upper())
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a command's coroutine, on uvloop where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(work)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)

@@ -1,0 +1,87 @@
+"""`isocenter serve`: the archive with its DIMSE and web skins, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from isocenter.cli import output, running
+from isocenter.errors import IsocenterError
+
+if TYPE_CHECKING:
+    from isocenter.archive.archive import Archive
+    from isocenter.server import Node
+
+
+def command(
+    data: Annotated[Path | None, typer.Option("--data", "-d", help="Folder of the archive; made if absent.")] = None,
+    dimse: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where DIMSE listens.")] = None,
+    http: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where viewer and DICOMweb listen.")] = None,
+    aet: Annotated[str | None, typer.Option(help="Our AE title.")] = None,
+    config: running.Config = None,
+    demo: Annotated[bool, typer.Option("--demo", help="Fill the archive with demo data.")] = False,
+    as_json: output.Json = False,
+) -> None:
+    """Run the archive: receive by DIMSE and DICOMweb, keep durably, show in the browser.
+
+    Listens on loopback unless told otherwise. Ctrl-C or SIGTERM: open associations finish, then it stops.
+    """
+    settings = running.settings_from(config, dimse=dimse, http=http, archive_data=data, dimse_aet=aet)
+    running.start_logging(settings)
+    from isocenter.server import serve
+
+    def ready(node: Node) -> Coroutine[None, None, None] | None:
+        _announce(node, as_json)
+        return _fill(node.archive) if demo else None
+
+    running.run(serve(settings, ready))
+
+
+def _announce(node: Node, as_json: bool) -> None:
+    addresses = {
+        "viewer": node.url,
+        "dicomweb": f"{node.url}dicomweb",
+        "dimse": node.address,
+        "data": str(node.settings.archive_data),
+    }
+    if as_json:
+        output.write_json(addresses)
+        return
+    from rich.panel import Panel
+    from rich.table import Table
+
+    rows = Table.grid(padding=(0, 2))
+    for name, value, hint in (
+        ("Viewer", addresses["viewer"], "open it in a browser"),
+        ("DICOMweb", addresses["dicomweb"], "QIDO-RS, WADO-RS, STOW-RS"),
+        ("DIMSE", addresses["dimse"], f"try: isocenter echo {addresses['dimse']}"),
+        ("Data", addresses["data"], "verify: isocenter check, when stopped"),
+    ):
+        rows.add_row(f"[bold]{name}[/]", f"[cyan]{value}[/]", f"[dim]{hint}[/]")
+    output.console(stderr=True).print(Panel(rows, title="Isocenter is running", expand=False, border_style="cyan"))
+
+
+async def _fill(archive: Archive) -> None:
+    """Demo data, made in a thread so that the servers answer meanwhile; what is there already stays."""
+    from isocenter.demo.objects import demo_objects
+    from isocenter.model import Origin
+
+    objects = iter(demo_objects())
+    stored = known = 0
+    with output.bar("Making demo data", None) as progress:
+        while (raw := await asyncio.to_thread(next, objects, None)) is not None:
+            try:
+                outcome = await archive.ingest([raw], Origin("demo"))
+            except IsocenterError as error:
+                output.fail(error, "demo data")
+                continue
+            if outcome.kind == "stored":
+                stored += 1
+            else:
+                known += 1
+            progress.advance()
+    output.note(f"demo data: {stored} objects stored" + (f", {known} were there" if known else ""))
