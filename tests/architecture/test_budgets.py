@@ -36,9 +36,11 @@ def test_no_file_is_very_long() -> None:
 
 
 def test_functions_fit_a_screen() -> None:
+    """A released migration is a frozen list of statements, which nobody has to hold in mind."""
     long = [
         f"{module.name}.{node.name}: {length} lines"
         for module in all_modules()
+        if ".migrations.versions." not in module.name
         for node in ast.walk(module.tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and (length := (node.end_lineno or 0) - node.lineno + 1) > LONGEST_FUNCTION

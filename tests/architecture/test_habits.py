@@ -53,34 +53,31 @@ def does_nothing(body: list[ast.stmt]) -> bool:
 
 
 def test_every_module_says_what_it_is() -> None:
-    assert [module.name for module in all_modules() if not module.docstring] == []
+    """An __init__.py without content may be without a docstring."""
+    assert [module.name for module in all_modules() if module.tree.body and not module.docstring] == []
 
 
-def test_public_functions_and_classes_are_documented() -> None:
-    """Module-level names without an underscore; methods explain themselves by their class or have their own."""
+def test_public_classes_are_documented() -> None:
+    """Functions whose name and signature say it all may go without: a docstring that repeats them is noise."""
     silent = [
         f"{module.name}.{node.name}"
         for module in package_modules()
         for node in module.tree.body
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-        and not node.name.startswith("_")
-        and not is_overload(node)
-        and ast.get_docstring(node) is None
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and ast.get_docstring(node) is None
     ]
     assert silent == []
 
 
-def is_overload(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> bool:
-    return any(isinstance(one, ast.Name) and one.id == "overload" for one in node.decorator_list)
-
-
-def test_the_names_we_publish_exist_and_are_documented() -> None:
-    published = getattr(isocenter, "__all__", [])
-    objects = {name: getattr(isocenter, name) for name in published}
-    silent = [
-        name
-        for name, thing in objects.items()
-        if (inspect.isclass(thing) or inspect.isroutine(thing)) and not (thing.__doc__ or "").strip()
+def test_the_names_we_publish_are_documented() -> None:
+    """All of `isocenter.__all__`, and the public methods of the classes among them."""
+    things = {name: getattr(isocenter, name) for name in isocenter.__all__ if name != "__version__"}
+    silent = [name for name, thing in things.items() if not (thing.__doc__ or "").strip()]
+    silent += [
+        f"{name}.{method}"
+        for name, thing in things.items()
+        if inspect.isclass(thing)
+        for method, function in vars(thing).items()
+        if not method.startswith("_") and inspect.isroutine(function) and not (inspect.getdoc(function) or "").strip()
     ]
     assert silent == []
 
