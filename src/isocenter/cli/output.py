@@ -59,10 +59,12 @@ def fail(error: IsocenterError, subject: str = "") -> None:
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on stdout."""
+    from rich.box import SIMPLE_HEAD
     from rich.markup import escape
     from rich.table import Table
 
-    drawn = Table(*columns, title=title or None, title_justify="left", header_style="bold")
+    frame = SIMPLE_HEAD if sys.stdout.isatty() else None
+    drawn = Table(*columns, title=title or None, title_justify="left", header_style="bold", box=frame, pad_edge=False)
     for row in rows:
         drawn.add_row(*(escape(cell) for cell in row))
     console().print(drawn)
