@@ -58,7 +58,8 @@ class Codec:
 
     def missing(self) -> str:
         """Why the row cannot be used on this installation, "" if it can."""
-        absent = [part for part in self.needs if not getattr(getattr(imagecodecs, part), "available", False)]
+        parts = {part: getattr(imagecodecs, part, None) for part in self.needs}
+        absent = [name for name, part in parts.items() if not getattr(part, "available", False)]
         return f"imagecodecs is built without {', '.join(absent)}" if absent else ""
 
     def available(self) -> bool:
@@ -159,14 +160,13 @@ def _decode_jpeg(data: bytes, stream: Codestream, layout: Layout) -> tuple[Array
 
 
 def _decode_j2k(data: bytes, stream: Codestream, layout: Layout) -> tuple[Array, str]:
-    # OpenJPH is the faster for HTJ2K, but as imagecodecs calls it values beyond the range wrap around, which the
-    # irreversible transform produces now and then. OpenJPEG clips them, and reads what OpenJPH refuses.
     data = data[stream.payload :]
-    if stream.kind == "htj2k" and stream.reversible:
-        try:
-            pixels = _call(imagecodecs.htj2k_decode, data)
-        except PixelError:
-            pixels = _call(imagecodecs.jpeg2k_decode, data)
+    if stream.kind == "htj2k" and stream.precision > 16:
+        # OpenJPEG stops at 16 bits for HTJ2K. OpenJPH does not, and is twice as fast, but as imagecodecs calls it an
+        # error in the code blocks leaves the rest of the array as it was, and values beyond the range of the
+        # irreversible transform wrap around: so it is used only here, and gets an array of zeros.
+        blank = np.zeros(layout.shape, integer_dtype(stream.precision, bool(stream.signed)))
+        pixels = _call(imagecodecs.htj2k_decode, data, out=blank)
     else:
         pixels = _call(imagecodecs.jpeg2k_decode, data)
     transformed = stream.ycc or layout.photometric in ("YBR_RCT", "YBR_ICT")
@@ -210,7 +210,7 @@ def _complete(data: bytes, stream: Codestream, layout: Layout) -> tuple[Array, s
     # Some writers forget EOI. If the last scan is whole, what follows it makes no difference; if it is cut off, the
     # decoder takes what follows for image data.
     tails = (b"\x00" * 64 + b"\xff\xd9", b"\x55\xaa\x33" * 21 + b"\xff\xd9")
-    (first, photometric), (second, _) = (decoder(data.rstrip(b"\0") + tail, stream, layout) for tail in tails)
+    (first, photometric), (second, _) = (decoder(data + tail, stream, layout) for tail in tails)
     if not np.array_equal(first, second):
         raise PixelError("the codestream is cut off")
     return first, photometric
@@ -303,7 +303,7 @@ def _encode_jpeg_lossless(predictor: int) -> Callable[[Array, Layout], bytes]:
     def encoder(pixels: Array, layout: Layout) -> bytes:
         return bytes(
             imagecodecs.jpeg8_encode(
-                _unsigned(pixels, layout), lossless=True, predictor=predictor, bitspersample=layout.bits_stored
+                _unsigned(pixels, layout), lossless=True, predictor=predictor, bitspersample=max(2, layout.bits_stored)
             )
         )
 

@@ -22,7 +22,7 @@ class Codestream:
 
     `ycc` tells whether the decoder has a YCbCr (or RCT/ICT) transform to undo: True, False, or None if the format
     leaves it to the container. `payload` is the offset of the codestream proper (JP2 boxes may stand before it), `body`
-    that of what follows the header read here. `reversible`: JPEG 2000 with the 5-3 wavelet.
+    that of what follows the header read here.
     `kind` is "dct", "lossless", "jpegls", "j2k", "htj2k" or "jxl".
     """
 
@@ -37,7 +37,6 @@ class Codestream:
     tiles: int = 1
     subsampled: bool = False
     body: int = 0
-    reversible: bool = False
 
 
 def read_codestream(data: bytes | memoryview) -> Codestream:
@@ -160,7 +159,7 @@ def _j2k(data: bytes | memoryview, start: int) -> Codestream:
     if txo > xo or tyo > yo or txo + tx <= xo or tyo + ty <= yo:
         raise PixelError("the SIZ marker segment has no tile at its image", offset=at)
     ssiz, dx, dy = parts[0]
-    mct, reversible, high_throughput, body = _main_header(data, at + 2 + length)
+    mct, high_throughput, body = _main_header(data, at + 2 + length)
     return Codestream(
         "htj2k" if high_throughput else "j2k",
         rows=_ceil(y, dy) - _ceil(yo, dy),
@@ -173,21 +172,20 @@ def _j2k(data: bytes | memoryview, start: int) -> Codestream:
         tiles=_ceil(x - txo, tx) * _ceil(y - tyo, ty),
         subsampled=len({(dx, dy) for _, dx, dy in parts}) > 1,
         body=body,
-        reversible=reversible,
     )
 
 
-def _main_header(data: bytes | memoryview, at: int) -> tuple[bool, bool, bool, int]:
-    """Component transform and wavelet from COD, HT from CAP, and the offset of the first tile-part."""
+def _main_header(data: bytes | memoryview, at: int) -> tuple[bool, bool, int]:
+    """Component transform from COD, HT from CAP, and the offset of the first tile-part."""
     mct: bool | None = None
-    reversible = high_throughput = False
+    high_throughput = False
     end = len(data)
     while at + 4 <= end:
         marker, length = struct.unpack_from(">HH", data, at)
         if marker == 0xFF90:
             break
         if marker == 0xFF52:
-            mct, reversible = data[at + 8] != 0, data[at + 13] == 1
+            mct = data[at + 8] != 0
         elif marker == 0xFF50:
             high_throughput = True
         if marker < 0xFF00 or length < 2:
@@ -195,7 +193,7 @@ def _main_header(data: bytes | memoryview, at: int) -> tuple[bool, bool, bool, i
         at += 2 + length
     if mct is None:
         raise PixelError("the JPEG 2000 main header has no COD marker segment", offset=min(at, end))
-    return mct, reversible, high_throughput, at
+    return mct, high_throughput, at
 
 
 # --- whether all of it is there ------------------------------------------------------------------------------------

@@ -204,7 +204,8 @@ class EncapsulatedFrames:
             if len(groups) == self._frames or len(found) != self._frames:
                 return groups
         elif len(found) > self._frames:
-            raise PixelError(f"{len(found)} fragments for {self._frames} frames, and no table tells which is whose")
+            self._cut = f"{len(found)} fragments for {self._frames} frames, and no table tells which is whose"
+            return []
         return [[fragment] for fragment in found]
 
     def _begins(self, fragment: tuple[int, int], signature: bytes) -> bool:

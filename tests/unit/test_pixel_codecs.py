@@ -1,0 +1,365 @@
+"""The codec table: exact round trips, and what happens when codestream and header disagree."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+
+import imagecodecs
+import numpy as np
+import pytest
+
+from isocenter.errors import CodecMissing, PixelError
+from isocenter.pixels.codecs import CODECS, Codec, decode, encode
+from isocenter.pixels.codestream import read_codestream
+from isocenter.pixels.layout import Layout
+from isocenter.pixels.native import unpack
+from pixel_objects import (
+    DEFLATED_FRAME,
+    ENCAPSULATED,
+    EXPLICIT,
+    HTJ2K,
+    J2K,
+    JPEG,
+    JPEG12,
+    JPEG_LOSSLESS,
+    JPEG_LS,
+    JXL,
+    RLE,
+    data_set,
+    encapsulated,
+    gradient,
+    image,
+)
+
+ENCODERS = [uid for uid, codec in CODECS.items() if codec.encode is not None]
+# Deepest sample each lossless encoder takes, and whether it takes a sign
+DEEPEST = {JPEG_LOSSLESS: 16, "1.2.840.10008.1.2.4.57": 16, JPEG_LS: 16, JXL: 16, J2K: 24, HTJ2K: 24}
+
+
+def layout_for(pixels: np.ndarray, stored: int, *, signed: bool = False) -> Layout:
+    allocated = 1 if stored == 1 else 8 * pixels.dtype.itemsize
+    samples = 1 if pixels.ndim == 2 else pixels.shape[2]
+    photometric = "RGB" if samples == 3 else "MONOCHROME2"
+    return Layout(*pixels.shape[:2], samples, allocated, stored, stored - 1, signed, photometric)
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+@pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
+@pytest.mark.parametrize("stored", [1, 8, 10, 12, 16, 24, 32])
+@pytest.mark.parametrize("uid", ENCODERS)
+def test_lossless_round_trip(uid: str, stored: int, signed: bool, samples: int) -> None:
+    if stored > DEEPEST.get(uid, 32):
+        pytest.skip(f"{CODECS[uid].name} has no {stored}-bit samples")
+    if stored == 1 and (signed or samples == 3):
+        pytest.skip("one bit has neither sign nor colour")
+    pixels = gradient(37, 50, samples, stored, signed=signed)
+    layout = layout_for(pixels, stored, signed=signed)
+    data = encode(uid, pixels, layout)
+    assert len(data) % 2 == 0
+    result = decode(uid, data, layout)
+    assert result.pixels.dtype == pixels.dtype
+    np.testing.assert_array_equal(result.pixels, pixels)
+    assert (result.bits, result.warnings) == (stored, ())
+
+
+@pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
+def test_bits_stored_below_and_high_bit_below_the_top(signed: bool) -> None:
+    """10 bits at bits 3 to 12 of 16, everything around them set: only the ten count."""
+    values = gradient(5, 7, 1, 10, signed=signed)
+    raw = (values.astype(np.int32) << 3 & 0x1FF8 | 0xE007).astype("<u2")
+    layout = Layout(5, 7, 1, 16, 10, 12, signed)
+    np.testing.assert_array_equal(unpack(raw.tobytes(), layout), values)
+
+
+def test_planar_configuration() -> None:
+    pixels = gradient(4, 6, 3, 8)
+    colour_by_plane = np.ascontiguousarray(pixels.transpose(2, 0, 1)).tobytes()
+    found = image(data_set(colour_by_plane, samples=3, photometric="RGB", planar=1))
+    np.testing.assert_array_equal(found.frame(1), pixels)
+
+
+def test_native_ybr_full_422_shares_chroma_between_two_pixels() -> None:
+    """PS3.3 C.7.6.3.1.2: Y1 Y2 Cb Cr for each pair."""
+    found = image(
+        data_set(
+            bytes([10, 20, 1, 2, 30, 40, 3, 4]), rows=1, columns=4, samples=3, photometric="YBR_FULL_422", planar=0
+        )
+    )
+    decoded = found.decode(1)
+    assert decoded.pixels.tolist() == [[[10, 1, 2], [20, 1, 2], [30, 3, 4], [40, 3, 4]]]
+    assert decoded.photometric == "YBR_FULL"
+
+
+def test_native_422_that_stores_all_samples() -> None:
+    value = bytes(range(12))
+    found = image(data_set(value, rows=1, columns=4, samples=3, photometric="YBR_FULL_422", planar=0))
+    assert found.frame(1).tolist() == np.arange(12).reshape(1, 4, 3).tolist()
+    assert found.flags == {"not-subsampled"}
+
+
+@pytest.mark.parametrize(("vr_tag", "dtype", "allocated"), [(b"\x08", "<f4", 32), (b"\x09", "<f8", 64)])
+def test_float_pixel_data(vr_tag: bytes, dtype: str, allocated: int) -> None:
+    values = np.linspace(-1.5, 1e9, 24).astype(dtype)
+    vr = b"OF" if allocated == 32 else b"OD"
+    value = b"\xe0\x7f" + vr_tag + b"\x00" + vr + b"\0\0" + struct.pack("<I", values.nbytes) + values.tobytes()
+    found = image(data_set(value, allocated=allocated))
+    assert found.frame(1).tolist() == values.reshape(4, 6).tolist()
+    assert found.frame(1).dtype == np.dtype(f"f{allocated // 8}")
+
+
+def test_samples_of_three_bytes() -> None:
+    values = np.array([0, 1, 0x123456, 0xFFFFFF], np.uint32)
+    raw = b"".join(int(v).to_bytes(3, "little") for v in values)
+    found = image(data_set(raw, rows=2, columns=2, allocated=24))
+    assert found.frame(1).tolist() == values.reshape(2, 2).tolist()
+
+
+# --- colour of codestreams ------------------------------------------------------------------------------------------
+
+
+def colour_jpeg(**options: object) -> tuple[bytes, np.ndarray]:
+    pixels = np.zeros((16, 16, 3), np.uint8)
+    pixels[:8], pixels[8:] = (250, 10, 20), (20, 10, 250)
+    return imagecodecs.jpeg8_encode(pixels, level=100, **options), pixels
+
+
+@pytest.mark.parametrize("header", ["YBR_FULL_422", "RGB"])
+def test_jpeg_with_jfif_marker_is_ycbcr_whatever_the_header_says(header: str) -> None:
+    data, pixels = colour_jpeg(subsampling="444")
+    assert read_codestream(data).ycc is True
+    result = decode(JPEG, data, Layout(16, 16, 3, photometric=header))
+    assert result.photometric == "RGB"
+    assert np.abs(result.pixels.astype(int) - pixels).max() <= 3
+
+
+def test_jpeg_with_adobe_marker_of_no_transform_is_rgb() -> None:
+    data, pixels = colour_jpeg(outcolorspace="RGB", subsampling="444")
+    assert read_codestream(data).ycc is False
+    result = decode(JPEG, data, Layout(16, 16, 3, photometric="YBR_FULL"))
+    assert np.abs(result.pixels.astype(int) - pixels).max() <= 3
+
+
+@pytest.mark.parametrize("header", ["YBR_FULL", "RGB"])
+def test_jpeg_without_a_sign_follows_the_header(header: str) -> None:
+    data, pixels = colour_jpeg(subsampling="444", **({} if header == "YBR_FULL" else {"outcolorspace": "RGB"}))
+    bare = without_segments(data, {0xE0, 0xEE})
+    stream = read_codestream(bare)
+    if header == "RGB":
+        # The letters become numbers, in the frame header and in the scan header.
+        sof, sos = bare.index(b"\xff\xc0") + 10, bare.index(b"\xff\xda") + 5
+        numbered = bytearray(bare)
+        for component in range(3):
+            numbered[sof + 3 * component] = numbered[sos + 2 * component] = component + 1
+        bare = bytes(numbered)
+        stream = read_codestream(bare)
+    assert stream.ycc is None
+    result = decode(JPEG, bare, Layout(16, 16, 3, photometric=header))
+    assert np.abs(result.pixels.astype(int) - pixels).max() <= 3
+
+
+def without_segments(data: bytes, markers: set[int]) -> bytes:
+    out, at = data[:2], 2
+    while data[at + 1] != 0xDA:
+        (length,) = struct.unpack_from(">H", data, at + 2)
+        if data[at + 1] not in markers:
+            out += data[at : at + 2 + length]
+        at += 2 + length
+    return out + data[at:]
+
+
+def test_jpeg_2000_with_component_transform_comes_back_as_rgb() -> None:
+    pixels = gradient(20, 30, 3, 8)
+    data = imagecodecs.jpeg2k_encode(pixels, codecformat="J2K", level=0, reversible=True, mct=True)
+    result = decode(J2K, data, Layout(20, 30, 3, photometric="YBR_RCT"))
+    assert result.photometric == "RGB"
+    np.testing.assert_array_equal(result.pixels, pixels)
+
+
+def test_jpeg_2000_without_component_transform_keeps_the_header_colour_space() -> None:
+    pixels = gradient(20, 30, 3, 8)
+    data = imagecodecs.jpeg2k_encode(pixels, codecformat="J2K", level=0, reversible=True, mct=False)
+    assert decode(J2K, data, Layout(20, 30, 3, photometric="YBR_FULL")).photometric == "YBR_FULL"
+
+
+def test_jpeg_2000_in_a_jp2_file() -> None:
+    pixels = gradient(20, 30, 1, 12)
+    data = imagecodecs.jpeg2k_encode(pixels, codecformat="JP2", level=0, reversible=True, bitspersample=12)
+    np.testing.assert_array_equal(decode(J2K, data, Layout(20, 30, 1, 16, 12, 11)).pixels, pixels)
+
+
+def test_irreversible_htj2k_does_not_wrap_around() -> None:
+    """White beside black overshoots 255 after the inverse transform: it must stay white."""
+    pixels = np.zeros((64, 64), np.uint8)
+    pixels[:, 20:40] = 255
+    data = imagecodecs.htj2k_encode(pixels, level=0.02, reversible=False)
+    result = decode("1.2.840.10008.1.2.4.203", data, Layout(64, 64)).pixels
+    assert np.abs(result.astype(int) - pixels).max() < 100
+
+
+# --- header and codestream disagree ---------------------------------------------------------------------------------
+
+
+def test_codestream_of_lower_precision_than_bits_stored() -> None:
+    pixels = gradient(20, 30, 1, 10)
+    data = imagecodecs.jpeg2k_encode(pixels, codecformat="J2K", level=0, reversible=True, bitspersample=10)
+    result = decode(J2K, data, Layout(20, 30, 1, 16, 12, 11))
+    np.testing.assert_array_equal(result.pixels, pixels)
+    assert (result.bits, result.warnings) == (10, ("codestream precision is 10, Bits Stored is 12",))
+
+
+def test_codestream_of_higher_precision_whose_samples_fit() -> None:
+    """The whole 16-bit container was compressed: nothing to warn of."""
+    pixels = gradient(20, 30, 1, 12)
+    result = decode(JPEG_LS, imagecodecs.jpegls_encode(np.where(pixels, pixels, 0) | 0), Layout(20, 30, 1, 16, 12, 11))
+    np.testing.assert_array_equal(result.pixels, pixels)
+    assert result.warnings == ()
+
+
+def test_codestream_of_higher_precision_whose_samples_do_not_fit() -> None:
+    pixels = gradient(20, 30, 1, 16)
+    result = decode(JPEG_LS, imagecodecs.jpegls_encode(pixels), Layout(20, 30, 1, 16, 12, 11))
+    np.testing.assert_array_equal(result.pixels, pixels)
+    assert (result.bits, result.warnings) == (16, ("codestream precision is 16, Bits Stored is 12",))
+
+
+def test_codestream_deeper_than_bits_allocated() -> None:
+    pixels = gradient(20, 30, 1, 12)
+    data = imagecodecs.jpeg2k_encode(pixels, codecformat="J2K", level=0, reversible=True, bitspersample=12)
+    result = decode(J2K, data, Layout(20, 30))
+    np.testing.assert_array_equal(result.pixels, pixels)
+    assert result.pixels.dtype == np.uint16
+
+
+@pytest.mark.parametrize("stream_bits", [12, 16])
+def test_signed_samples_in_a_codestream_that_knows_no_sign(stream_bits: int) -> None:
+    pixels = gradient(20, 30, 1, 12, signed=True)
+    held = pixels.view(np.uint16) & ((1 << stream_bits) - 1)
+    data = imagecodecs.jpegls_encode(held.astype(np.uint16))
+    result = decode(JPEG_LS, data, Layout(20, 30, 1, 16, 12, 11, True))
+    np.testing.assert_array_equal(result.pixels, pixels)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_sign_of_jpeg_2000_differs_from_the_header(signed: bool) -> None:
+    """The same bits under another label, as every writer that forgot the label held them."""
+    pixels = gradient(20, 30, 1, 12, signed=signed)
+    other = pixels.astype(np.int32) & 0xFFF
+    if not signed:
+        other = np.where(other >= 0x800, other - 0x1000, other)
+    other = other.astype(np.uint16 if signed else np.int16)
+    data = imagecodecs.jpeg2k_encode(other, codecformat="J2K", level=0, reversible=True, bitspersample=12)
+    result = decode(J2K, data, Layout(20, 30, 1, 16, 12, 11, signed))
+    np.testing.assert_array_equal(result.pixels, pixels)
+    assert len(result.warnings) == 1
+    assert "Pixel Representation" in result.warnings[0]
+
+
+def test_lossless_jpeg_under_the_name_of_baseline() -> None:
+    pixels = gradient(20, 30, 1, 16)
+    data = imagecodecs.jpeg8_encode(pixels, lossless=True, predictor=1, bitspersample=16)
+    np.testing.assert_array_equal(decode(JPEG, data, Layout(20, 30, 1, 16, 16, 15)).pixels, pixels)
+
+
+def test_twelve_bit_jpeg() -> None:
+    pixels = gradient(40, 40, 1, 12)
+    data = imagecodecs.jpeg8_encode(pixels, level=100, bitspersample=12)
+    result = decode(JPEG12, data, Layout(40, 40, 1, 16, 12, 11))
+    assert np.abs(result.pixels.astype(int) - pixels).max() <= 8
+
+
+# --- cut off and damaged --------------------------------------------------------------------------------------------
+
+
+def streams() -> dict[str, tuple[str, bytes, Layout]]:
+    grey, colour = gradient(64, 80, 1, 12), gradient(64, 80, 3, 8)
+    deep, flat = layout_for(grey, 12), layout_for(colour, 8)
+    made = {CODECS[uid].name: (uid, encode(uid, grey, deep), deep) for uid in ENCODERS}
+    made["JPEG Baseline"] = (JPEG, imagecodecs.jpeg8_encode(colour, level=90), flat)
+    made["JPEG Extended"] = (JPEG12, imagecodecs.jpeg8_encode(grey, level=90, bitspersample=12), deep)
+    return made
+
+
+STREAMS = streams()
+
+
+@pytest.mark.parametrize("part", [0.999, 0.9, 0.5, 0.1, 0.02, 0.0])
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_frame_that_is_cut_off_is_an_error_and_never_half_a_picture(name: str, part: float) -> None:
+    uid, data, layout = STREAMS[name]
+    cut = data[: min(int(len(data) * part), len(data.rstrip(b"\0")) - 3)] if part else b""
+    with pytest.raises(PixelError):
+        decode(uid, cut, layout)
+
+
+def test_a_jpeg_that_only_lacks_its_end_marker_is_read() -> None:
+    uid, data, layout = STREAMS["JPEG Baseline"]
+    whole = decode(uid, data, layout).pixels
+    stripped = data.removesuffix(b"\xff\xd9")
+    assert len(stripped) == len(data) - 2
+    np.testing.assert_array_equal(decode(uid, stripped, layout).pixels, whole)
+
+
+@pytest.mark.parametrize("change", [{"rows": 63}, {"columns": 160}, {"rows": 80, "columns": 64}, {"samples": 3}])
+@pytest.mark.parametrize("name", [name for name, (uid, *_) in STREAMS.items() if uid not in (EXPLICIT, ENCAPSULATED)])
+def test_a_codestream_of_another_size_is_refused_before_it_is_decoded(name: str, change: dict[str, int]) -> None:
+    uid, data, layout = STREAMS[name]
+    if uid in ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99", DEFLATED_FRAME) and change == {"rows": 63}:
+        pytest.skip("a native frame that is longer than needed is padding")
+    if uid in ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99", DEFLATED_FRAME, RLE) and change.get("columns") == 64:
+        pytest.skip("the same number of pixels: native bytes do not tell")
+    if uid == RLE and change == {"rows": 63}:
+        pytest.skip("what an RLE segment holds beyond the image is ignored")
+    if layout.samples == 3 and "samples" in change:
+        change = {"samples": 1}
+    other = replace(layout, **change)
+    other = replace(other, photometric="RGB" if other.samples == 3 else "MONOCHROME2")
+    with pytest.raises(PixelError):
+        decode(uid, data, other)
+
+
+def test_random_bytes_in_codestreams_do_no_harm() -> None:
+    rng = np.random.default_rng(11)
+    for name, (uid, data, layout) in STREAMS.items():
+        for _ in range(60):
+            damaged = bytearray(data)
+            for at in rng.integers(0, len(damaged), 8):
+                damaged[at] = rng.integers(0, 256)
+            try:
+                result = decode(uid, bytes(damaged), layout)
+            except PixelError:
+                continue
+            assert result.pixels.shape == layout.shape, name
+
+
+# --- the table ------------------------------------------------------------------------------------------------------
+
+
+def test_unknown_and_video_syntaxes_have_no_codec() -> None:
+    with pytest.raises(CodecMissing, match=r"1\.2\.840\.10008\.1\.2\.4\.102"):
+        decode("1.2.840.10008.1.2.4.102", b"\0\0", Layout(2, 2))
+
+
+def test_every_row_is_available_here_and_knows_a_missing_part() -> None:
+    assert [codec.name for codec in CODECS.values() if not codec.available()] == []
+    absent = Codec("1.2.3", "Absent", True, CODECS[J2K].decode, None, ("NO_SUCH_CODEC",))
+    assert absent.missing() == "imagecodecs is built without NO_SUCH_CODEC"
+
+
+def test_what_can_only_be_read_is_not_written() -> None:
+    with pytest.raises(CodecMissing, match="JPEG 2000 can be read but not written"):
+        encode("1.2.840.10008.1.2.4.91", np.zeros((2, 2), np.uint8), Layout(2, 2))
+
+
+def test_samples_must_be_what_the_layout_says() -> None:
+    with pytest.raises(PixelError, match="shape"):
+        encode(J2K, np.zeros((2, 3), np.uint8), Layout(2, 2))
+
+
+def test_encapsulated_frames_through_an_image() -> None:
+    pixels = [gradient(4, 6, 1, 12, seed=n) for n in range(3)]
+    layout = layout_for(pixels[0], 12)
+    value = encapsulated(b"", *(encode(HTJ2K, frame, layout) for frame in pixels))
+    found = image(data_set(value, allocated=16, stored=12, frames=3), HTJ2K)
+    for number, frame in enumerate(pixels, 1):
+        np.testing.assert_array_equal(found.frame(number), frame)
