@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -24,7 +25,16 @@ from isocenter.wire.walk import ELEMENT, FRAGMENTS, ITEM_BEGIN, ITEM_END, SEQUEN
 _SPECIFIC_CHARACTER_SET: Final = 0x00080005
 _PIXEL_REPRESENTATION: Final = 0x00280103
 
+# Command elements and file meta information that strayed into a data set are not part of its model.
+_LOWEST: Final = 0x00040000
+
 Model = dict[str, Any]
+
+
+# Bounded: received data choose the tags.
+@lru_cache(maxsize=8192)
+def _key(tag: int) -> str:
+    return f"{tag:08X}"
 
 
 def dumps(obj: Any) -> bytes:
@@ -35,21 +45,22 @@ def dumps(obj: Any) -> bytes:
 class _Scope:
     """One data set under construction: the outermost, or an item. What an item inherits is copied into it."""
 
-    __slots__ = ("charset", "model", "order", "path", "signed")
+    __slots__ = ("charset", "in_order", "model", "order", "path", "signed")
 
     def __init__(self, path: str, charset: Sequence[str], signed: bool) -> None:
         self.model: Model = {}
         self.path = path
         self.charset = charset
         self.signed = signed  # Pixel Representation 1: ambiguous US/SS are SS
-        self.order = -1  # the highest tag yet, -2 once they are out of order
+        self.order = _LOWEST - 1  # the highest tag yet
+        self.in_order = True
 
 
 class _Builder:
     """Turns events into a model."""
 
     def __init__(self, buf: Buffer, explicit: bool, bulk_uri: str | None, threshold: int, exclude_bulk: bool) -> None:
-        self.buf = memoryview(buf)
+        self.buf = buf
         self.explicit = explicit
         self.bulk_uri = bulk_uri
         self.threshold = threshold
@@ -60,25 +71,19 @@ class _Builder:
 
     def element(self, tag: int, vr: str, offset: int, length: int, little: bool) -> None:
         scope = self.scopes[-1]
-        if not tag & 0xFFFF or tag < 0x00040000 or tag == TRAILING_PADDING:
-            return
-        if not self.explicit and vr == "US" and scope.signed and _is_ambiguous(tag):
-            vr = "SS"
-        key = f"{tag:08X}"
-        if tag <= scope.order or scope.order == -2:
-            scope.order = -2
-            if key in scope.model:
-                self.flags.add("duplicate-tag")
-                return
-        else:
+        if tag > scope.order and tag & 0xFFFF and tag != TRAILING_PADDING:
             scope.order = tag
+        elif not self._out_of_order(scope, tag):
+            return
         entry: Model = {"vr": vr}
         if vr in BINARY_VRS or tag in PIXEL_TAGS:
             if not self._binary(entry, tag, vr, offset, length, little):
                 return
         elif length > self.threshold and vr in NUMBER_VRS and self.bulk_uri is not None:
-            entry["BulkDataURI"] = f"{self.bulk_uri}/{scope.path}{key}"
+            entry["BulkDataURI"] = f"{self.bulk_uri}/{scope.path}{tag:08X}"
         elif length:
+            if vr == "US" and not self.explicit and scope.signed and _is_ambiguous(tag):
+                entry["vr"] = vr = "SS"
             values = json_values(bytes(self.buf[offset : offset + length]), vr, little, scope.charset, self.flags)
             if values:
                 entry["Value"] = values
@@ -88,7 +93,17 @@ class _Builder:
                     scope.charset = texts(bytes(self.buf[offset : offset + length]), "CS")
                     # What the model is written in is UTF-8 (PS3.18 F.2, note); the value says so.
                     entry["Value"] = ["ISO_IR 192"]
-        scope.model[key] = entry
+        scope.model[_key(tag)] = entry
+
+    def _out_of_order(self, scope: _Scope, tag: int) -> bool:
+        """Whether a tag that is not above those before it is one to keep."""
+        if tag < _LOWEST or not tag & 0xFFFF or tag == TRAILING_PADDING:
+            return False
+        if _key(tag) in scope.model:
+            self.flags.add("duplicate-tag")
+            return False
+        scope.in_order = False
+        return True
 
     def _binary(self, entry: Model, tag: int, vr: str, offset: int, length: int, little: bool) -> bool:
         """Put bytes in line or by reference into `entry`; False if they are to be left out."""
@@ -100,26 +115,28 @@ class _Builder:
             if self.exclude_bulk:
                 return False
         if length:
-            entry["InlineBinary"] = b64encode(little_endian(self.buf[offset : offset + length], vr, little)).decode()
+            entry["InlineBinary"] = b64encode(
+                little_endian(bytes(self.buf[offset : offset + length]), vr, little)
+            ).decode()
         return True
 
     def fragments(self, tag: int, vr: str) -> None:
         """Encapsulated pixel data: by reference or not at all, since a model has no form for fragments."""
         scope = self.scopes[-1]
-        if self.bulk_uri is not None:
-            scope.model.setdefault(f"{tag:08X}", {"vr": vr, "BulkDataURI": f"{self.bulk_uri}/{scope.path}{tag:08X}"})
+        if self.bulk_uri is not None and (tag > scope.order or self._out_of_order(scope, tag)):
+            scope.order = max(tag, scope.order)
+            scope.model[_key(tag)] = {"vr": vr, "BulkDataURI": f"{self.bulk_uri}/{scope.path}{tag:08X}"}
 
     def sequence(self, tag: int) -> None:
         scope = self.scopes[-1]
-        key = f"{tag:08X}"
-        if key in scope.model or tag <= scope.order:
-            scope.order = -2
-        elif scope.order != -2:
-            scope.order = tag
         items: list[Model] = []
         entry: Model = {"vr": "SQ", "Value": items}
-        scope.model.setdefault(key, entry)
-        self.sequences.append((key, entry, items))
+        if tag > scope.order:
+            scope.order = tag
+            scope.model[_key(tag)] = entry
+        elif self._out_of_order(scope, tag):
+            scope.model[_key(tag)] = entry
+        self.sequences.append((_key(tag), entry, items))
 
     def item(self) -> None:
         parent = self.scopes[-1]
@@ -138,7 +155,7 @@ class _Builder:
 
 def _in_order(scope: _Scope) -> None:
     """PS3.18 F.2.2: attributes in ascending order, whatever the order in the bytes."""
-    if scope.order == -2:
+    if not scope.in_order:
         ordered = sorted(scope.model.items())
         scope.model.clear()
         scope.model.update(ordered)
@@ -149,7 +166,7 @@ def _is_ambiguous(tag: int) -> bool:
     return entry is not None and entry.vr.startswith("US/SS")
 
 
-def little_endian(raw: memoryview, vr: str, little: bool) -> bytes:
+def little_endian(raw: bytes | memoryview, vr: str, little: bool) -> bytes:
     """Binary values with their words in little endian order, as JSON and bulk data have them (PS3.18 F.2.7)."""
     width = WORD_WIDTH.get(vr) or NUMBER_VRS.get(vr, ("", 1))[1]
     if little or width == 1:
@@ -185,7 +202,7 @@ def dataset_json(
     syntax = transfer_syntax(transfer_syntax_uid)
     finish = len(buf) if end is None else end
     if syntax.deflated:
-        buf, start = inflate(memoryview(buf)[start:finish], limits), 0
+        buf, start = inflate(buf, limits, start=start, end=finish), 0
         finish = len(buf)
     walker = Walker(buf, little=syntax.little, explicit=syntax.explicit, end=finish, limits=limits, resolve_un=True)
     builder = _Builder(buf, syntax.explicit, bulk_uri, bulk_threshold, exclude_bulk)

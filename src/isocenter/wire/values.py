@@ -64,18 +64,18 @@ def integer(text: str) -> int | str | None:
     """An IS value: None if empty, the text itself if it is no integer of at most 64 bits."""
     if not text:
         return None
-    if _IS.fullmatch(text):
-        number = int(text) if len(text) < 24 else 1 << 70
+    if len(text) < 24 and _IS.fullmatch(text):
+        number = int(text)
         if -(1 << 63) <= number < 1 << 63:
             return number
     return text
 
 
 def decimal(text: str) -> int | float | str | None:
-    """A DS value: None if empty, the text itself if it is no finite decimal. Whole numbers without point are int."""
+    """A DS value: None if empty, the text itself if it is no finite decimal. Digits alone are an int."""
     if not text:
         return None
-    if _IS.fullmatch(text) and len(text) < 16:
+    if text.isdigit() and text.isascii() and len(text) < 16:
         return int(text)
     if _DS.fullmatch(text):
         number = float(text)
@@ -99,6 +99,8 @@ def texts(raw: bytes, vr: str, charset: Sequence[str] = (), flags: set[str] | No
     """The values of a text VR (all that are neither numbers nor binary); [] if the value field is empty."""
     if not raw:
         return []
+    if raw.isascii() and b"\x1b" not in raw:
+        return split(raw.decode(), vr)
     return split(decode(raw, charset, vr, flags), vr)
 
 
@@ -131,29 +133,48 @@ def _json_long(number: int | float) -> int | float | str:
     return number if -_SAFE_INTEGER <= number <= _SAFE_INTEGER else str(number)
 
 
-_JSON_TEXT: dict[str, Callable[[str], Any]] = {"DS": decimal, "IS": integer, "PN": person_name}
-_JSON_NUMBER: dict[str, Callable[[int | float], Any]] = {
-    "FD": _json_float,
-    "FL": _json_float,
-    "SV": _json_long,
-    "UV": _json_long,
+_Convert = Callable[[bytes, str, bool, Sequence[str], set[str] | None], list[Any]]
+
+
+def _json_numbers(raw: bytes, vr: str, little: bool, _charset: Sequence[str], flags: set[str] | None) -> list[Any]:
+    if vr in ("FD", "FL"):
+        return [_json_float(number) for number in numbers(raw, vr, little, flags)]
+    if vr in ("SV", "UV"):
+        return [_json_long(number) for number in numbers(raw, vr, little, flags)]
+    return numbers(raw, vr, little, flags)
+
+
+def _json_tags(raw: bytes, _vr: str, little: bool, _charset: Sequence[str], flags: set[str] | None) -> list[Any]:
+    return [f"{tag:08X}" for tag in tags(raw, little, flags)]
+
+
+def _json_texts(raw: bytes, vr: str, _little: bool, charset: Sequence[str], flags: set[str] | None) -> list[Any]:
+    values: list[Any] = [value or None for value in texts(raw, vr, charset, flags)]
+    return [] if values == [None] else values
+
+
+def _json_names(raw: bytes, vr: str, _little: bool, charset: Sequence[str], flags: set[str] | None) -> list[Any]:
+    values = [person_name(value) for value in texts(raw, vr, charset, flags)]
+    return [] if values == [None] else values
+
+
+def _json_decimals(raw: bytes, vr: str, _little: bool, charset: Sequence[str], flags: set[str] | None) -> list[Any]:
+    convert = decimal if vr == "DS" else integer
+    values: list[Any] = [convert(value) for value in texts(raw, vr, charset, flags)]
+    if flags is not None and any(type(value) is str for value in values):
+        flags.add("invalid-value")
+    return [] if values == [None] else values
+
+
+_JSON: dict[str, _Convert] = {
+    **dict.fromkeys(NUMBER_VRS, _json_numbers),
+    "AT": _json_tags,
+    "DS": _json_decimals,
+    "IS": _json_decimals,
+    "PN": _json_names,
 }
 
 
 def json_values(raw: bytes, vr: str, little: bool, charset: Sequence[str], flags: set[str] | None = None) -> list[Any]:
     """The "Value" array of a VR that is neither binary nor SQ (PS3.18 F.2.3 to F.2.5); [] if there is no value."""
-    if vr in NUMBER_VRS:
-        found = numbers(raw, vr, little, flags)
-        convert = _JSON_NUMBER.get(vr)
-        return found if convert is None else [convert(number) for number in found]
-    if vr == "AT":
-        return [f"{tag:08X}" for tag in tags(raw, little, flags)]
-    values = texts(raw, vr, charset, flags)
-    form = _JSON_TEXT.get(vr)
-    if form is None:
-        result: list[Any] = [value or None for value in values]
-    else:
-        result = [form(value) for value in values]
-        if flags is not None and vr != "PN" and any(type(value) is str for value in result):
-            flags.add("invalid-value")
-    return [] if result == [None] else result
+    return _JSON.get(vr, _json_texts)(raw, vr, little, charset, flags)

@@ -97,6 +97,7 @@ class Walker:
         self._stack: list[_Level] = []
         self.little = little
         self._nul = NulPadding(buf)
+        self._left = limits.elements
 
     def data_set(self, start: int) -> Iterator[Event]:
         """All events of the data set that fills the buffer from `start` to the end."""
@@ -152,12 +153,38 @@ class Walker:
                 if event[0] == SEQUENCE_END and len(stack) < outer:
                     return
                 continue
+            if level.explicit:
+                yield from self._regular(level)
             event = self._next_element(level)
             if event is _DATA_SET_END:
                 return
             if event is not None:
                 yield event
-        raise LimitExceeded(f"more than {self.limits.elements} elements (limits.elements)", offset=self.pos)
+        raise self._too_many()
+
+    def _too_many(self) -> LimitExceeded:
+        return LimitExceeded(f"more than {self.limits.elements} elements (limits.elements)", offset=self.pos)
+
+    def _regular(self, level: _Level) -> Iterator[Event]:
+        """The elements from here on that are as PS3.5 wants them, with short VRs: the bulk of every data set."""
+        buf, end, little = self.buf, level.end, level.encoding.little
+        unpack, vrs = level.encoding.explicit.unpack_from, SHORT_VRS
+        last = end - 8
+        pos = self.pos
+        while pos <= last:
+            group, number, raw_vr, length = unpack(buf, pos)
+            vr = vrs.get(raw_vr)
+            offset = pos + 8
+            pos = offset + length
+            if vr is None or pos > end or length & 1 or (group & 1 and number <= 0xFF):
+                return
+            self._left -= 1
+            if self._left < 0:
+                raise self._too_many()
+            self.pos = pos
+            self.little = little
+            level.tag = tag = group << 16 | number
+            yield ELEMENT, tag, vr, offset, length
 
     # --- inside a sequence: items and the delimiter
 
