@@ -104,6 +104,7 @@ def test_no_trace_of_a_machine() -> None:
 
 
 def test_every_module_can_be_imported() -> None:
+    """But migrations/env.py, which is Alembic's to run."""
     for module in package_modules():
-        if not module.name.endswith("__main__"):
+        if not module.name.endswith(("__main__", "migrations.env")):
             importlib.import_module(module.name)
