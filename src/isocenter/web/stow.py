@@ -155,6 +155,7 @@ class Receiver:
         self._part: _Part | None = None
         self._slots = asyncio.Semaphore(COMMITS)
         self._commits: set[asyncio.Task[None]] = set()
+        self._named: dict[str, asyncio.Task[None]] = {}
 
     def begin(self, refusal: IsocenterError | None = None) -> None:
         if len(self.results) >= MAX_PARTS:
@@ -180,8 +181,12 @@ class Receiver:
         if incoming is None:
             return
         await self._slots.acquire()
+        uid = part.result.sop_instance
+        if uid in self._named and not self._named[uid].done():
+            await asyncio.wait([self._named[uid]])  # of two with one UID the first is the first
         task = asyncio.create_task(self._commit(incoming, part.result))
         self._commits.add(task)
+        self._named[uid] = task
         task.add_done_callback(self._commits.discard)
 
     async def _commit(self, incoming: Incoming, result: Result) -> None:
