@@ -49,6 +49,15 @@ def note(text: str) -> None:
     print(text, file=sys.stderr)  # noqa: T201
 
 
+def hush() -> None:
+    """No log lines on stderr, for commands that tell in their own words what became of each object."""
+    import logging
+
+    logger = logging.getLogger("isocenter")
+    logger.addHandler(logging.NullHandler())
+    logger.propagate = False
+
+
 def fail(error: IsocenterError, subject: str = "") -> None:
     """A typed error as message and hint on stderr; `subject` is the file or peer it is about."""
     mark, end = ("\x1b[1;31m", "\x1b[0m") if sys.stderr.isatty() else ("", "")

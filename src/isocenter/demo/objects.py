@@ -12,6 +12,9 @@ from pydicom.dataset import Dataset
 
 from isocenter.demo.phantom import FIRST, SLICES, SPACING, STEP, Phantom
 from isocenter.iod.create import create
+from isocenter.std.transfer_syntaxes import transfer_syntax
+from isocenter.wire.part10 import file_meta, read_header
+from isocenter.wire.scan import scan
 
 # Of pydicom's packaged files (MIT), those that are whole and show something of their own. They lie in the wheel:
 # nothing is fetched. No two have the same SOP Instance UID.
@@ -25,19 +28,18 @@ PYDICOM_FILES = (
     "examples_jpeg2k.dcm",
     "examples_palette.dcm",
     "JPEG2000.dcm",  # NM
-    "GDCMJ2K_TextGBR.dcm",
     "SC_rgb_jpeg_gdcm.dcm",  # JPEG Lossless
     "SC_rgb_dcmtk_+eb+cr.dcm",
     "SC_ybr_full_422_uncompressed.dcm",
-    "SC_jpeg_no_color_transform.dcm",
     "image_dfl.dcm",  # deflated
     "liver_1frame.dcm",  # segmentation
     "rtplan.dcm",
-    "rtdose.dcm",
+    "rtdose_rle.dcm",
     "reportsi.dcm",  # structured report
     "test-SR.dcm",
     "waveform_ecg.dcm",
 )
+_SOP_CLASS, _SOP_INSTANCE = 0x00080016, 0x00080018
 _SEED = "isocenter demo, chest, 1"  # a new number for a new shape: one UID never names two sets of pixels
 
 
@@ -89,4 +91,23 @@ def demo_objects() -> Iterator[bytes]:
         yield _file(ds)
     folder = Path(DATA_ROOT) / "test_files"
     for name in PYDICOM_FILES:
-        yield (folder / name).read_bytes()
+        yield _consistent((folder / name).read_bytes())
+
+
+def _consistent(data: bytes) -> bytes:
+    """The file with a header that names the object its data set holds; rtplan.dcm's names another."""
+    meta = read_header(data)
+    syntax = transfer_syntax(meta.transfer_syntax)
+    if syntax.deflated:
+        return data
+    wanted = frozenset((_SOP_CLASS, _SOP_INSTANCE))
+    found = scan(
+        data, little=syntax.little, explicit=syntax.explicit, start=meta.data_set_offset, wanted=wanted, stop=0x00080020
+    ).elements
+    sop_class, instance = (
+        data[found[tag].offset : found[tag].offset + found[tag].length].decode("ascii").rstrip("\0 ")
+        for tag in (_SOP_CLASS, _SOP_INSTANCE)
+    )
+    if (sop_class, instance) == (meta.sop_class, meta.sop_instance):
+        return data
+    return file_meta(sop_class, instance, meta.transfer_syntax) + data[meta.data_set_offset :]

@@ -1,0 +1,128 @@
+"""`isocenter import`: files, folders and zips into a data folder, or into a running server by STOW-RS."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from isocenter.cli import exit_codes, output
+from isocenter.cli.options import Config, Data, settings_from
+from isocenter.cli.sources import CHUNK, Source, require, sources
+from isocenter.cli.summary import Summary
+from isocenter.errors import IsocenterError, NotDicomError, OutOfResources, UsageError
+from isocenter.model import Origin
+
+if TYPE_CHECKING:
+    from isocenter.archive.archive import Archive
+    from isocenter.settings import Settings
+
+
+def command(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, folders and zip files.")],
+    data: Data = None,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="URL", help="A DICOMweb service, as http://127.0.0.1:8042/dicomweb."),
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", min=1, max=256, help="Objects at a time (32); with --to requests (4).")
+    ] = None,
+    config: Config = None,
+    as_json: output.Json = False,
+) -> None:
+    """Put files, folders and zip files into an archive.
+
+    Into the data folder, while no server runs on it; or with --to into a running server. Files are looked into: what
+    is not DICOM is counted and left alone. The same bytes again are "already there". Exit code 1 if any was refused.
+    """
+    if to is not None and data is not None:
+        raise UsageError("--data and --to: only one place at a time")
+    if to is not None and "://" not in to:
+        raise UsageError(
+            f"--to {to}: a URL is needed, as http://127.0.0.1:8042/dicomweb; `isocenter store` sends by DIMSE"
+        )
+    settings = settings_from(config, archive_data=data)
+    require(paths)
+    output.hush()
+    summary = Summary()
+    with output.bar("importing", None) as bar:
+        threading.Thread(target=_count, args=(paths, bar), daemon=True).start()
+        if to is not None:
+            from isocenter.cli.stow import send
+
+            send(sources(paths), to, jobs or 4, summary, bar)
+        else:
+            asyncio.run(_into_folder(sources(paths), settings, jobs or 32, summary, bar))
+    if as_json:
+        output.write_json(summary.as_json())
+    else:
+        summary.tell()
+    if summary.refused:
+        raise typer.Exit(exit_codes.SOME_FAILED)
+
+
+def _count(paths: list[Path], bar: output.Bar) -> None:
+    bar.total = sum(1 for _ in sources(paths))
+
+
+async def _into_folder(
+    found: Iterator[Source], settings: Settings, jobs: int, summary: Summary, bar: output.Bar
+) -> None:
+    from isocenter.archive.archive import Archive
+
+    archive = await Archive.open(settings.archive_data, settings)
+    try:
+        free = asyncio.Semaphore(jobs)
+        full: list[OutOfResources] = []
+        async with asyncio.TaskGroup() as group:
+
+            async def take(source: Source) -> None:
+                try:
+                    await _take(archive, source, summary)
+                except OutOfResources as error:
+                    full.append(error)
+                finally:
+                    bar.advance()
+                    free.release()
+
+            while not full and (source := await asyncio.to_thread(next, found, None)) is not None:
+                await free.acquire()
+                group.create_task(take(source))
+        if full:
+            raise full[0]
+    finally:
+        await archive.close()
+
+
+async def _take(archive: Archive, source: Source, summary: Summary) -> None:
+    """Store one source; everything but a full disk is counted, not raised."""
+    try:
+        file, chunk = await asyncio.to_thread(source.begin)
+        with closing(file):
+            incoming = archive.begin(Origin("import", str(source.path.parent)))
+            size = 0
+            try:
+                while chunk:
+                    size += len(chunk)
+                    incoming.write([chunk])
+                    chunk = b"" if len(chunk) < CHUNK else await asyncio.to_thread(source.read, file)
+            except BaseException:
+                incoming.abandon()
+                raise
+        outcome = await incoming.commit()
+        summary.took(outcome.kind, size)
+    except NotDicomError as error:
+        if source.named:
+            summary.refuse(source.label, error)
+        else:
+            summary.passed_over()
+    except OutOfResources:
+        raise
+    except IsocenterError as error:
+        summary.refuse(source.label, error)

@@ -1,0 +1,239 @@
+"""STOW-RS as a client (PS3.18 section 10.5): sources to a DICOMweb service, several in each request.
+
+Bodies are sent as they are read, with a length known beforehand, because not every server takes chunked requests.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import secrets
+import ssl
+import threading
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import IO, Any
+from urllib.parse import unquote, urlsplit
+
+from isocenter.cli.output import Bar
+from isocenter.cli.sources import CHUNK, HEAD, Source, looked_into
+from isocenter.cli.summary import Summary
+from isocenter.errors import ConnectFailed, DataSetError, IsocenterError, NetworkError, NotDicomError, UsageError
+
+_MOST_OBJECTS = 50
+_MOST_BYTES = 64 << 20
+_TIMEOUT = 300.0
+_FAILED, _REFERENCED, _REASON, _INSTANCE = "00081198", "00081199", "00081197", "00081155"
+_REASONS = {
+    0x0110: "processing failure",
+    0x0111: "an instance with this UID and other bytes is stored",
+    0x0122: "SOP Class not supported",
+    0xA700: "out of resources",
+    0xA900: "data set does not match SOP Class",
+    0xC000: "cannot understand",
+    0xC122: "transfer syntax not supported",
+}
+
+
+class Refused(IsocenterError):
+    """The server did not store an object, or refused the request; the message is its reason."""
+
+    code = "refused-by-server"
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    source: Source
+    file: IO[bytes]
+    head: bytes
+    instance: str
+
+
+class _Service:
+    """Where to send, and how to connect."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        try:
+            self.port = parts.port
+        except ValueError:
+            raise UsageError(f"--to {url}: the port is not one") from None
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise UsageError(f"--to {url}: as http://127.0.0.1:8042/dicomweb it would be understood")
+        self.host = parts.hostname
+        self.secure = parts.scheme == "https"
+        path = parts.path.rstrip("/")
+        self.path = path if path.endswith("/studies") else f"{path}/studies"
+        self.headers = {"Accept": "application/dicom+json"}
+        if parts.username is not None:
+            both = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+            self.headers["Authorization"] = f"Basic {base64.b64encode(both).decode()}"
+
+    def connect(self) -> http.client.HTTPConnection:
+        """Raises ConnectFailed."""
+        if self.secure:
+            context = ssl.create_default_context()
+            made: http.client.HTTPConnection = http.client.HTTPSConnection(
+                self.host, self.port, timeout=_TIMEOUT, context=context
+            )
+        else:
+            made = http.client.HTTPConnection(self.host, self.port, timeout=_TIMEOUT)
+        try:
+            made.connect()
+        except OSError as error:
+            raise ConnectFailed(f"{self.host}:{made.port}: {error.strerror or error}") from None
+        return made
+
+
+def send(found: Iterator[Source], url: str, jobs: int, summary: Summary, bar: Bar) -> None:
+    """Store all sources; what is refused is in the summary. ConnectFailed and NetworkError end it."""
+    service = _Service(url)
+    service.connect().close()  # so that a wrong address is told before anything is read
+    local = threading.local()
+    with ThreadPoolExecutor(jobs, "isocenter-stow") as threads:
+        running: set[Future[None]] = set()
+        try:
+            for batch in _batches(found):
+                running.add(threads.submit(_send, service, local, batch, summary, bar))
+                if len(running) >= jobs:
+                    done, running = wait(running, return_when=FIRST_COMPLETED)
+                    for one in done:
+                        one.result()
+            for one in running:
+                one.result()
+        except BaseException:
+            threads.shutdown(cancel_futures=True)
+            raise
+
+
+def _batches(found: Iterator[Source]) -> Iterator[list[Source]]:
+    batch: list[Source] = []
+    size = 0
+    for source in found:
+        if batch and (len(batch) >= _MOST_OBJECTS or size + source.size > _MOST_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(source)
+        size += source.size
+    if batch:
+        yield batch
+
+
+def _send(service: _Service, local: threading.local, batch: list[Source], summary: Summary, bar: Bar) -> None:
+    parts: list[_Part] = []
+    try:
+        for source in batch:
+            _open(source, parts, summary)
+        if parts:
+            _request(service, local, parts, summary)
+    finally:
+        for part in parts:
+            part.file.close()
+    bar.advance(len(batch))
+
+
+def _open(source: Source, parts: list[_Part], summary: Summary) -> None:
+    try:
+        file, head = source.begin()
+    except NotDicomError as error:
+        if source.named:
+            summary.refuse(source.label, error)
+        else:
+            summary.passed_over()
+    except IsocenterError as error:
+        summary.refuse(source.label, error)
+    else:
+        try:
+            meta = looked_into(head[:HEAD])
+        except DataSetError:
+            meta = None
+        parts.append(_Part(source, file, head, meta.sop_instance if meta else ""))
+
+
+def _request(service: _Service, local: threading.local, parts: list[_Part], summary: Summary) -> None:
+    boundary = f"isocenter-{secrets.token_hex(16)}"
+    opening = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
+    closing = f"--{boundary}--\r\n".encode()
+    length = sum(len(opening) + part.source.size + 2 for part in parts) + len(closing)
+    headers = {
+        **service.headers,
+        "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',
+        "Content-Length": str(length),
+    }
+    connection: http.client.HTTPConnection | None = getattr(local, "connection", None)
+    if connection is None:
+        connection = local.connection = service.connect()
+    try:
+        connection.request("POST", service.path, _body(parts, opening, closing), headers)
+        answer = connection.getresponse()
+        content = answer.read(64 << 20)
+    except (OSError, http.client.HTTPException) as error:
+        connection.close()
+        local.connection = None
+        raise NetworkError(
+            f"{service.host}:{connection.port}: the connection broke: {error or type(error).__name__}"
+        ) from None
+    if answer.will_close:
+        connection.close()
+        local.connection = None
+    _account(parts, answer.status, content, summary)
+
+
+def _body(parts: list[_Part], opening: bytes, closing: bytes) -> Iterator[bytes]:
+    for part in parts:
+        yield opening
+        left = part.source.size
+        chunk = part.head
+        while chunk:
+            left -= len(chunk)
+            if left < 0:
+                break
+            yield chunk
+            chunk = part.source.read(part.file, CHUNK)
+        if left:
+            raise OSError(f"{part.source.label} changed while it was sent")
+        yield b"\r\n"
+    yield closing
+
+
+def _account(parts: list[_Part], status: int, content: bytes, summary: Summary) -> None:
+    """Read the Store Instances Response (PS3.18 section 10.5.3, Annex I)."""
+    try:
+        answer = json.loads(content)
+    except ValueError:
+        answer = None
+    if status in (401, 403, 404, 405, 502, 503, 504):
+        raise NetworkError(f"the server answers {status} {http.client.responses.get(status, '')}{_said(answer)}")
+    body = answer[0] if isinstance(answer, list) and answer else answer
+    failed = {}
+    if isinstance(body, dict):
+        for item in body.get(_FAILED, {}).get("Value", []):
+            failed[_first(item, _INSTANCE)] = _first(item, _REASON)
+    told = isinstance(body, dict) and (_FAILED in body or _REFERENCED in body)
+    stored = (
+        {_first(item, _INSTANCE) for item in body[_REFERENCED].get("Value", [])}
+        if told and _REFERENCED in body
+        else set()
+    )
+    for part in parts:
+        if (status < 300 and not told) or part.instance in stored:
+            summary.took("stored", part.source.size)
+        elif part.instance in failed or told:
+            code = failed.get(part.instance)
+            reason = _REASONS.get(code, "not stored") if isinstance(code, int) else "not stored"
+            summary.refuse(part.source.label, Refused(f"{reason} ({code:04X}H)" if isinstance(code, int) else reason))
+        else:
+            summary.refuse(part.source.label, Refused(f"the server answers {status}{_said(answer)}"))
+
+
+def _first(item: Any, tag: str) -> Any:
+    values = item.get(tag, {}).get("Value", []) if isinstance(item, dict) else []
+    return values[0] if values else ""
+
+
+def _said(answer: Any) -> str:
+    error = answer.get("error") if isinstance(answer, dict) else None
+    message = error.get("message") if isinstance(error, dict) else None
+    return f": {message}" if isinstance(message, str) else ""
