@@ -15,7 +15,7 @@ _audit = logging.getLogger("isocenter.audit")
 
 def ingested(applied: Applied, origin: Origin) -> None:
     """One object was made durable, or was there already."""
-    level = logging.WARNING if applied.warnings or applied.kind != "stored" else logging.INFO
+    level = logging.INFO if applied.kind in ("stored", "already-there") and not applied.warnings else logging.WARNING
     if _audit.isEnabledFor(level):
         ref = applied.ref
         _audit.log(

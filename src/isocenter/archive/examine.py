@@ -1,16 +1,19 @@
 """What the bytes of one object say about it: the keys, and whether the object is whole.
 
 Everything is read in place from the mapped file. The whole structure is walked, so that a truncated or inconsistent
-object is refused before anybody is told that it is kept; values are looked at only where the index keeps them.
+object is refused before anybody is told that it is kept; values are looked at only where the index keeps them. Objects
+of one series come together and say the same about patient, study and series: what those bytes mean is remembered.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import lru_cache
+from typing import Any, Literal
 
 from isocenter.errors import InstanceMismatch, InvalidUID, TruncatedError
-from isocenter.index.keys import CHARACTER_SET, KEPT_TAGS, Keys, extract
+from isocenter.index.keys import CHARACTER_SET, IMAGE_TAGS, KEPT_TAGS, Keys, Upper, extract_image, extract_upper
 from isocenter.model import is_uid
 from isocenter.std.dictionary import vr_of
 from isocenter.std.transfer_syntaxes import (
@@ -28,9 +31,18 @@ from isocenter.wire.values import BINARY_VRS, json_values, texts
 from isocenter.wire.walk import Walker
 
 _WANTED = KEPT_TAGS | {CHARACTER_SET}
+_REMEMBERED = 256
+_REMEMBERED_BYTES = 32 << 10
+_SHORT = 64  # bytes of a value whose meaning is remembered by itself
+_IMAGE = frozenset(IMAGE_TAGS)
 # Longer values are in the file only: no key of the standard's needs as much, and answers are made of these.
 _LONGEST = 16 << 10
 _LONGEST_SEQUENCE = 64 << 10
+
+# Tag, VR and the bytes of the value; of a sequence, also those of its header before them.
+Raw = tuple[int, str, bytes]
+# Little endian, explicit VR, the bytes of Specific Character Set.
+Encoding = tuple[bool, bool, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +54,20 @@ class Announced:
     transfer_syntax: str
 
 
-def examine(view: memoryview, start: int, announced: Announced, limits: Limits) -> tuple[Keys, frozenset[str]]:
+def examine(data: memoryview | bytes, start: int, announced: Announced, limits: Limits) -> tuple[Keys, frozenset[str]]:
     """Keys and leniency flags of the data set at `start`.
 
     Raises DataSetError and its kin for what is not a whole data set, InvalidUID and InstanceMismatch (0xA900).
     """
-    if len(view) <= start:
+    if len(data) <= start:
         raise TruncatedError("the data set is empty", offset=start)
     syntax = transfer_syntax(announced.transfer_syntax)
-    data: memoryview | bytes = view
     if syntax.deflated:
         # All of it is in memory then; whoever deflates more than fits into a header's limit is refused.
-        data = inflate(view[start:], replace(limits, inflate_bytes=min(limits.inflate_bytes, limits.header_bytes)))
-        start = 0
+        bounded = replace(limits, inflate_bytes=min(limits.inflate_bytes, limits.header_bytes))
+        data, start = inflate(memoryview(data)[start:], bounded), 0
     found = scan(data, little=syntax.little, explicit=syntax.explicit, start=start, wanted=_WANTED, limits=limits)
-    attributes = kept_json(data, found, syntax, limits)
-    keys = extract(attributes)
+    keys = _keys(data, found, syntax, limits)
     for name, said, is_ in (
         ("SOP Class UID", announced.sop_class, keys.sop_class),
         ("SOP Instance UID", announced.sop_instance, keys.image.uid),
@@ -69,44 +79,75 @@ def examine(view: memoryview, start: int, announced: Announced, limits: Limits) 
     return keys, found.flags
 
 
-def kept_json(
-    data: memoryview | bytes, found: ScanResult, syntax: TransferSyntax, limits: Limits
-) -> dict[str, dict[str, Any]]:
-    """The kept attributes of a scanned data set as DICOM JSON (PS3.18 Annex F); text is UTF-8 there."""
-    attributes: dict[str, dict[str, Any]] = {}
-    character_set = found.elements.get(CHARACTER_SET)
-    terms: list[str] = []
-    if character_set is not None and 0 < character_set.length <= _LONGEST:
-        terms = texts(_value(data, character_set), "CS")
+def _keys(data: memoryview | bytes, found: ScanResult, syntax: TransferSyntax, limits: Limits) -> Keys:
+    image: list[Raw] = []
+    upper: list[Raw] = []
+    size = 0
+    character_set = b""
     for tag, element in found.elements.items():
-        name = f"{tag:08X}"
         if tag == CHARACTER_SET:
+            character_set = bytes(data[element.offset : element.offset + min(max(element.length, 0), _LONGEST)])
             continue
+        length = element.length
         if element.vr == "SQ":
-            model = _sequence(data, element, character_set, syntax, limits)
-            if model is not None:
-                attributes[name] = model
+            value = _sequence(data, element, syntax, limits)
+        elif 0 <= length <= _LONGEST:
+            value = bytes(data[element.offset : element.offset + length])
+        else:
             continue
-        vr = vr_of(tag) if element.vr == "UN" else element.vr
-        if not 0 <= element.length <= _LONGEST or vr in BINARY_VRS or vr == "SQ":
+        if value is None:
             continue
-        values = json_values(_value(data, element), vr, syntax.little, terms) if element.length else None
-        attributes[name] = {"vr": vr, "Value": values} if values else {"vr": vr}
+        if tag in _IMAGE:
+            image.append((tag, element.vr, value))
+        else:
+            upper.append((tag, element.vr, value))
+            size += len(value)
+    encoding = (syntax.little, syntax.explicit, character_set)
+    part, sop_class, frames = extract_image(_json(image, encoding, limits))
+    remembered = _upper if size <= _REMEMBERED_BYTES else _upper.__wrapped__
+    above = remembered(tuple(upper), encoding, limits)
+    return Keys(above.study, above.series, part, above.patient, above.modality, sop_class, frames)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _upper(raws: tuple[Raw, ...], encoding: Encoding, limits: Limits) -> Upper:
+    return extract_upper(_json(raws, encoding, limits))
+
+
+def _json(raws: Sequence[Raw], encoding: Encoding, limits: Limits) -> dict[str, dict[str, Any]]:
+    """Kept elements as DICOM JSON (PS3.18 Annex F), where text is UTF-8."""
+    attributes: dict[str, dict[str, Any]] = {}
+    for raw in raws:
+        tag, vr, value = raw
+        if vr == "SQ":
+            name = f"{tag:08X}"
+            attributes[name] = _sequence_json(name, value, encoding, limits)
+            continue
+        name, model = _short(raw, encoding) if len(value) <= _SHORT else _element(raw, encoding)
+        if model is not None:
+            attributes[name] = model
     return attributes
 
 
-def _value(data: memoryview | bytes, element: Element) -> bytes:
-    return bytes(data[element.offset : element.offset + element.length])
+def _element(raw: Raw, encoding: Encoding) -> tuple[str, dict[str, Any] | None]:
+    """An element's name and model; no model for what only claims to be the attribute."""
+    tag, vr, value = raw
+    name = f"{tag:08X}"
+    if vr == "UN":
+        vr = vr_of(tag)
+    if vr in BINARY_VRS or vr == "SQ":
+        return name, None
+    little, _, character_set = encoding
+    values = json_values(value, vr, little, texts(character_set, "CS")) if value else None
+    return name, {"vr": vr, "Value": values} if values else {"vr": vr}
 
 
-def _sequence(
-    data: memoryview | bytes,
-    element: Element,
-    character_set: Element | None,
-    syntax: TransferSyntax,
-    limits: Limits,
-) -> dict[str, Any] | None:
-    """One sequence as DICOM JSON: it is read as a data set of itself, behind the character set it inherits."""
+# Most elements of an image say what they said in the image before.
+_short = lru_cache(maxsize=4096)(_element)
+
+
+def _sequence(data: memoryview | bytes, element: Element, syntax: TransferSyntax, limits: Limits) -> bytes | None:
+    """The bytes of a sequence with its header; None for one too long to keep."""
     end = element.offset + element.length
     if element.length < 0:
         walker = Walker(data, little=syntax.little, explicit=syntax.explicit, end=len(data), limits=limits)
@@ -116,11 +157,20 @@ def _sequence(
         end = walker.pos
     if end - element.offset > _LONGEST_SEQUENCE:
         return None
-    # PS3.5 section 7.1: a header is 12 bytes with the VR SQ, and 8 with CS or without a VR.
-    text = bytes(data[element.offset - (12 if syntax.explicit else 8) : end])
-    if character_set is not None and 0 < character_set.length <= _LONGEST:
-        text = bytes(data[character_set.offset - 8 : character_set.offset + character_set.length]) + text
-    plain = EXPLICIT_VR_LITTLE_ENDIAN if syntax.explicit else IMPLICIT_VR_LITTLE_ENDIAN
-    model = dataset_json(text, plain if syntax.little else EXPLICIT_VR_BIG_ENDIAN, limits=limits)
-    sequence: dict[str, Any] | None = model.get(f"{element.tag:08X}")
-    return sequence
+    # PS3.5 section 7.1.2: the header of an SQ is 12 bytes with a VR and 8 without.
+    return bytes(data[element.offset - (12 if syntax.explicit else 8) : end])
+
+
+def _sequence_json(name: str, raw: bytes, encoding: Encoding, limits: Limits) -> dict[str, Any]:
+    """A sequence is read as a data set of itself, behind the character set it inherits."""
+    little, explicit, character_set = encoding
+    order: Literal["little", "big"] = "little" if little else "big"
+    group, element = (0x0008).to_bytes(2, order), (0x0005).to_bytes(2, order)
+    length = len(character_set)
+    size = b"CS" + length.to_bytes(2, order) if explicit else length.to_bytes(4, order)
+    syntax = EXPLICIT_VR_LITTLE_ENDIAN if explicit else IMPLICIT_VR_LITTLE_ENDIAN
+    model = dataset_json(
+        group + element + size + character_set + raw, syntax if little else EXPLICIT_VR_BIG_ENDIAN, limits=limits
+    )
+    found: dict[str, Any] = model.get(name, {"vr": "SQ"})
+    return found

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _BUFFER = 1 << 20
 _HASH_LAG = 8 << 20  # hash in the background when this much is waiting
 _INLINE = 1 << 20  # objects up to this size are examined in the event loop: a thread would cost more
-_INLINE_HASH = 64 << 10
+_SMALL = 128 << 10  # objects up to this size are kept in memory until they are committed, and hashed at once
 # The file meta information is written anew where it is missing or says the wrong thing about the data set.
 _HEADER_UNFIT = frozenset(
     {"no-file-meta", "no-preamble", "no-transfer-syntax", "transfer-syntax-mismatch", "implicit-file-meta"}
@@ -68,32 +68,36 @@ class Intake:
 
 
 class _Digest:
-    """SHA-256 of a file's two parts, computed behind the writer."""
+    """SHA-256 of a file's two parts, header and data set, which are divided at `split`."""
 
-    def __init__(self, writer: BlobWriter, split: int) -> None:
-        self._writer = writer
+    def __init__(self, split: int) -> None:
         self._header = hashlib.sha256()
         self._data = hashlib.sha256()
         self._split = split
-        self._at = 0
+        self.at = 0
 
-    @property
-    def at(self) -> int:
-        return self._at
+    def update(self, chunk: Buffer) -> None:
+        """Hash the next bytes, which the caller has at hand."""
+        view = memoryview(chunk).cast("B")
+        left = self._split - self.at
+        if left > 0:
+            self._header.update(view[:left])
+            view = view[left:]
+            self.at = min(self._split, self.at + memoryview(chunk).nbytes)
+        if view:
+            self._data.update(view)
+            self.at += len(view)
 
-    def follow(self, end: int) -> None:
-        """Hash up to `end`; blocking, one call at a time."""
+    def follow(self, writer: BlobWriter, end: int) -> None:
+        """Hash what `writer` wrote up to `end`; blocking, one call at a time."""
         buffer = getattr(_buffers, "view", None)
         if buffer is None:
             buffer = _buffers.view = memoryview(bytearray(_BUFFER))
-        while self._at < end:
-            in_header = self._at < self._split
-            wanted = min((self._split if in_header else end) - self._at, end - self._at, _BUFFER)
-            count = self._writer.read(self._at, buffer[:wanted])
+        while self.at < end:
+            count = writer.read(self.at, buffer[: min(end - self.at, _BUFFER)])
             if not count:
                 raise TruncatedError("the file is shorter than what was written to it")
-            (self._header if in_header else self._data).update(buffer[:count])
-            self._at += count
+            self.update(buffer[:count])
 
     def digests(self) -> tuple[bytes, bytes]:
         return self._data.digest(), self._header.digest()
@@ -106,10 +110,12 @@ class Incoming:
         self._intake = intake
         self._origin = origin
         self._announced = announced
+        self._from_file = announced is None
         self._header: bytes = header
         self._offset = len(header)
         self._writer = intake.store.create()
-        self._digest: _Digest | None = None
+        self._small: list[bytes] | None = []  # all of it, as long as it is small
+        self._digest: _Digest | None = None if announced is None else _Digest(self._offset)
         self._hashing: Future[None] | None = None
         self._flags: frozenset[str] = frozenset()
         self._fit = True
@@ -129,15 +135,22 @@ class Incoming:
         if self._header:
             chunks = [self._header, *chunks]
             self._header = b""
+        writer = self._writer
         try:
-            self._writer.write(chunks)
-            if self._writer.size > self._intake.limits.object_bytes:
+            writer.write(chunks)
+            if writer.size > self._intake.limits.object_bytes:
                 raise LimitExceeded("the object is larger than limits.object_bytes")
         except IsocenterError as error:
             audit.refused(error, self._origin)
             self.abandon()
             raise
-        if self._writer.size - (self._digest.at if self._digest else 0) > _HASH_LAG:
+        if self._small is not None:
+            if writer.size <= _SMALL:
+                # The caller uses its buffers again; a copy of a small object is cheaper than mapping its file.
+                self._small.extend(map(bytes, chunks))
+            else:
+                self._small = None
+        if self._small is None and writer.size - (self._digest.at if self._digest else 0) > _HASH_LAG:
             self._hash_behind()
 
     def _hash_behind(self) -> None:
@@ -145,31 +158,29 @@ class Incoming:
             return
         if self._digest is None:
             try:
-                fit = self._announced is not None or self._read_file_meta()
+                fit = self._announced is not None or self._read_file_meta(self._writer.view())
             except IsocenterError:
                 return  # commit meets the same and says so
             if not fit:
                 return  # the header will be made anew, and the file with it
-            self._digest = _Digest(self._writer, self._offset)
-        self._hashing = self._intake.threads.submit(self._digest.follow, self._writer.size)
+            self._digest = _Digest(self._offset)
+        self._hashing = self._intake.threads.submit(self._digest.follow, self._writer, self._writer.size)
 
-    def _read_file_meta(self) -> bool:
+    def _read_file_meta(self, data: memoryview | bytes) -> bool:
         """Learn from a Part 10 header what the data set is; whether that header can stay."""
-        view = self._writer.view()
-        meta = read_header(view, self._intake.limits)
+        meta = read_header(data, self._intake.limits)
         self._flags |= meta.flags
-        if meta.has_preamble and not preamble_is_safe(view[:128]):
-            self._writer.rewrite(0, bytes(128))
-            self._flags |= {"preamble-overwritten"}
         self._offset = meta.data_set_offset
         self._announced = Announced(meta.sop_class, meta.sop_instance, meta.transfer_syntax)
         self._fit = not meta.flags & _HEADER_UNFIT
+        if self._fit and not preamble_is_safe(data[:128]):
+            self._writer.rewrite(0, bytes(128))
+            self._small = None  # what is in the file counts now
+            self._flags |= {"preamble-overwritten"}
         return self._fit
 
-    def _renew_header(self) -> None:
+    def _renew_header(self, said: Announced) -> None:
         """Copy the data set behind a header that says the right thing; blocking, for rare files."""
-        assert self._announced is not None
-        said = self._announced
         if not said.sop_class or not said.sop_instance:
             raise DataSetError("neither file meta information nor data set name SOP Class and Instance")
         try:
@@ -185,7 +196,9 @@ class Incoming:
         except BaseException:
             new.abandon()
             raise
-        self._writer, self._offset, self._digest = new, len(header), None
+        self._writer, self._offset, self._small = new, len(header), None
+        self._digest, self._hashing = None, None
+        self._announced = said
         old.abandon()
 
     def abandon(self) -> None:
@@ -220,38 +233,61 @@ class Incoming:
             if self._header:
                 self.write([])
             if self._announced is None:
-                self._read_file_meta()
-            if not self._fit:
-                await loop.run_in_executor(threads, self._renew_header)
+                self._read_file_meta(b"".join(self._small) if self._small else self._writer.view())
+            if not self._fit and self._announced is not None:
+                await loop.run_in_executor(threads, self._renew_header, self._announced)
         except BaseException:
             self.abandon()
             raise
         self._ended = True
-        writer, size = self._writer, self._writer.size
-        digest = self._digest or _Digest(writer, self._offset)
+        keys, work = await self._sync_and_examine()
+        said = self._announced
+        if said is not None and self._from_file and (said.sop_class, said.sop_instance) != _names(keys):
+            # A file's header is repaired, the data set counts; a command that names another object was refused.
+            self._flags |= {"file-meta-mismatch"}
+            await asyncio.wait(map(asyncio.wrap_future, work))
+            await self._renew(Announced(*_names(keys), said.transfer_syntax))
+            keys, work = await self._sync_and_examine()
+        done: asyncio.Future[Applied] = loop.create_future()
+        _end(work, lambda: self._hand_over(work, keys, loop, done))
+        return await done
+
+    async def _renew(self, said: Announced) -> None:
+        writer = self._writer
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._intake.threads, self._renew_header, said)
+        except BaseException:
+            writer.abandon()
+            raise
+
+    async def _sync_and_examine(self) -> tuple[Keys, list[Future[None]]]:
+        """Begin to make the bytes durable and finish hashing them, and meanwhile see what they say."""
+        threads, writer, size = self._intake.threads, self._writer, self._writer.size
         work = [threads.submit(writer.sync)]
         try:
             if self._hashing is not None:
-                # At most one buffer's worth behind; its errors are those of the next reading.
+                # Its errors are met again by the next reading.
                 await asyncio.wait([asyncio.wrap_future(self._hashing)])
-            if size - digest.at > _INLINE_HASH:
-                work.append(threads.submit(digest.follow, size))
+            digest = self._digest = self._digest or _Digest(self._offset)
+            small = None if self._small is None else b"".join(self._small)
+            if small is None:
+                work.append(threads.submit(digest.follow, writer, size))
             else:
-                digest.follow(size)
+                digest.update(small)
             if size <= _INLINE:
-                keys = self._examine()
-            else:
-                keys = await loop.run_in_executor(threads, self._examine)
+                return self._examine(writer.view() if small is None else small), work
+            examining = asyncio.get_running_loop().run_in_executor(threads, self._examine, writer.view())
+            return await examining, work
         except BaseException:
             _end(work, writer.abandon)
             raise
-        done: asyncio.Future[Applied] = loop.create_future()
-        _end(work, lambda: self._hand_over(work, keys, digest, loop, done))
-        return await done
 
-    def _examine(self) -> Keys:
-        assert self._announced is not None
-        keys, flags = examine(self._writer.view(), self._offset, self._announced, self._intake.limits)
+    def _examine(self, data: memoryview | bytes) -> Keys:
+        said = self._announced
+        assert said is not None
+        if self._from_file:
+            said = Announced("", "", said.transfer_syntax)
+        keys, flags = examine(data, self._offset, said, self._intake.limits)
         self._flags |= flags
         return keys
 
@@ -259,13 +295,13 @@ class Incoming:
         self,
         work: Sequence[Future[None]],
         keys: Keys,
-        digest: _Digest,
         loop: asyncio.AbstractEventLoop,
         done: asyncio.Future[Applied],
     ) -> None:
         """The bytes are durable, or are not: to the index with them, or away. In whichever thread was last."""
-        assert self._announced is not None
-        writer = self._writer
+        writer, said, digest = self._writer, self._announced, self._digest
+        assert said is not None
+        assert digest is not None
         error = next((failed for future in work if (failed := future.exception()) is not None), None)
         if error is not None:
             writer.abandon()
@@ -273,18 +309,13 @@ class Incoming:
             return
         writer.close()
         data, header = digest.digests()
-        entry = Entry(
-            keys,
-            self._announced.transfer_syntax,
-            writer.name,
-            writer.size,
-            self._offset,
-            data,
-            header,
-            self._origin,
-            now(),
-        )
+        offset, syntax = self._offset, said.transfer_syntax
+        entry = Entry(keys, syntax, writer.name, writer.size, offset, data, header, self._origin, now())
         self._intake.group.put(Waiting(entry, loop, done))
+
+
+def _names(keys: Keys) -> tuple[str, str]:
+    return keys.sop_class, keys.image.uid
 
 
 def _fail(done: asyncio.Future[Applied], error: BaseException) -> None:

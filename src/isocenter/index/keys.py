@@ -192,28 +192,36 @@ def unsupported(query: Query) -> tuple[int, ...]:
     return tuple(dict.fromkeys(tag for tag in asked if tag not in known))
 
 
-def extract(attributes: Mapping[str, Any]) -> Keys:
-    """Keys from the kept attributes of one data set, as DICOM JSON.
+class Upper(NamedTuple):
+    """What an instance says about patient, study and series."""
 
-    Raises InvalidUID when Study, Series or SOP Instance UID is missing or malformed, DataSetError without SOP Class.
+    study: Part
+    series: Part
+    patient: str
+    modality: str
+
+
+def extract_upper(attributes: Mapping[str, Any]) -> Upper:
+    """The upper levels' keys from kept attributes as DICOM JSON.
+
+    Raises InvalidUID when Study or Series Instance UID is missing or malformed.
     """
-    study = _uid(attributes, 0x0020000D)
-    series = _uid(attributes, 0x0020000E)
-    instance = _uid(attributes, 0x00080018)
+    study = Part(_uid(attributes, UNIQUE[Level.STUDY]), *_part(attributes, Level.STUDY))
+    series = Part(_uid(attributes, UNIQUE[Level.SERIES]), *_part(attributes, Level.SERIES))
+    return Upper(study, series, _patient(attributes), first(attributes, 0x00080060))
+
+
+def extract_image(attributes: Mapping[str, Any]) -> tuple[Part, str, int | None]:
+    """The instance's own keys, its SOP Class UID and its Number of Frames.
+
+    Raises InvalidUID when the SOP Instance UID is missing or malformed, DataSetError without SOP Class.
+    """
+    image = Part(_uid(attributes, UNIQUE[Level.IMAGE]), *_part(attributes, Level.IMAGE))
     sop_class = first(attributes, 0x00080016)
     if not sop_class:
         raise DataSetError("SOP Class UID is missing", tag_path="(0008,0016)")
     frames = first(attributes, 0x00280008)
-    parts = {level: _part(attributes, level) for level in (Level.STUDY, Level.SERIES, Level.IMAGE)}
-    return Keys(
-        study=Part(study, *parts[Level.STUDY]),
-        series=Part(series, *parts[Level.SERIES]),
-        image=Part(instance, *parts[Level.IMAGE]),
-        patient=_patient(attributes),
-        modality=first(attributes, 0x00080060),
-        sop_class=sop_class,
-        number_of_frames=int(frames) if frames.isascii() and frames.isdigit() else None,
-    )
+    return image, sop_class, int(frames) if len(frames) < 12 and frames.isascii() and frames.isdigit() else None
 
 
 def first(attributes: Mapping[str, Any], tag: int) -> str:
