@@ -1,0 +1,260 @@
+"""Header combinations that lie, over every codec: a typed error or a picture, in two seconds and bounded memory.
+
+Each row is what an attacker or a broken writer may send. The whole table runs in one process whose peak memory may not
+grow by more than a few frames' worth.
+"""
+
+from __future__ import annotations
+
+import resource
+import struct
+import time
+import zlib
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import pytest
+
+from isocenter.errors import IsocenterError, PixelError
+from isocenter.pixels.codecs import CODECS, encode
+from isocenter.pixels.layout import Layout
+from isocenter.pixels.render import render
+from pixel_objects import (
+    BIG_ENDIAN,
+    DEFLATED_FRAME,
+    ENCAPSULATED,
+    EXPLICIT,
+    HTJ2K,
+    J2K,
+    JPEG,
+    JPEG_LOSSLESS,
+    JPEG_LS,
+    JXL,
+    RLE,
+    data_set,
+    element,
+    encapsulated,
+    gradient,
+    image,
+    sequence,
+)
+
+SMALL = gradient(8, 8, 1, 8)
+LAYOUT = Layout(8, 8)
+NATIVE = bytes(64)
+
+
+# Which encoder's codestream stands for a syntax that has none of its own here
+STAND_INS = {"81": JPEG_LS, "91": J2K, "202": HTJ2K, "203": HTJ2K, "111": JXL, "112": JXL}
+
+
+def stream(uid: str) -> bytes:
+    """An honest 8 by 8 frame in transfer syntax `uid`."""
+    if CODECS[uid].encode is not None:
+        return encode(uid, SMALL, LAYOUT)
+    other = STAND_INS.get(uid.rpartition(".")[2])
+    return encode(other, SMALL, LAYOUT) if other else bytes(imagecodecs.jpeg8_encode(SMALL, level=90))
+
+
+def patched(data: bytes, marker: bytes, offset: int, value: bytes) -> bytes:
+    at = data.index(marker) + offset
+    return data[:at] + value + data[at + len(value) :]
+
+
+BOMB_ROWS = {"rows": 65535, "columns": 65535}
+COLOUR = {"rows": 8, "columns": 8, "samples": 3, "photometric": "RGB"}
+BOMB_FRAMES = {"rows": 8, "columns": 8, "frames": 1_000_000_000}
+
+# (what it is, pixel data or its value, header, transfer syntax)
+Row = tuple[str, bytes, dict[str, Any], str]
+
+HEADERS: list[Row] = [
+    ("65,535 squared, 64 bytes", NATIVE, BOMB_ROWS, EXPLICIT),
+    ("65,535 squared of 32 bits", NATIVE, {**BOMB_ROWS, "allocated": 32}, EXPLICIT),
+    ("65,535 by 32,767, under the limit", NATIVE, {"rows": 65535, "columns": 32767}, EXPLICIT),
+    ("65,535 squared of one bit", NATIVE, {**BOMB_ROWS, "allocated": 1}, EXPLICIT),
+    ("65,535 squared RGB", NATIVE, {**BOMB_ROWS, "samples": 3, "photometric": "RGB", "planar": 1}, EXPLICIT),
+    ("negative frames", NATIVE, {"rows": 8, "columns": 8, "frames": -5}, EXPLICIT),
+    ("frames that are no number", NATIVE, {"rows": 8, "columns": 8, "frames": "1A"}, EXPLICIT),
+    ("no rows", NATIVE, {"rows": 0}, EXPLICIT),
+    ("no columns", NATIVE, {"columns": 0}, EXPLICIT),
+    ("no samples", NATIVE, {"rows": 8, "columns": 8, "samples": 0}, EXPLICIT),
+    ("65,535 samples", NATIVE, {"rows": 8, "columns": 8, "samples": 65535}, EXPLICIT),
+    ("RGB of one sample", NATIVE, {"rows": 8, "columns": 8, "photometric": "RGB"}, EXPLICIT),
+    ("nothing allocated", NATIVE, {"rows": 8, "columns": 8, "allocated": 0, "stored": 0}, EXPLICIT),
+    ("three bits allocated", NATIVE, {"rows": 8, "columns": 8, "allocated": 3}, EXPLICIT),
+    ("nine bits allocated", NATIVE, {"rows": 8, "columns": 8, "allocated": 9}, EXPLICIT),
+    ("128 bits allocated", NATIVE, {"rows": 1, "columns": 1, "allocated": 128}, EXPLICIT),
+    ("65,528 bits allocated", NATIVE, {"rows": 1, "columns": 1, "allocated": 65528}, EXPLICIT),
+    ("nothing stored", NATIVE, {"rows": 8, "columns": 8, "stored": 0}, EXPLICIT),
+    ("more stored than allocated", NATIVE, {"rows": 8, "columns": 8, "stored": 12}, EXPLICIT),
+    ("twice the bits there are", NATIVE, {"rows": 8, "columns": 8, "allocated": 16}, EXPLICIT),
+    ("half a frame", NATIVE[:32], {"rows": 8, "columns": 8}, EXPLICIT),
+    ("one byte", b"\0\0", {"rows": 8, "columns": 8}, EXPLICIT),
+    ("no bytes", b"", {"rows": 8, "columns": 8}, EXPLICIT),
+    ("no bytes, big endian", b"", {"rows": 8, "columns": 8, "little": False}, BIG_ENDIAN),
+    (
+        "4:2:2 of odd columns",
+        NATIVE[:20],
+        {"rows": 2, "columns": 5, "samples": 3, "photometric": "YBR_FULL_422"},
+        EXPLICIT,
+    ),
+    ("short float pixel data", element(0x7FE00008, "OF", NATIVE), {"rows": 8, "columns": 8, "allocated": 32}, EXPLICIT),
+    ("float of 16 bits", element(0x7FE00008, "OF", NATIVE), {"rows": 4, "columns": 8, "allocated": 16}, EXPLICIT),
+    ("no fragments", encapsulated(b""), {"rows": 8, "columns": 8}, J2K),
+    ("no offset table", b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff", {"rows": 8, "columns": 8}, J2K),
+    ("a table of 3 bytes", encapsulated(b"\1\2\3", b"\xff\xd8"), {"rows": 8, "columns": 8}, JPEG),
+    ("fragments under native", encapsulated(b"", NATIVE[:60]), {"rows": 8, "columns": 8}, EXPLICIT),
+    ("native under compressed", NATIVE[:60], {"rows": 8, "columns": 8}, J2K),
+    ("unknown transfer syntax", encapsulated(b"", NATIVE), {"rows": 8, "columns": 8}, "1.2.3.4"),
+    ("video", encapsulated(b"", NATIVE), {"rows": 8, "columns": 8}, "1.2.840.10008.1.2.4.102"),
+    ("an empty fragment", encapsulated(b"", b""), {"rows": 8, "columns": 8}, JPEG),
+]
+
+
+def codec_rows() -> list[Row]:
+    """For every encapsulated syntax: bombs by header, bombs by codestream, noise, and a fragment in two."""
+    rows: list[Row] = []
+    noise = np.random.default_rng(3).bytes(4000)
+    for uid, codec in CODECS.items():
+        if not codec.needs and uid not in (ENCAPSULATED, DEFLATED_FRAME):
+            continue
+        name, honest = codec.name, stream(uid)
+        one = encapsulated(b"", honest)
+        rows += [
+            (f"{name}: 65,535 squared in the header", one, BOMB_ROWS, uid),
+            (f"{name}: Rows and Columns of another size", one, {"rows": 9, "columns": 8}, uid),
+            (
+                f"{name}: three samples in the header",
+                one,
+                {"rows": 8, "columns": 8, "samples": 3, "photometric": "RGB"},
+                uid,
+            ),
+            (f"{name}: noise", encapsulated(b"", noise), {"rows": 64, "columns": 64}, uid),
+            (f"{name}: noise after an honest start", encapsulated(b"", honest[:20] + noise), BOMB_ROWS, uid),
+            (f"{name}: half of it", encapsulated(b"", honest[: len(honest) // 2]), {"rows": 8, "columns": 8}, uid),
+        ]
+    large = {"rows": 65535, "columns": 32767}
+    for uid in (JPEG, JPEG_LOSSLESS):
+        sof = b"\xff\xc0" if uid == JPEG else b"\xff\xc3"
+        lie = patched(stream(uid), sof, 5, struct.pack(">HH", 65535, 32767))
+        rows.append((f"{uid}: codestream and header lie alike", encapsulated(b"", lie), large, uid))
+    for uid in (J2K, HTJ2K):
+        honest = stream(uid)
+        siz = patched(
+            patched(honest, b"\xff\x51", 6, struct.pack(">II", 32767, 65535)),
+            b"\xff\x51",
+            22,
+            struct.pack(">II", 32767, 65535),
+        )
+        rows.append((f"{uid}: codestream and header lie alike", encapsulated(b"", siz), large, uid))
+        tiles = patched(honest, b"\xff\x51", 22, struct.pack(">II", 1, 1))
+        rows.append((f"{uid}: 64 tiles of one pixel", encapsulated(b"", tiles), {"rows": 8, "columns": 8}, uid))
+        none = patched(honest, b"\xff\x51", 22, struct.pack(">II", 0, 0))
+        rows.append((f"{uid}: tiles of no size", encapsulated(b"", none), {"rows": 8, "columns": 8}, uid))
+    ls = patched(stream(JPEG_LS), b"\xff\xf7", 5, struct.pack(">HH", 65535, 32767))
+    rows.append(("JPEG-LS: codestream and header lie alike", encapsulated(b"", ls), large, JPEG_LS))
+    rle = struct.pack("<16I", 15, *[64] * 15) + b"\0" * 64
+    rows.append(("RLE: 15 segments", encapsulated(b"", rle), {"rows": 8, "columns": 8}, RLE))
+    rows.append(
+        (
+            "RLE: offsets outside",
+            encapsulated(b"", struct.pack("<16I", 1, 1 << 31, *[0] * 14) + NATIVE),
+            {"rows": 8, "columns": 8},
+            RLE,
+        )
+    )
+    zeros = zlib.compressobj(9, wbits=-15)
+    bomb = zeros.compress(bytes(64 << 20)) + zeros.flush()
+    rows.append(
+        (
+            "deflate: 64 MiB where 64 bytes are wanted",
+            encapsulated(b"", bomb),
+            {"rows": 8, "columns": 9},
+            DEFLATED_FRAME,
+        )
+    )
+    return rows
+
+
+TABLE = HEADERS + codec_rows()
+
+
+def peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+@pytest.mark.parametrize(("what", "pixels", "header", "uid"), TABLE, ids=[row[0] for row in TABLE])
+def test_a_lie_is_a_typed_error(what: str, pixels: bytes, header: dict[str, Any], uid: str) -> None:
+    before, start = peak(), time.monotonic()
+    try:
+        found = image(data_set(pixels, **header), uid)
+        result = found.decode(1)
+    except PixelError as error:
+        assert str(error)
+    else:
+        # Noise may be a picture by chance where a format cannot tell; then it has the shape that was announced.
+        assert result.pixels.shape == found.layout.shape
+        assert "noise" in what or uid in (DEFLATED_FRAME, RLE, ENCAPSULATED), "this lie was believed"
+    assert time.monotonic() - start < 2
+    assert peak() - before < 64 << 20
+
+
+def test_the_table_is_long_enough() -> None:
+    assert len(TABLE) >= 40
+
+
+@pytest.mark.parametrize("pixels", [NATIVE, encapsulated(b"", stream(J2K))], ids=["native", "encapsulated"])
+def test_a_thousand_million_frames_cost_nothing(pixels: bytes) -> None:
+    before, start = peak(), time.monotonic()
+    found = image(data_set(pixels, **BOMB_FRAMES), J2K if pixels is not NATIVE else EXPLICIT)
+    assert found.decode(1).pixels.shape == (8, 8)
+    with pytest.raises(PixelError, match="frame 999999999"):
+        found.frame(999_999_999)
+    assert time.monotonic() - start < 1
+    assert peak() - before < 16 << 20
+
+
+BROKEN_LOOKS = {
+    "window that is no number": element(0x00281050, "DS", "abc") + element(0x00281051, "DS", "1"),
+    "slope that is no number": element(0x00281052, "DS", "0") + element(0x00281053, "DS", "x"),
+    "VOI LUT without data": sequence(0x00283010, element(0x00283002, "US", [256, 0, 8])),
+    "VOI LUT of 65,536 entries in 2 bytes": sequence(
+        0x00283010, element(0x00283002, "US", [0, 0, 16]) + element(0x00283006, "OW", b"\0\0")
+    ),
+    "VOI LUT of 40-bit entries": sequence(
+        0x00283010, element(0x00283002, "US", [2, 0, 40]) + element(0x00283006, "OW", b"\0\0\0\0")
+    ),
+    "Modality LUT with two descriptors": sequence(0x00283000, element(0x00283002, "US", [1, 2])),
+    "VOI LUT sequence that ends early": element(0x00283010, "SQ", b"\xfe\xff\x00\xe0\xff\x00\x00\x00"),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN_LOOKS)
+def test_tables_that_lie_are_typed_errors(what: str) -> None:
+    found = image(data_set(NATIVE, rows=8, columns=8, extra=BROKEN_LOOKS[what]))
+    with pytest.raises(IsocenterError):
+        render(found)
+
+
+BROKEN_PALETTES = {
+    "no palette": b"",
+    "one channel": element(0x00281101, "US", [2, 0, 8]) + element(0x00281201, "OW", b"\1\2"),
+    "a segment that fills four times over": b"".join(element(0x00281101 + c, "US", [4, 0, 16]) for c in range(3))
+    + b"".join(element(0x00281221 + c, "OW", struct.pack("<4H", 0, 65535, 1, 1)) for c in range(3)),
+    "segments that copy themselves": b"".join(element(0x00281101 + c, "US", [0, 0, 16]) for c in range(3))
+    + b"".join(element(0x00281221 + c, "OW", struct.pack("<4H", 2, 65535, 0, 0) * 5000) for c in range(3)),
+    "segments of no length": b"".join(element(0x00281101 + c, "US", [0, 0, 16]) for c in range(3))
+    + b"".join(element(0x00281221 + c, "OW", bytes(60000)) for c in range(3)),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN_PALETTES)
+def test_palettes_that_lie_are_typed_errors(what: str) -> None:
+    start = time.monotonic()
+    extra = BROKEN_PALETTES[what]
+    found = image(data_set(NATIVE, rows=8, columns=8, photometric="PALETTE COLOR", extra=extra))
+    with pytest.raises(PixelError):
+        render(found)
+    assert time.monotonic() - start < 2
