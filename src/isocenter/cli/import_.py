@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from isocenter.cli import exit_codes, output
-from isocenter.cli.options import Config, Data, settings_from
+from isocenter.cli import exit_codes, output, running
 from isocenter.cli.sources import CHUNK, Source, require, sources
 from isocenter.cli.summary import Summary
 from isocenter.errors import IsocenterError, NotDicomError, OutOfResources, UsageError
@@ -25,7 +24,9 @@ if TYPE_CHECKING:
 
 def command(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, folders and zip files.")],
-    data: Data = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", "-d", metavar="FOLDER", help="Folder of the archive; made if absent.")
+    ] = None,
     to: Annotated[
         str | None,
         typer.Option("--to", metavar="URL", help="A DICOMweb service, as http://127.0.0.1:8042/dicomweb."),
@@ -33,7 +34,7 @@ def command(
     jobs: Annotated[
         int | None, typer.Option("--jobs", "-j", min=1, max=256, help="Objects at a time (32); with --to requests (4).")
     ] = None,
-    config: Config = None,
+    config: running.Config = None,
     as_json: output.Json = False,
 ) -> None:
     """Put files, folders and zip files into an archive.
@@ -47,7 +48,7 @@ def command(
         raise UsageError(
             f"--to {to}: a URL is needed, as http://127.0.0.1:8042/dicomweb; `isocenter store` sends by DIMSE"
         )
-    settings = settings_from(config, archive_data=data)
+    settings = running.settings_from(config, archive_data=data)
     require(paths)
     output.hush()
     summary = Summary()
@@ -58,7 +59,7 @@ def command(
 
             send(sources(paths), to, jobs or 4, summary, bar)
         else:
-            asyncio.run(_into_folder(sources(paths), settings, jobs or 32, summary, bar))
+            running.run(_into_folder(sources(paths), settings, jobs or 32, summary, bar))
     if as_json:
         output.write_json(summary.as_json())
     else:

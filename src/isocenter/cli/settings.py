@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from isocenter.cli import output
-from isocenter.cli.options import Config
+from isocenter.cli.running import Config
 from isocenter.settings import Row, Settings, load, rows
 
 
