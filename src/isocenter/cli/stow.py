@@ -13,26 +13,32 @@ import ssl
 import threading
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
 from isocenter.cli.output import Bar
-from isocenter.cli.sources import CHUNK, HEAD, Source, looked_into
+from isocenter.cli.sources import CHUNK, Source
 from isocenter.cli.summary import Summary
 from isocenter.errors import ConnectFailed, DataSetError, IsocenterError, NetworkError, NotDicomError, UsageError
+from isocenter.std.transfer_syntaxes import transfer_syntax
+from isocenter.wire.part10 import read_header, text_of
+from isocenter.wire.scan import scan
 
 _MOST_OBJECTS = 50
 _MOST_BYTES = 64 << 20
 _TIMEOUT = 300.0
-_FAILED, _REFERENCED, _REASON, _INSTANCE = "00081198", "00081199", "00081197", "00081155"
+_FAILED, _REFERENCED, _REASON, _INSTANCE, _WARNING = "00081198", "00081199", "00081197", "00081155", "00081196"
+_SOP_INSTANCE = 0x00080018
 _REASONS = {
     0x0110: "processing failure",
     0x0111: "an instance with this UID and other bytes is stored",
     0x0122: "SOP Class not supported",
     0xA700: "out of resources",
     0xA900: "data set does not match SOP Class",
-    0xC000: "cannot understand",
+    0xC000: "the data set cannot be understood",
+    0xC001: "a UID is missing or malformed",
     0xC122: "transfer syntax not supported",
 }
 
@@ -48,7 +54,7 @@ class _Part:
     source: Source
     file: IO[bytes]
     head: bytes
-    instance: str
+    instances: frozenset[str]  # the UIDs a server may call it by: the file meta information's and the data set's
 
 
 class _Service:
@@ -145,11 +151,28 @@ def _open(source: Source, parts: list[_Part], summary: Summary) -> None:
     except IsocenterError as error:
         summary.refuse(source.label, error)
     else:
-        try:
-            meta = looked_into(head[:HEAD])
-        except DataSetError:
-            meta = None
-        parts.append(_Part(source, file, head, meta.sop_instance if meta else ""))
+        parts.append(_Part(source, file, head, _instances(head)))
+
+
+def _instances(head: bytes) -> frozenset[str]:
+    found = set()
+    with suppress(DataSetError):  # what the head does not tell, the server will not either
+        meta = read_header(head)
+        found.add(meta.sop_instance)
+        syntax = transfer_syntax(meta.transfer_syntax)
+        if not syntax.deflated:
+            scanned = scan(
+                head,
+                little=syntax.little,
+                explicit=syntax.explicit,
+                start=meta.data_set_offset,
+                wanted=frozenset((_SOP_INSTANCE,)),
+                stop=_SOP_INSTANCE + 1,
+                whole=False,
+            )
+            for element in scanned.elements.values():
+                found.add(text_of(head[element.offset : element.offset + element.length]))
+    return frozenset(found) - {""}
 
 
 def _request(service: _Service, local: threading.local, parts: list[_Part], summary: Summary) -> None:
@@ -207,29 +230,32 @@ def _account(parts: list[_Part], status: int, content: bytes, summary: Summary) 
     if status in (401, 403, 404, 405, 502, 503, 504):
         raise NetworkError(f"the server answers {status} {http.client.responses.get(status, '')}{_said(answer)}")
     body = answer[0] if isinstance(answer, list) and answer else answer
-    failed = {}
-    if isinstance(body, dict):
-        for item in body.get(_FAILED, {}).get("Value", []):
-            failed[_first(item, _INSTANCE)] = _first(item, _REASON)
     told = isinstance(body, dict) and (_FAILED in body or _REFERENCED in body)
-    stored = (
-        {_first(item, _INSTANCE) for item in body[_REFERENCED].get("Value", [])}
-        if told and _REFERENCED in body
-        else set()
-    )
+    stored = {_first(item, _INSTANCE): item for item in _items(body, _REFERENCED)}
+    failed = {_first(item, _INSTANCE): _first(item, _REASON) for item in _items(body, _FAILED)}
     for part in parts:
-        if (status < 300 and not told) or part.instance in stored:
-            summary.took("stored", part.source.size)
-        elif part.instance in failed or told:
-            code = failed.get(part.instance)
-            reason = _REASONS.get(code, "not stored") if isinstance(code, int) else "not stored"
-            summary.refuse(part.source.label, Refused(f"{reason} ({code:04X}H)" if isinstance(code, int) else reason))
+        known = part.instances & stored.keys()
+        if known or (status < 300 and not told):
+            warned = any(_WARNING in stored[uid] for uid in known)
+            summary.took("stored", part.source.size, warned=warned)
+            continue
+        reasons = [failed[uid] for uid in part.instances & failed.keys()]
+        if reasons and isinstance(reasons[0], int):
+            reason = f"{_REASONS.get(reasons[0], 'not stored')} ({reasons[0]:04X})"
+        elif told:
+            reason = "the server does not name it among the stored"
         else:
-            summary.refuse(part.source.label, Refused(f"the server answers {status}{_said(answer)}"))
+            reason = f"the server answers {status}{_said(answer)}"
+        summary.refuse(part.source.label, Refused(reason))
 
 
-def _first(item: Any, tag: str) -> Any:
-    values = item.get(tag, {}).get("Value", []) if isinstance(item, dict) else []
+def _items(body: Any, tag: str) -> list[dict[str, Any]]:
+    values = body.get(tag, {}).get("Value", []) if isinstance(body, dict) else []
+    return [item for item in values if isinstance(item, dict)]
+
+
+def _first(item: dict[str, Any], tag: str) -> Any:
+    values = item.get(tag, {}).get("Value", [])
     return values[0] if values else ""
 
 

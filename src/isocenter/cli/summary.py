@@ -27,10 +27,11 @@ class Summary:
     begun: float = field(default_factory=time.monotonic)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def took(self, kind: str, size: int) -> None:
-        """`kind` as Outcome.kind: stored, already-there, kept-first, replaced."""
+    def took(self, kind: str, size: int, *, warned: bool = False) -> None:
+        """`kind` as Outcome.kind: stored, already-there, kept-first, replaced; `warned` if a server said more."""
         with self._lock:
             self.counts[kind] += 1
+            self.counts["warned"] += warned
             self.bytes += size
 
     def passed_over(self) -> None:
@@ -54,6 +55,7 @@ class Summary:
             "kept_first": self.counts["kept-first"],
             "replaced": self.counts["replaced"],
             "not_dicom": self.counts["not-dicom"],
+            "with_warning": self.counts["warned"],
             "refused": self.refused,
             "refusals": [
                 {"reason": reason, "count": self.counts[f"refused: {reason}"], "files": files}
@@ -74,6 +76,8 @@ class Summary:
         ):
             if self.counts[kind]:
                 parts.append(f"{self.counts[kind]} {words}")
+        if self.counts["warned"]:
+            parts.append(f"{self.counts['warned']} of them with a warning of the server")
         parts.append(f"{self.refused} refused")
         if self.counts["not-dicom"]:
             parts.append(f"{self.counts['not-dicom']} not DICOM, left alone")
