@@ -102,7 +102,7 @@ def main() -> None:
         "QIDO-RS, 1,000 instances": f"/studies/{STUDY}/instances?limit=1000",
         "metadata of 1,000 instances": f"/studies/{STUDY}/metadata",
     }
-    with tempfile.TemporaryDirectory(prefix="isocenter-bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="isocenter-bench-", dir=options.folder) as name:
         folder = Path(name)
         for start in (ours, orthanc):
             with start(folder) as site:

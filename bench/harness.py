@@ -220,6 +220,7 @@ def arguments(description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--rounds", type=int, default=5, help="rounds per contender; medians are compared")
     parser.add_argument("--only", default="", help="only comparisons whose name contains this text")
+    parser.add_argument("--folder", type=Path, help="where files are written (default: the system's temporary folder)")
     parser.add_argument("--json", action="store_true", help="results as JSON on stdout")
     parser.add_argument("--write", action="store_true", help="put the table into bench/README.md")
     return parser

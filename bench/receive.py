@@ -78,7 +78,7 @@ def main() -> None:
     """The command line."""
     options = harness.arguments(__doc__).parse_args()
     harness.enter_private_network()
-    with tempfile.TemporaryDirectory(prefix="isocenter-bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="isocenter-bench-", dir=options.folder) as name:
         folder = Path(name)
         harness.run("receive", "C-STORE to files", [comparison(folder, load) for load in LOADS], options, folder)
 

@@ -71,7 +71,7 @@ def main() -> None:
     """The command line."""
     options = harness.arguments(__doc__).parse_args()
     harness.enter_private_network()
-    with tempfile.TemporaryDirectory(prefix="isocenter-bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="isocenter-bench-", dir=options.folder) as name:
         folder = Path(name)
         harness.run("serve", "C-STORE to the archive", [comparison(folder, load) for load in LOADS], options, folder)
 

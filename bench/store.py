@@ -93,7 +93,7 @@ def main() -> None:
     """The command line."""
     options = harness.arguments(__doc__).parse_args()
     harness.enter_private_network()
-    with tempfile.TemporaryDirectory(prefix="isocenter-bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="isocenter-bench-", dir=options.folder) as name:
         folder = Path(name)
         sets = [Files(folder / "large", 512 * 1024, 1000), Files(folder / "small", 39 * 1024, 4000)]
         for files in sets:
