@@ -1,0 +1,138 @@
+"""Greys and colours pixel by pixel against DCMTK's dcmj2pnm and dcml2pnm, over every corpus file they can read.
+
+The two may differ by one grey: DCMTK cuts fractions off, we round. Larger differences stand in a table with the reason.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import peers
+from isocenter.errors import IsocenterError
+from isocenter.pixels.image import Image
+from isocenter.pixels.render import render
+from isocenter.pixels.voi import Rescale, Table, modality, modality_units, voi
+from isocenter.wire.part10 import read_header
+
+pytestmark = pytest.mark.interop
+
+_FRAME_VOI, _PIXEL_TRANSFORMATION = 0x00289132, 0x00289145
+
+ONE_BIT = "DCMTK shows a one-bit 1 as half grey (128) when there is no window; we show the whole range of Bits Stored"
+YCBCR = (
+    "Photometric Interpretation says RGB and the JPEG is YCbCr by its JFIF marker or its subsampling: DCMTK follows "
+    "the header (black turns out [0, 128, 128]), we the codestream"
+)
+WORDS = (
+    "32-bit samples in big endian OW: DCMTK takes the low 16-bit word first, we (as pydicom) the high one, and only "
+    "that gives the values of the little endian original of this file"
+)
+DIFFERENCES = {
+    "dcm_qa_enh/In/Philips/IM_0027_fMAP.dcm": "DCMTK does not read rescale from functional groups; slope is 1.28 there",
+    "gcp-dicomweb-adapter/integration_test/data/example-mg.dcm": YCBCR,
+    "gcp-dicomweb-adapter/integration_test/data/example.dcm": YCBCR,
+    "gcp-dicomweb-adapter/integration_test/data/example2.dcm": YCBCR,
+    "pylibjpeg-data/ds/JPEGBaseline/SC_rgb_jpeg_lossy_gdcm.dcm": YCBCR,
+    "pydicom/test_files/rtdose_expb.dcm": WORDS,
+    "pydicom/test_files/rtdose_expb_1frame.dcm": WORDS,
+    "pydicom-data/SC_ybr_full_uncompressed.dcm": (
+        "YBR_FULL (76, 87, 255): blue is 76 + 1.772 * (87 - 128) = 3.3 by the equation; DCMTK's integers give 5"
+    ),
+}
+
+
+def dcmtk(path: Path, arguments: list[str], jpeg_ls: bool, target: Path) -> np.ndarray | None:
+    """DCMTK's picture of the first frame, None if it cannot make one."""
+    name = "dcml2pnm" if jpeg_ls else "dcmj2pnm"
+    program = peers.find_program(name)
+    if program is None:
+        raise peers.PeerUnavailable(f"{name} is missing: apt-get install dcmtk", missing=True)
+    target.unlink(missing_ok=True)
+    command = [program, "-O", "-S", "+op", *arguments, str(path), str(target)]
+    if subprocess.run(command, capture_output=True, timeout=60).returncode or not target.exists():
+        return None
+    data = target.read_bytes()
+    head = re.match(rb"(P[56])\s+(?:#.*\s+)?(\d+)\s+(\d+)\s+255\s", data)
+    assert head is not None
+    columns, rows = int(head[2]), int(head[3])
+    return np.frombuffer(data, np.uint8, offset=head.end()).reshape(
+        (rows, columns) if head[1] == b"P5" else (rows, columns, 3)
+    )
+
+
+def both(found: Image, path: Path, target: Path, jpeg_ls: bool) -> tuple[str, np.ndarray, np.ndarray | None]:
+    """Which way of the chain it is, our picture, and DCMTK's of the same file with the same choices."""
+    decoded = found.decode(1)
+    if not decoded.photometric.startswith("MONOCHROME"):
+        return "colour", render(found), dcmtk(path, [], jpeg_ls, target)
+    groups = found.group(_FRAME_VOI, 1)
+    chosen = voi(groups, True)
+    if isinstance(chosen, Table):
+        return "VOI LUT", render(found), dcmtk(path, ["+Wl", "1"], jpeg_ls, target)
+    if chosen is not None:
+        first = ["+Wi", "1"] if groups is found.attributes else ["+Ww", f"{chosen.center}", f"{chosen.width}"]
+        return "window", render(found), dcmtk(path, first, jpeg_ls, target)
+    stored = modality(found.group(_PIXEL_TRANSFORMATION, 1), found.layout.signed)
+    if decoded.bits <= 8 or not isinstance(stored, Rescale):
+        return "whole range", render(found), dcmtk(path, [], jpeg_ls, target)
+    # Automatic windows differ from program to program: give both the same.
+    values = modality_units(stored, decoded.pixels)
+    low, high = float(values.min()), float(values.max())
+    window = ((low + high) / 2, max(1.0, high - low))
+    theirs = dcmtk(path, ["+Ww", repr(window[0]), repr(window[1])], jpeg_ls, target)
+    return "given window", render(found, window=window), theirs
+
+
+@pytest.mark.slow
+def test_pictures_equal_dcmtks(corpus: Path, corpus_index: list[dict[str, str]], tmp_path: Path) -> None:
+    different: dict[str, int] = {}
+    ways: Counter[str] = Counter()
+    for row in corpus_index:
+        name = f"{row['source']}/{row['path']}"
+        if not row["rows"] or "fuzz" in row["source"] or row["path"].endswith(".gz"):
+            continue
+        data = (corpus / name).read_bytes()
+        try:
+            meta = read_header(data)
+            found = Image.of(data, meta.transfer_syntax, meta.data_set_offset)
+            jpeg_ls = row["ts_uid"] in ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
+            way, ours, theirs = both(found, corpus / name, tmp_path / "picture.pnm", jpeg_ls)
+        except IsocenterError:
+            continue
+        if theirs is None:
+            continue
+        ways[way] += 1
+        assert ours.shape == theirs.shape, name
+        worst = int(np.abs(ours.astype(int) - theirs).max())
+        explained = ONE_BIT if found.bits_allocated == 1 else DIFFERENCES.get(name)
+        if worst > 1 and explained is None:
+            different[name] = worst
+        assert worst > 1 or name not in DIFFERENCES, f"{name} no longer differs: out of the table"
+    assert different == {}
+    assert ways["window"] >= 150
+    assert ways["given window"] >= 40
+    assert ways["colour"] >= 50
+    assert ways["whole range"] >= 20
+    assert ways["VOI LUT"] >= 1
+
+
+@pytest.mark.parametrize(("function", "flag"), [("LINEAR", "+Wfl"), ("SIGMOID", "+Wfs")])
+@pytest.mark.parametrize(("center", "width"), [(40.0, 400.0), (-600.0, 1500.0), (0.5, 3.0), (300.0, 4000.0)])
+@pytest.mark.parametrize("name", ["pydicom/test_files/CT_small.dcm", "pydicom/test_files/MR_small.dcm"])
+def test_functions_equal_dcmtks(
+    name: str, center: float, width: float, function: str, flag: str, corpus: Path, tmp_path: Path
+) -> None:
+    data = (corpus / name).read_bytes()
+    meta = read_header(data)
+    found = Image.of(data, meta.transfer_syntax, meta.data_set_offset)
+    arguments = [flag, "+Ww", str(center), str(width)]
+    theirs = dcmtk(corpus / name, arguments, False, tmp_path / "picture.pnm")
+    assert theirs is not None
+    ours = render(found, window=(center, width), function=function)
+    assert np.abs(ours.astype(int) - theirs).max() <= 1
