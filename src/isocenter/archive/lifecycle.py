@@ -83,10 +83,8 @@ def sweep(store: BlobStore, index: Housekeeping) -> list[str]:
         index.forget(doomed)
     since, _, after = (index.fact(_SWEPT) or "\t0").partition("\t")
     known = index.known_blobs(int(after))
-    last = since
     orphans: list[tuple[str, int]] = []
     for name, size in store.list(since and since + _AFTER):
-        last = max(last, name.partition("/")[0])
         if name not in known:
             orphans.append((name, size))
     if orphans:
@@ -102,7 +100,12 @@ def sweep(store: BlobStore, index: Housekeeping) -> list[str]:
             store.delete([name])
     if aside:
         log.warning("%d files without an index row were set aside; `isocenter check` says more", len(aside))
-    mark = f"{last}\t{index.last_instance()}"
-    if mark != f"{since}\t{after}":
-        index.set_fact(_SWEPT, mark)
+    mark_swept(store, index)
     return aside
+
+
+def mark_swept(store: BlobStore, index: Housekeeping) -> None:
+    """Note that every folder there is now has been looked at. The next writer begins another one."""
+    mark = f"{store.last_folder()}\t{index.last_instance()}"
+    if mark != index.fact(_SWEPT):
+        index.set_fact(_SWEPT, mark)

@@ -108,11 +108,23 @@ class BlobStore(Protocol):
         """Names and sizes in name order, of the names that do not compare below `since`."""
         ...
 
+    def last_folder(self) -> str:
+        """The part before the "/" of the newest names; whatever is begun after reopening compares above it."""
+        ...
+
     def set_aside(self, name: str) -> str:
         """Move a blob out of the set without losing it; says where to, for the log."""
         ...
 
     def close(self) -> None: ...
+
+
+def time_of(name: str) -> float:
+    """When the blob was begun, in seconds since the epoch; 0 for a name no NameMaker made."""
+    try:
+        return int(name.rpartition("/")[2][:12], 16) / 1000
+    except ValueError:
+        return 0.0
 
 
 class NameMaker:

@@ -182,7 +182,7 @@ class FileStore:
             _sync_folder(os.fspath(self.folder))
             if not os.access(self._objects, os.W_OK | os.X_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-            newest = max((entry.name for entry in os.scandir(self._objects)), default="")
+            newest = _newest(self._objects)
         except OSError as error:
             raise DataFolderError(f"{self.folder}: {os.strerror(error.errno or 0)}") from error
         self._make_name = NameMaker(after=newest)
@@ -258,6 +258,9 @@ class FileStore:
                 if f"{folder}/{name}" >= since:
                     yield f"{folder}/{name}", size
 
+    def last_folder(self) -> str:
+        return _newest(self._objects)
+
     def set_aside(self, name: str) -> str:
         aside = self.folder / "set-aside"
         target = aside / name.replace("/", "-")
@@ -294,3 +297,7 @@ def _sync_folder(path: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _newest(objects: str) -> str:
+    return max((name for name in os.listdir(objects) if _HEX.issuperset(name)), default="")

@@ -138,6 +138,9 @@ class MemoryStore:
             if name >= since:
                 yield name, len(self.blobs[name])
 
+    def last_folder(self) -> str:
+        return self._folder
+
     def set_aside(self, name: str) -> str:
         self.aside[name] = self.blobs.pop(name)
         return name
