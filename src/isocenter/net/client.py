@@ -27,7 +27,7 @@ from isocenter.std.sop_classes import VERIFICATION
 from isocenter.std.transfer_syntaxes import TRANSFER_SYNTAXES
 from isocenter.ul.connection import Buffer
 from isocenter.wire.limits import Limits
-from isocenter.wire.part10 import FileMeta, read_header
+from isocenter.wire.part10 import FileMeta, data_set_uids, read_header
 
 StoreItem = str | os.PathLike[str] | bytes
 """What store() sends: the path of a DICOM file, or the bytes of one."""
@@ -59,13 +59,15 @@ class _Prepared:
     """One object, ready to be sent: its beginning in memory, the rest still in the file."""
 
     source: str
+    sop_class: str
+    sop_instance: str
     meta: FileMeta
     head: bytes
     path: Path | None  # None: `head` is all
 
     @property
     def needs(self) -> tuple[str, str]:
-        return self.meta.sop_class, self.meta.transfer_syntax
+        return self.sop_class, self.meta.transfer_syntax
 
     def data_set(self) -> Iterator[Buffer]:
         head = memoryview(self.head)[self.meta.data_set_offset :]
@@ -95,9 +97,13 @@ def _prepare(item: StoreItem, limits: Limits) -> _Prepared | StoreOutcome:
                 if len(head) == _CHUNK and os.fstat(file.fileno()).st_size > _CHUNK:
                     path = Path(item)
         meta = read_header(head, limits)
-        if not meta.sop_class or not meta.sop_instance:
+        # Command and data set have to agree (PS3.4 B.2.3), so the data set's own UIDs are announced where they can be
+        # read: file meta information is wrong in many a file that was edited.
+        sop_class, sop_instance = data_set_uids(head, meta.data_set_offset, meta.transfer_syntax, limits)
+        sop_class, sop_instance = sop_class or meta.sop_class, sop_instance or meta.sop_instance
+        if not sop_class or not sop_instance:
             raise NotDicomError("no SOP Class or SOP Instance UID")
-        return _Prepared(source, meta, head, path)
+        return _Prepared(source, sop_class, sop_instance, meta, head, path)
     except IsocenterError as error:
         return StoreOutcome(source, "", "", None, str(error))
     except OSError as error:
@@ -166,22 +172,21 @@ class Peer:
         return batch
 
     async def _store(self, item: _Prepared, needs: set[tuple[str, str]]) -> StoreOutcome:
-        meta = item.meta
         association = self._association
         if association is None or not association.usable or not needs <= self._proposed:
             association = await self._associate(needs)
         try:
-            context = association.context_for(meta.sop_class, meta.transfer_syntax)
-            command = store_request(association.next_message_id(), meta.sop_class, meta.sop_instance)
+            context = association.context_for(item.sop_class, item.meta.transfer_syntax)
+            command = store_request(association.next_message_id(), item.sop_class, item.sop_instance)
             response = await association.request(context, command, item.data_set())
         except NoPresentationContext as error:
-            return StoreOutcome(item.source, meta.sop_class, meta.sop_instance, None, str(error))
+            return StoreOutcome(item.source, item.sop_class, item.sop_instance, None, str(error))
         except (NetworkError, OSError) as error:
             association.abort()
             self._association = None
-            return StoreOutcome(item.source, meta.sop_class, meta.sop_instance, None, str(error))
+            return StoreOutcome(item.source, item.sop_class, item.sop_instance, None, str(error))
         status = response.get("Status", 0xC000)
-        return StoreOutcome(item.source, meta.sop_class, meta.sop_instance, status, response.get("ErrorComment", ""))
+        return StoreOutcome(item.source, item.sop_class, item.sop_instance, status, response.get("ErrorComment", ""))
 
     async def _associate(self, needs: set[tuple[str, str]]) -> Requestor:
         """A new association whose contexts cover `needs` and, as far as they fit, what was proposed before."""

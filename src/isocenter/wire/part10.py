@@ -92,7 +92,7 @@ def read_header(buf: Buffer, limits: Limits = DEFAULT_LIMITS) -> FileMeta:
     sop_instance = text_of(raw.get(_SOP_INSTANCE, b""))
     if not sop_class or not sop_instance:
         flags.add("no-media-storage-uids")
-        found = _uids(buf, offset, actual, limits)
+        found = data_set_uids(buf, offset, actual, limits)
         sop_class, sop_instance = sop_class or found[0], sop_instance or found[1]
     source = raw.get(_SOURCE_AET)
     return FileMeta(
@@ -122,7 +122,9 @@ def _group_2(buf: Buffer, start: int, limits: Limits, flags: set[str]) -> tuple[
             break
         element = _meta_element(buf, pos, size, flags)
         end = element.offset + element.length
-        if element.length < 0 or end > size:
+        if element.length < 0:
+            raise DataSetError("a value of undefined length", tag_path=path_of([element.tag]), offset=pos)
+        if end > size:
             raise TruncatedError(
                 f"a value of {element.length} bytes reaches beyond the end",
                 tag_path=path_of([element.tag]),
@@ -186,11 +188,11 @@ def _bare(buf: Buffer, pos: int, flags: set[str], *, has_preamble: bool = False)
         raise NotDicomError("nothing that could be a data set")
     uid = _encoding_of_data_set(buf, pos, "", set(), guess=has_preamble or pos > 0)
     flags.add("no-file-meta")
-    sop_class, sop_instance = _uids(buf, pos, uid, DEFAULT_LIMITS)
+    sop_class, sop_instance = data_set_uids(buf, pos, uid, DEFAULT_LIMITS)
     return FileMeta(sop_class, sop_instance, uid, pos, has_preamble, None, {}, frozenset(flags))
 
 
-def _uids(buf: Buffer, offset: int, uid: str, limits: Limits) -> tuple[str, str]:
+def data_set_uids(buf: Buffer, offset: int, uid: str, limits: Limits) -> tuple[str, str]:
     """SOP Class and Instance UID of the data set; "" where absent, or in a deflated data set."""
     syntax = transfer_syntax(uid)
     if syntax.deflated:
