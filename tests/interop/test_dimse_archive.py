@@ -141,70 +141,68 @@ def parts(boundary: str, body: bytes) -> Iterator[bytes]:
 
 REFUSED = {
     # the data set is cut off
-    "C000": """
-        dicognito/test_conversion_error_logs_filename_and_error_type/bad.dcm
-        pydicom-data/emri_small_jpeg_2k_lossless_too_short.dcm
-        pydicom/test_files/MR_truncated.dcm
-        pydicom/test_files/rtplan_truncated.dcm
-    """.split(),
+    "C000": [
+        "dicognito/test_conversion_error_logs_filename_and_error_type/bad.dcm",
+        "pydicom-data/emri_small_jpeg_2k_lossless_too_short.dcm",
+        "pydicom/test_files/MR_truncated.dcm",
+        "pydicom/test_files/rtplan_truncated.dcm",
+    ],
     # deflated, and its file meta information names another instance than the data set
-    "A900": """
-        dicomParser/testImages/deflate/wave_dfl
-    """.split(),
+    "A900": ["dicomParser/testImages/deflate/wave_dfl"],
     # no Study, Series or SOP Instance UID, or a malformed one
-    "C001": """
-        libdicom/generated_encapsulated_defined_bot_1_to_1.dcm
-        libdicom/generated_encapsulated_defined_bot_2_to_1.dcm
-        libdicom/generated_encapsulated_defined_bot_2_to_2.dcm
-        libdicom/generated_encapsulated_empty_bot_1_to_1.dcm
-        libdicom/generated_encapsulated_empty_bot_2_to_1.dcm
-        nibabel/nibabel/nicom/tests/data/decimal_rescale.dcm
-        peer-generated/dcmtk/template_SC.dcm
-        peer-generated/dcmtk/worklist_wklist1.wl
-        peer-generated/dcmtk/worklist_wklist2.wl
-        peer-generated/dcmtk/worklist_wklist3.wl
-        peer-generated/dcmtk/worklist_wklist4.wl
-        peer-generated/dcmtk/worklist_wklist5.wl
-        peer-generated/dcmtk/worklist_wklist6.wl
-        peer-generated/dcmtk/worklist_wklist7.wl
-        pydicom-data/HTJ2KLossless_08_RGB.dcm
-        pydicom-data/HTJ2K_08_RGB.dcm
-        pydicom-data/JLSL_08_07_0_1F.dcm
-        pydicom-data/JLSL_16_15_1_1F.dcm
-        pydicom-data/bad_sequence.dcm
-        pydicom/charset_files/chrSQEncoding.dcm
-        pydicom/charset_files/chrSQEncoding1.dcm
-        pydicom/palettes/fall.dcm
-        pydicom/palettes/hotiron.dcm
-        pydicom/palettes/hotmetalblue.dcm
-        pydicom/palettes/pet.dcm
-        pydicom/palettes/pet20step.dcm
-        pydicom/palettes/spring.dcm
-        pydicom/palettes/summer.dcm
-        pydicom/palettes/winter.dcm
-        pydicom/test_files/JPEGLSNearLossless_08.dcm
-        pydicom/test_files/JPEGLSNearLossless_16.dcm
-        pydicom/test_files/SC_rgb_jls_lossy_line.dcm
-        pydicom/test_files/SC_rgb_jls_lossy_sample.dcm
-        pydicom/test_files/UN_sequence.dcm
-        pydicom/test_files/no_meta_group_length.dcm
-        pydicom/test_files/priv_SQ.dcm
-    """.split(),
+    "C001": [
+        "libdicom/generated_encapsulated_defined_bot_1_to_1.dcm",
+        "libdicom/generated_encapsulated_defined_bot_2_to_1.dcm",
+        "libdicom/generated_encapsulated_defined_bot_2_to_2.dcm",
+        "libdicom/generated_encapsulated_empty_bot_1_to_1.dcm",
+        "libdicom/generated_encapsulated_empty_bot_2_to_1.dcm",
+        "nibabel/nibabel/nicom/tests/data/decimal_rescale.dcm",
+        "peer-generated/dcmtk/template_SC.dcm",
+        "peer-generated/dcmtk/worklist_wklist1.wl",
+        "peer-generated/dcmtk/worklist_wklist2.wl",
+        "peer-generated/dcmtk/worklist_wklist3.wl",
+        "peer-generated/dcmtk/worklist_wklist4.wl",
+        "peer-generated/dcmtk/worklist_wklist5.wl",
+        "peer-generated/dcmtk/worklist_wklist6.wl",
+        "peer-generated/dcmtk/worklist_wklist7.wl",
+        "pydicom-data/HTJ2KLossless_08_RGB.dcm",
+        "pydicom-data/HTJ2K_08_RGB.dcm",
+        "pydicom-data/JLSL_08_07_0_1F.dcm",
+        "pydicom-data/JLSL_16_15_1_1F.dcm",
+        "pydicom-data/bad_sequence.dcm",
+        "pydicom/charset_files/chrSQEncoding.dcm",
+        "pydicom/charset_files/chrSQEncoding1.dcm",
+        "pydicom/palettes/fall.dcm",
+        "pydicom/palettes/hotiron.dcm",
+        "pydicom/palettes/hotmetalblue.dcm",
+        "pydicom/palettes/pet.dcm",
+        "pydicom/palettes/pet20step.dcm",
+        "pydicom/palettes/spring.dcm",
+        "pydicom/palettes/summer.dcm",
+        "pydicom/palettes/winter.dcm",
+        "pydicom/test_files/JPEGLSNearLossless_08.dcm",
+        "pydicom/test_files/JPEGLSNearLossless_16.dcm",
+        "pydicom/test_files/SC_rgb_jls_lossy_line.dcm",
+        "pydicom/test_files/SC_rgb_jls_lossy_sample.dcm",
+        "pydicom/test_files/UN_sequence.dcm",
+        "pydicom/test_files/no_meta_group_length.dcm",
+        "pydicom/test_files/priv_SQ.dcm",
+    ],
     # a DICOMDIR, which is not an object to store, or no SOP Class and Instance UID
-    "not sent": """
-        peer-generated/media/fs1/DICOMDIR
-        peer-generated/media/fs2/DICOMDIR
-        pydicom/test_files/dicomdirtests/DICOMDIR
-        pydicom/test_files/dicomdirtests/DICOMDIR-bigEnd
-        pydicom/test_files/dicomdirtests/DICOMDIR-empty.dcm
-        pydicom/test_files/dicomdirtests/DICOMDIR-implicit
-        pydicom/test_files/dicomdirtests/DICOMDIR-nooffset
-        pydicom/test_files/dicomdirtests/DICOMDIR-nopatient
-        pydicom/test_files/dicomdirtests/DICOMDIR-reordered
-        pydicom/test_files/dicomdirtests/TINY_ALPHA/DICOMDIR
-        pydicom/test_files/empty_charset_LEI.dcm
-        pydicom/test_files/meta_missing_tsyntax.dcm
-        pydicom/test_files/nested_priv_SQ.dcm
-    """.split(),
+    "not sent": [
+        "peer-generated/media/fs1/DICOMDIR",
+        "peer-generated/media/fs2/DICOMDIR",
+        "pydicom/test_files/dicomdirtests/DICOMDIR",
+        "pydicom/test_files/dicomdirtests/DICOMDIR-bigEnd",
+        "pydicom/test_files/dicomdirtests/DICOMDIR-empty.dcm",
+        "pydicom/test_files/dicomdirtests/DICOMDIR-implicit",
+        "pydicom/test_files/dicomdirtests/DICOMDIR-nooffset",
+        "pydicom/test_files/dicomdirtests/DICOMDIR-nopatient",
+        "pydicom/test_files/dicomdirtests/DICOMDIR-reordered",
+        "pydicom/test_files/dicomdirtests/TINY_ALPHA/DICOMDIR",
+        "pydicom/test_files/empty_charset_LEI.dcm",
+        "pydicom/test_files/meta_missing_tsyntax.dcm",
+        "pydicom/test_files/nested_priv_SQ.dcm",
+    ],
 }
 """Files of the corpus that DCMTK's look at the first bytes accepts and we refuse; fuzzed ones are not listed."""
