@@ -159,7 +159,12 @@ def private_entry(tag: int, creator: str) -> PrivateEntry | None:
     if table is None:
         return None
     group, element = tag >> 16, tag & 0xFFFF
-    for mask in (f"{group:04X}xx{element & 0xFF:02X}", f"{group:04X}{element:04X}"):
+    for mask in (
+        f"{group:04X}{element:04X}",
+        f"{group:04X}xx{element & 0xFF:02X}",  # in whichever block the creator has
+        f"{group >> 8:02X}xxxx{element & 0xFF:02X}",  # in a repeating group
+        f"{group:04X}{element >> 8:02X}xx",
+    ):
         found = table.get(mask)
         if found is not None:
             return found

@@ -59,7 +59,7 @@ _TABLE = """
 1.2.840.10008.1.2.4.66     R    JPEGLosslessHierarchical29 | JPEG Lossless, Hierarchical (Process 29)
 1.2.840.10008.1.2.4.70     -    JPEGLosslessSV1 | JPEG Lossless, Non-Hierarchical, First-Order Prediction (Process 14 [Selection Value 1])
 1.2.840.10008.1.2.4.80     -    JPEGLSLossless | JPEG-LS Lossless Image Compression
-1.2.840.10008.1.2.4.81     -    JPEGLSNearLossless | JPEG-LS Lossy (Near-Lossless) Image Compression
+1.2.840.10008.1.2.4.81     L    JPEGLSNearLossless | JPEG-LS Lossy (Near-Lossless) Image Compression
 1.2.840.10008.1.2.4.90     -    JPEG2000Lossless | JPEG 2000 Image Compression (Lossless Only)
 1.2.840.10008.1.2.4.91     L    JPEG2000 | JPEG 2000 Image Compression
 1.2.840.10008.1.2.4.92     -    JPEG2000MCLossless | JPEG 2000 Part 2 Multi-component Image Compression (Lossless Only)

@@ -83,7 +83,7 @@ class NulPadding:
 
     def from_here(self, start: int, end: int) -> bool:
         """Whether buf[start:end] is all NUL."""
-        if start <= self._known < end:
+        if start <= self._known < end or (start < end and self._buf[start]):
             return False
         for at in range(start, end, 65536):
             piece = bytes(self._buf[at : min(at + 65536, end)])

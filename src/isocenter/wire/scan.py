@@ -2,8 +2,7 @@
 
 This is the hot path of ingest: one loop per VR form, a header in one unpack, nothing built for elements nobody asked
 for. Everything irregular leaves the loop: order, groups that do not belong in a data set and pixel data through one
-comparison, odd lengths through one OR per element, truncation after the loop. Sequences
-are handed to walk.py.
+comparison, odd lengths through one OR per element, truncation after the loop. Sequences are handed to walk.py.
 
 Flags (leniencies a caller must see): "odd-length", "unknown-vr", "implicit-element", "reserved-bytes", "tag-order",
 "duplicate-tag" (the first is kept), "command-group", "file-meta-group", "group-length", "trailing-padding",
@@ -45,6 +44,7 @@ __all__ = ["Element", "ScanResult", "encapsulated_fragments", "inflate", "scan",
 # Tags in order and between these two need no second look.
 _LOWEST: Final = 0x0007FFFF  # groups 0008 and up; 0004 (DICOMDIR) is looked at
 _CEILING: Final = 0x7FE00008  # pixel data, padding and delimiters are above
+_DELIMITERS: Final = 0xFFFE0000
 _NO_STOP: Final = 1 << 32
 _PLAIN_LONG_VRS = {raw: vr for raw, vr in LONG_VRS.items() if vr != "SQ"}
 
@@ -81,12 +81,12 @@ class _Scan:
         """Read the element at `pos`, whatever it is; the offset after it, or -1 if the scan ends before it."""
         end = self.end
         self.at = pos
+        if self.nul.from_here(pos, end):
+            self.flags.add("trailing-nul")
+            return -1
         element = self._header(pos)
         tag = element.tag
         if tag >= self.stop:
-            return -1
-        if not tag and not element.length and self.nul.from_here(pos, end):
-            self.flags.add("trailing-nul")
             return -1
         if not element.vr:
             return self._delimiter(element, pos)
@@ -207,7 +207,7 @@ def _explicit(scan: _Scan, pos: int) -> int:
         after = scan.slow(pos, previous)
         if after < 0:
             break
-        if tag > previous:
+        if previous < tag < _DELIMITERS:
             previous = tag
         pos = after
     else:
@@ -245,7 +245,7 @@ def _implicit(scan: _Scan, pos: int) -> int:
         after = scan.slow(pos, previous)
         if after < 0:
             break
-        if tag > previous:
+        if previous < tag < _DELIMITERS:
             previous = tag
         pos = after
     else:
