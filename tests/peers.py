@@ -17,6 +17,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -51,7 +52,9 @@ PACKAGES = {
     "mkfs.ext4": "e2fsprogs",
     "losetup": "mount",
 }
-ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1", "PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin"}
+# Not the folder of our own Python: pynetdicom puts programs named storescu, echoscu, ... there
+_FOLDERS = [name for name in os.environ.get("PATH", "").split(":") if name != str(Path(sys.executable).parent)]
+ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1", "PATH": ":".join([*_FOLDERS, "/usr/sbin", "/sbin"])}
 ORTHANC_DICOMWEB = (
     Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so"),
     Path("/usr/lib/orthanc/libOrthancDicomWeb.so"),

@@ -15,7 +15,7 @@ from pydicom.data import get_testdata_file
 import peers
 
 RUNNABLE = ("python", "console")
-SAMPLES = ("CT_small.dcm", "MR_small.dcm", "JPEG2000.dcm", "MR_small_RLE.dcm")
+SAMPLES = ("CT_small.dcm", "examples_overlay.dcm", "JPEG2000.dcm", "MR_small_RLE.dcm")
 PAGES = [page for page in pages() if any(b.language in RUNNABLE and not b.not_run for b in blocks(page))]
 
 
@@ -97,7 +97,8 @@ def execute(argv: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def path() -> str:
-    return f"{Path(sys.executable).parent}:{peers.ENVIRONMENT['PATH']}"
+    """Ours last: pynetdicom puts a storescu of its own beside our command."""
+    return f"{peers.ENVIRONMENT['PATH']}:{Path(sys.executable).parent}"
 
 
 def test_reasons_for_not_running_are_given() -> None:
