@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from isocenter.archive.walk import CHUNK, Candidate, walk
 from isocenter.cli import exit_codes, output, running
-from isocenter.cli.sources import CHUNK, Source, require, sources
 from isocenter.cli.summary import Summary
-from isocenter.errors import IsocenterError, NotDicomError, OutOfResources, UsageError
+from isocenter.errors import IsocenterError, OutOfResources, UsageError
 from isocenter.model import Origin
+from isocenter.wire.limits import Limits
 
 if TYPE_CHECKING:
     from isocenter.archive.archive import Archive
@@ -49,17 +49,17 @@ def command(
             f"--to {to}: a URL is needed, as http://127.0.0.1:8042/dicomweb; `isocenter store` sends by DIMSE"
         )
     settings = running.settings_from(config, archive_data=data)
-    require(paths)
+    found = walk(paths, everything=True)
     output.hush()
-    summary = Summary()
+    summary = Summary(named=frozenset(paths))
     with output.bar("importing", None) as bar:
         threading.Thread(target=_count, args=(paths, bar), daemon=True).start()
         if to is not None:
             from isocenter.cli.stow import send
 
-            send(sources(paths), to, jobs or 4, summary, bar)
+            send(found, to, jobs or 4, summary, bar)
         else:
-            running.run(_into_folder(sources(paths), settings, jobs or 32, summary, bar))
+            running.run(_into_folder(found, settings, jobs or 32, summary, bar))
     if as_json:
         output.write_json(summary.as_json())
     else:
@@ -69,11 +69,11 @@ def command(
 
 
 def _count(paths: list[Path], bar: output.Bar) -> None:
-    bar.total = sum(1 for _ in sources(paths))
+    bar.total = sum(1 for _ in walk(paths, everything=True))
 
 
 async def _into_folder(
-    found: Iterator[Source], settings: Settings, jobs: int, summary: Summary, bar: output.Bar
+    found: Iterator[Candidate], settings: Settings, jobs: int, summary: Summary, bar: output.Bar
 ) -> None:
     from isocenter.archive.archive import Archive
 
@@ -83,47 +83,51 @@ async def _into_folder(
         full: list[OutOfResources] = []
         async with asyncio.TaskGroup() as group:
 
-            async def take(source: Source) -> None:
+            async def take(candidate: Candidate) -> None:
                 try:
-                    await _take(archive, source, summary)
+                    await _take(archive, candidate, summary)
                 except OutOfResources as error:
                     full.append(error)
                 finally:
                     bar.advance()
                     free.release()
 
-            while not full and (source := await asyncio.to_thread(next, found, None)) is not None:
+            while not full and (candidate := await asyncio.to_thread(next, found, None)) is not None:
                 await free.acquire()
-                group.create_task(take(source))
+                group.create_task(take(candidate))
         if full:
             raise full[0]
     finally:
         await archive.close()
 
 
-async def _take(archive: Archive, source: Source, summary: Summary) -> None:
-    """Store one source; everything but a full disk is counted, not raised."""
+async def _take(archive: Archive, candidate: Candidate, summary: Summary) -> None:
+    """Store one file; everything but a full disk is counted, not raised."""
+    chunks = candidate.chunks(Limits.of(archive.settings))
     try:
-        file, chunk = await asyncio.to_thread(source.begin)
-        with closing(file):
-            incoming = archive.begin(Origin("import", str(source.path.parent)))
-            size = 0
-            try:
-                while chunk:
-                    size += len(chunk)
-                    incoming.write([chunk])
-                    chunk = b"" if len(chunk) < CHUNK else await asyncio.to_thread(source.read, file)
-            except BaseException:
-                incoming.abandon()
-                raise
+        chunk = await asyncio.to_thread(_first, candidate, chunks)
+        incoming = archive.begin(Origin("import", str(candidate.path.parent)))
+        size = 0
+        try:
+            while chunk:
+                size += len(chunk)
+                incoming.write([chunk])
+                chunk = b"" if len(chunk) < CHUNK else await asyncio.to_thread(next, chunks, b"")
+        except BaseException:
+            incoming.abandon()
+            raise
         outcome = await incoming.commit()
-        summary.took(outcome.kind, size)
-    except NotDicomError as error:
-        if source.named:
-            summary.refuse(source.label, error)
-        else:
-            summary.passed_over()
     except OutOfResources:
         raise
     except IsocenterError as error:
-        summary.refuse(source.label, error)
+        summary.refuse(candidate, error)
+    else:
+        summary.took(outcome.kind, size)
+    finally:
+        chunks.close()
+
+
+def _first(candidate: Candidate, chunks: Generator[bytes]) -> bytes:
+    # What is not DICOM is told by its first bytes, before any of it is written anywhere
+    candidate.require_dicom()
+    return next(chunks, b"")

@@ -79,6 +79,15 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     console().print(drawn)
 
 
+def amount(count: float) -> str:
+    """A number of bytes for people, in decimal units."""
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
 class Bar:
     """A progress bar on stderr that appears after a second, and only on a terminal."""
 

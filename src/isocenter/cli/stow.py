@@ -11,23 +11,24 @@ import json
 import secrets
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from isocenter.archive.walk import Candidate
 from isocenter.cli.output import Bar
-from isocenter.cli.sources import CHUNK, Source
 from isocenter.cli.summary import Summary
-from isocenter.errors import ConnectFailed, DataSetError, IsocenterError, NetworkError, NotDicomError, UsageError
+from isocenter.errors import ConnectFailed, DataSetError, IsocenterError, NetworkError, UsageError
 from isocenter.std.transfer_syntaxes import transfer_syntax
 from isocenter.wire.part10 import read_header, text_of
 from isocenter.wire.scan import scan
 
 _MOST_OBJECTS = 50
 _MOST_BYTES = 64 << 20
+_HEAD = 65536  # of a file, to look for its UIDs
 _TIMEOUT = 300.0
 _FAILED, _REFERENCED, _REASON, _INSTANCE, _WARNING = "00081198", "00081199", "00081197", "00081155", "00081196"
 _SOP_INSTANCE = 0x00080018
@@ -51,8 +52,8 @@ class Refused(IsocenterError):
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    source: Source
-    file: IO[bytes]
+    candidate: Candidate
+    chunks: Generator[bytes]
     head: bytes
     instances: frozenset[str]  # the UIDs a server may call it by: the file meta information's and the data set's
 
@@ -93,7 +94,7 @@ class _Service:
         return made
 
 
-def send(found: Iterator[Source], url: str, jobs: int, summary: Summary, bar: Bar) -> None:
+def send(found: Iterator[Candidate], url: str, jobs: int, summary: Summary, bar: Bar) -> None:
     """Store all sources; what is refused is in the summary. ConnectFailed and NetworkError end it."""
     service = _Service(url)
     service.connect().close()  # so that a wrong address is told before anything is read
@@ -114,44 +115,37 @@ def send(found: Iterator[Source], url: str, jobs: int, summary: Summary, bar: Ba
             raise
 
 
-def _batches(found: Iterator[Source]) -> Iterator[list[Source]]:
-    batch: list[Source] = []
+def _batches(found: Iterator[Candidate]) -> Iterator[list[Candidate]]:
+    batch: list[Candidate] = []
     size = 0
-    for source in found:
-        if batch and (len(batch) >= _MOST_OBJECTS or size + source.size > _MOST_BYTES):
+    for candidate in found:
+        if batch and (len(batch) >= _MOST_OBJECTS or size + candidate.size > _MOST_BYTES):
             yield batch
             batch, size = [], 0
-        batch.append(source)
-        size += source.size
+        batch.append(candidate)
+        size += candidate.size
     if batch:
         yield batch
 
 
-def _send(service: _Service, local: threading.local, batch: list[Source], summary: Summary, bar: Bar) -> None:
+def _send(service: _Service, local: threading.local, batch: list[Candidate], summary: Summary, bar: Bar) -> None:
     parts: list[_Part] = []
     try:
-        for source in batch:
-            _open(source, parts, summary)
+        for candidate in batch:
+            try:
+                candidate.require_dicom()
+                chunks = candidate.chunks()
+                head = next(chunks, b"")
+            except IsocenterError as error:
+                summary.refuse(candidate, error)
+            else:
+                parts.append(_Part(candidate, chunks, head, _instances(head[:_HEAD])))
         if parts:
             _request(service, local, parts, summary)
     finally:
         for part in parts:
-            part.file.close()
+            part.chunks.close()
     bar.advance(len(batch))
-
-
-def _open(source: Source, parts: list[_Part], summary: Summary) -> None:
-    try:
-        file, head = source.begin()
-    except NotDicomError as error:
-        if source.named:
-            summary.refuse(source.label, error)
-        else:
-            summary.passed_over()
-    except IsocenterError as error:
-        summary.refuse(source.label, error)
-    else:
-        parts.append(_Part(source, file, head, _instances(head)))
 
 
 def _instances(head: bytes) -> frozenset[str]:
@@ -179,7 +173,7 @@ def _request(service: _Service, local: threading.local, parts: list[_Part], summ
     boundary = f"isocenter-{secrets.token_hex(16)}"
     opening = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
     closing = f"--{boundary}--\r\n".encode()
-    length = sum(len(opening) + part.source.size + 2 for part in parts) + len(closing)
+    length = sum(len(opening) + part.candidate.size + 2 for part in parts) + len(closing)
     headers = {
         **service.headers,
         "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',
@@ -207,16 +201,14 @@ def _request(service: _Service, local: threading.local, parts: list[_Part], summ
 def _body(parts: list[_Part], opening: bytes, closing: bytes) -> Iterator[bytes]:
     for part in parts:
         yield opening
-        left = part.source.size
+        left = part.candidate.size
         chunk = part.head
-        while chunk:
+        while chunk and left >= len(chunk):
             left -= len(chunk)
-            if left < 0:
-                break
             yield chunk
-            chunk = part.source.read(part.file, CHUNK)
-        if left:
-            raise OSError(f"{part.source.label} changed while it was sent")
+            chunk = next(part.chunks, b"")
+        if left or chunk:
+            raise OSError(f"{part.candidate.label} changed while it was sent")
         yield b"\r\n"
     yield closing
 
@@ -237,7 +229,7 @@ def _account(parts: list[_Part], status: int, content: bytes, summary: Summary) 
         known = part.instances & stored.keys()
         if known or (status < 300 and not told):
             warned = any(_WARNING in stored[uid] for uid in known)
-            summary.took("stored", part.source.size, warned=warned)
+            summary.took("stored", part.candidate.size, warned=warned)
             continue
         reasons = [failed[uid] for uid in part.instances & failed.keys()]
         if reasons and isinstance(reasons[0], int):
@@ -246,7 +238,7 @@ def _account(parts: list[_Part], status: int, content: bytes, summary: Summary) 
             reason = "the server does not name it among the stored"
         else:
             reason = f"the server answers {status}{_said(answer)}"
-        summary.refuse(part.source.label, Refused(reason))
+        summary.refuse(part.candidate, Refused(reason))
 
 
 def _items(body: Any, tag: str) -> list[dict[str, Any]]:

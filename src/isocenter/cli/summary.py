@@ -6,10 +6,12 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from isocenter.archive.walk import Candidate
 from isocenter.cli import output
-from isocenter.errors import IsocenterError
+from isocenter.errors import IsocenterError, NotDicomError
 
 _MOST_NAMED = 20  # refused files of one reason that are kept by name; the rest is a number
 _MOST_TOLD = 5
@@ -20,6 +22,7 @@ _MOST_REASONS = 200
 class Summary:
     """Counts of one run. Its methods may be called from several threads."""
 
+    named: frozenset[Path]  # the paths the person gave
     counts: Counter[str] = field(default_factory=Counter)
     bytes: int = 0
     refusals: dict[str, list[str]] = field(default_factory=dict)
@@ -34,18 +37,18 @@ class Summary:
             self.counts["warned"] += warned
             self.bytes += size
 
-    def passed_over(self) -> None:
-        """A file that is not DICOM, found while looking through a folder."""
+    def refuse(self, candidate: Candidate, error: IsocenterError) -> None:
+        """Count a refusal; what is not DICOM and was only found in a folder or zip is none."""
+        found = candidate.member is not None or candidate.path not in self.named
         with self._lock:
-            self.counts["not-dicom"] += 1
-
-    def refuse(self, label: str, error: IsocenterError) -> None:
-        with self._lock:
+            if found and isinstance(error, NotDicomError):
+                self.counts["not-dicom"] += 1
+                return
             self.refused += 1
             reason = error.message if len(self.refusals) < _MOST_REASONS else "other reasons"
             named = self.refusals.setdefault(reason, [])
             if len(named) < _MOST_NAMED:
-                named.append(label)
+                named.append(candidate.label)
             self.counts[f"refused: {reason}"] += 1
 
     def as_json(self) -> dict[str, Any]:
@@ -82,8 +85,8 @@ class Summary:
         if self.counts["not-dicom"]:
             parts.append(f"{self.counts['not-dicom']} not DICOM, left alone")
         output.write(", ".join(parts))
-        rates = f"{total / seconds:.0f} objects/s, {_amount(self.bytes / seconds)}/s"
-        output.note(f"{_amount(self.bytes)} in {seconds:.1f} s, {rates}")
+        rates = f"{total / seconds:.0f} objects/s, {output.amount(self.bytes / seconds)}/s"
+        output.note(f"{output.amount(self.bytes)} in {seconds:.1f} s, {rates}")
         for reason, files in self.refusals.items():
             count = self.counts[f"refused: {reason}"]
             output.note(f"refused: {reason} ({count})")
@@ -91,11 +94,3 @@ class Summary:
                 output.note(f"  {label}")
             if count > _MOST_TOLD:
                 output.note(f"  and {count - _MOST_TOLD} more (--json names {_MOST_NAMED})")
-
-
-def _amount(count: float) -> str:
-    for unit in ("bytes", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"
