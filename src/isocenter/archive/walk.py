@@ -12,7 +12,7 @@ import os
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -38,7 +38,7 @@ class Candidate:
     member: zipfile.ZipInfo | None = field(default=None, repr=False)
     container: zipfile.ZipFile | None = field(default=None, repr=False, compare=False)
 
-    def chunks(self, limits: Limits = DEFAULT_LIMITS) -> Iterator[bytes]:
+    def chunks(self, limits: Limits = DEFAULT_LIMITS) -> Generator[bytes, None, None]:
         """The bytes in pieces of at most 1 MiB.
 
         Raises DataSetError when they cannot be read, LimitExceeded when a zip member grows beyond measure.
@@ -132,10 +132,10 @@ def _file(path: Path) -> Iterator[Candidate]:
     except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError):
         yield Candidate(str(path), status.st_size, path)  # a zip by its first bytes only
         return
-    with container:
-        for member in container.infolist():
-            if not member.is_dir():
-                yield Candidate(f"{path}:{member.filename}", member.file_size, path, member, container)
+    # Closed with its last candidate: candidates are read after the walk has gone on, several at a time.
+    for member in container.infolist():
+        if not member.is_dir():
+            yield Candidate(f"{path}:{member.filename}", member.file_size, path, member, container)
 
 
 def _why(error: Exception) -> str:
