@@ -148,7 +148,9 @@ REFUSED = {
         "pydicom/test_files/rtplan_truncated.dcm",
     ],
     # deflated, and its file meta information names another instance than the data set
-    "A900": ["dicomParser/testImages/deflate/wave_dfl"],
+    "A900": [
+        "dicomParser/testImages/deflate/wave_dfl",
+    ],
     # no Study, Series or SOP Instance UID, or a malformed one
     "C001": [
         "libdicom/generated_encapsulated_defined_bot_1_to_1.dcm",

@@ -7,15 +7,22 @@ not proposed yet. Objects are read in small batches ahead of the network; large 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import ssl
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
-from isocenter.errors import IsocenterError, NetworkError, NoPresentationContext, NotDicomError, UsageError
+from isocenter.errors import (
+    DataSetError,
+    IsocenterError,
+    NetworkError,
+    NoPresentationContext,
+    NotDicomError,
+    UsageError,
+)
 from isocenter.model import ae_title
 from isocenter.net.address import Address, parse_address
 from isocenter.net.requestor import Proposal, Requestor, associate
@@ -29,8 +36,20 @@ from isocenter.ul.connection import Buffer
 from isocenter.wire.limits import Limits
 from isocenter.wire.part10 import FileMeta, data_set_uids, read_header
 
-StoreItem = str | os.PathLike[str] | bytes
-"""What store() sends: the path of a DICOM file, or the bytes of one."""
+
+class Readable(Protocol):
+    """Something that gives the bytes of one DICOM file, as isocenter.walk() finds them."""
+
+    @property
+    def label(self) -> str:
+        """What to call it in an outcome."""
+
+    def chunks(self) -> Iterator[bytes]:
+        """The bytes, piece by piece."""
+
+
+StoreItem = str | os.PathLike[str] | bytes | Readable
+"""What store() sends: the path of a DICOM file, its bytes, or what walk() found."""
 
 _CHUNK = 1024 * 1024
 _BATCH = 16
@@ -56,46 +75,54 @@ class StoreOutcome:
 
 @dataclass(slots=True)
 class _Prepared:
-    """One object, ready to be sent: its beginning in memory, the rest still in the file."""
+    """One object, ready to be sent: its beginning in memory, the rest to be read when it is sent."""
 
     source: str
     sop_class: str
     sop_instance: str
     meta: FileMeta
     head: bytes
-    path: Path | None  # None: `head` is all
+    rest: Iterator[bytes]
 
     @property
     def needs(self) -> tuple[str, str]:
         return self.sop_class, self.meta.transfer_syntax
 
     def data_set(self) -> Iterator[Buffer]:
-        head = memoryview(self.head)[self.meta.data_set_offset :]
-        if self.path is None:
+        """The data set in chunks of even length; the last may be odd, where the file is."""
+        odd = b""
+        head: Iterator[bytes | memoryview] = iter((memoryview(self.head)[self.meta.data_set_offset :],))
+        for chunk in itertools.chain(head, self.rest):
+            whole = odd + bytes(chunk) if odd else chunk
+            even = len(whole) & ~1
+            odd = bytes(whole[even:])
+            yield whole[:even]
+        if odd:
             # A file may end oddly, a PDV may not: PS3.5 A.5 has a deflated stream padded with a NUL.
             syntax = TRANSFER_SYNTAXES.get(self.meta.transfer_syntax)
-            yield bytes(head) + b"\0" if len(head) % 2 and syntax and syntax.deflated else head
-            return
-        # Fragments but the last are even; the first chunk ends at an even distance from the data set's start.
-        even = len(head) & ~1
-        yield head[:even]
-        with self.path.open("rb", buffering=0) as file:
-            file.seek(self.meta.data_set_offset + even)
-            while chunk := file.read(_CHUNK):
-                yield chunk
+            yield odd + b"\0" if syntax and syntax.deflated else odd
+
+
+def _chunks(item: StoreItem) -> tuple[str, Iterator[bytes]]:
+    if isinstance(item, bytes):
+        return "bytes", iter((item,))
+    if isinstance(item, str | os.PathLike):
+        return os.fspath(item), _file_chunks(item)
+    return item.label, item.chunks()
+
+
+def _file_chunks(path: str | os.PathLike[str]) -> Iterator[bytes]:
+    with open(path, "rb", buffering=0) as file:
+        while chunk := file.read(_CHUNK):
+            yield chunk
+            if len(chunk) < _CHUNK:
+                return
 
 
 def _prepare(item: StoreItem, limits: Limits) -> _Prepared | StoreOutcome:
-    source = "bytes" if isinstance(item, bytes) else os.fspath(item)
+    source, chunks = _chunks(item)
     try:
-        path: Path | None = None
-        if isinstance(item, bytes):
-            head = item
-        else:
-            with open(item, "rb", buffering=0) as file:
-                head = file.read(_CHUNK)
-                if len(head) == _CHUNK and os.fstat(file.fileno()).st_size > _CHUNK:
-                    path = Path(item)
+        head = next(chunks, b"")
         meta = read_header(head, limits)
         # Command and data set have to agree (PS3.4 B.2.3), so the data set's own UIDs are announced where they can be
         # read: file meta information is wrong in many a file that was edited.
@@ -103,7 +130,7 @@ def _prepare(item: StoreItem, limits: Limits) -> _Prepared | StoreOutcome:
         sop_class, sop_instance = sop_class or meta.sop_class, sop_instance or meta.sop_instance
         if not sop_class or not sop_instance:
             raise NotDicomError("no SOP Class or SOP Instance UID")
-        return _Prepared(source, sop_class, sop_instance, meta, head, path)
+        return _Prepared(source, sop_class, sop_instance, meta, head, chunks)
     except IsocenterError as error:
         return StoreOutcome(source, "", "", None, str(error))
     except OSError as error:
@@ -139,9 +166,7 @@ class Peer:
 
     async def echo(self) -> None:
         """C-ECHO. Raises a NetworkError unless the peer answers with success."""
-        association = self._association
-        if association is None or not association.usable:
-            association = await self._associate(set())
+        association = await self._association_for(set())
         context = association.context_for(VERIFICATION)
         response = await association.request(context, echo_request(association.next_message_id()))
         if response.get("Status") != 0:
@@ -150,7 +175,8 @@ class Peer:
     async def store(self, items: Iterable[StoreItem]) -> AsyncIterator[StoreOutcome]:
         """C-STORE each item; yields one outcome for each, in order.
 
-        Only a peer that cannot be reached or refuses the association raises; what happens to an object is its outcome.
+        Nothing that the peer does raises: when the association is lost and no new one can be had, that is the outcome
+        of the object, and the next few are tried on a new one.
         """
         iterator = iter(items)
         ahead = asyncio.ensure_future(asyncio.to_thread(self._read_batch, iterator))
@@ -158,8 +184,20 @@ class Peer:
             while batch := await ahead:
                 ahead = asyncio.ensure_future(asyncio.to_thread(self._read_batch, iterator))
                 needs = {item.needs for item in batch if isinstance(item, _Prepared)}
+                lost: NetworkError | None = None
                 for item in batch:
-                    yield item if isinstance(item, StoreOutcome) else await self._store(item, needs)
+                    if isinstance(item, StoreOutcome):
+                        yield item
+                        continue
+                    if lost is None:
+                        try:
+                            association = await self._association_for(needs)
+                        except NetworkError as error:
+                            lost = error
+                    if lost is not None:
+                        yield StoreOutcome(item.source, item.sop_class, item.sop_instance, None, str(lost))
+                    else:
+                        yield await self._store(association, item)
         finally:
             ahead.cancel()
 
@@ -171,17 +209,20 @@ class Peer:
                 break
         return batch
 
-    async def _store(self, item: _Prepared, needs: set[tuple[str, str]]) -> StoreOutcome:
+    async def _association_for(self, needs: set[tuple[str, str]]) -> Requestor:
         association = self._association
         if association is None or not association.usable or not needs <= self._proposed:
             association = await self._associate(needs)
+        return association
+
+    async def _store(self, association: Requestor, item: _Prepared) -> StoreOutcome:
         try:
             context = association.context_for(item.sop_class, item.meta.transfer_syntax)
             command = store_request(association.next_message_id(), item.sop_class, item.sop_instance)
             response = await association.request(context, command, item.data_set())
         except NoPresentationContext as error:
             return StoreOutcome(item.source, item.sop_class, item.sop_instance, None, str(error))
-        except (NetworkError, OSError) as error:
+        except (NetworkError, DataSetError, OSError) as error:
             association.abort()
             self._association = None
             return StoreOutcome(item.source, item.sop_class, item.sop_instance, None, str(error))

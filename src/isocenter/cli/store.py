@@ -1,0 +1,139 @@
+"""`isocenter store`: C-STORE of files, folders and zips."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from isocenter.cli import exit_codes, output, running
+from isocenter.errors import NetworkError
+
+if TYPE_CHECKING:
+    from isocenter.archive.walk import Candidate
+    from isocenter.net.client import StoreOutcome
+    from isocenter.settings import Settings
+
+
+def command(
+    address: running.PeerAddress,
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, folders and zip files.")],
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=64, help="Associations at a time.")] = 1,
+    calling: running.Calling = None,
+    config: running.Config = None,
+    as_json: output.Json = False,
+) -> None:
+    """Send objects to a peer (C-STORE), each in the transfer syntax it is in.
+
+    Folders and zip files are looked into; what is not DICOM is left alone. With --json, one line for each object on
+    stdout. Exit code 1 if the peer refused any.
+    """
+    from isocenter.archive.walk import walk
+
+    settings = running.settings_from(config)
+    tally = _Tally(as_json)
+    candidates = walk(paths)
+    with output.bar("sending", None) as progress:
+        threading.Thread(target=_count, args=(paths, progress), daemon=True).start()
+        running.run(_send(address, _Shared(candidates), jobs, calling or settings.dimse_aet, settings, tally, progress))
+    tally.tell(address)
+    if tally.failed:
+        raise typer.Exit(exit_codes.SOME_FAILED)
+
+
+def _count(paths: list[Path], progress: output.Bar) -> None:
+    from isocenter.archive.walk import walk
+
+    progress.total = sum(1 for _ in walk(paths))
+
+
+class _Shared:
+    """One iterator for several associations, which read it in threads."""
+
+    def __init__(self, items: Iterator[Candidate]) -> None:
+        self._items = items
+        self._lock = threading.Lock()
+
+    def __iter__(self) -> Iterator[Candidate]:
+        return self
+
+    def __next__(self) -> Candidate:
+        with self._lock:
+            return next(self._items)
+
+
+class _Tally:
+    """What became of the objects."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.stored = 0
+        self.warned = 0
+        self.failed: list[StoreOutcome] = []
+        self._as_json = as_json
+
+    def add(self, outcome: StoreOutcome) -> None:
+        if not outcome.ok:
+            self.failed.append(outcome)
+        elif outcome.status:
+            self.warned += 1
+        else:
+            self.stored += 1
+        if self._as_json:
+            output.write_json(
+                {
+                    "source": outcome.source,
+                    "sop_class": outcome.sop_class,
+                    "sop_instance": outcome.sop_instance,
+                    "status": outcome.status,
+                    "ok": outcome.ok,
+                    "message": outcome.message,
+                }
+            )
+
+    def tell(self, address: str) -> None:
+        """The summary, for the person."""
+        from isocenter.std.statuses import STORAGE, meaning_of
+
+        for outcome in self.failed[:20]:
+            status = "" if outcome.status is None else f"{outcome.status:04X} {meaning_of(outcome.status, STORAGE)} "
+            output.note(f"refused: {outcome.source}: {status}{outcome.message}")
+        if len(self.failed) > 20:
+            output.note(f"refused: {len(self.failed) - 20} more; --json lists them all")
+        text = f"{self.stored} stored, {self.warned} stored with a warning, {len(self.failed)} refused by {address}"
+        if not (self.stored or self.warned or self.failed):
+            text = "nothing to send: no DICOM object found"
+        output.note(text)
+
+
+async def _send(
+    address: str,
+    items: Iterator[Candidate],
+    jobs: int,
+    calling: str,
+    settings: Settings,
+    tally: _Tally,
+    progress: output.Bar,
+) -> None:
+    from isocenter.net.client import connect
+
+    async def work(first: bool) -> None:
+        try:
+            async with connect(address, calling=calling, settings=settings) as peer:
+                async for outcome in peer.store(items):
+                    tally.add(outcome)
+                    progress.advance()
+        except NetworkError:
+            # A peer that takes fewer associations than asked for is no failure as long as the first one works.
+            if first:
+                raise
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for number in range(jobs):
+                group.create_task(work(number == 0))
+    except* NetworkError as failed:
+        raise failed.exceptions[0] from None
