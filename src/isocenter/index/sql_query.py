@@ -6,15 +6,20 @@ row. Text is never put into a statement: patterns are parameters, and in them on
 Order (stable under concurrent ingest: new rows come last): by the row's identifier, which is insertion order. When an
 attribute of an upper level other than a UID narrows the search, answers are grouped by that level in its order, so
 that the first answer does not wait for a sort of all.
+
+Which way is taken to the studies is decided here and not by the database, which knows nothing of how many rows a range
+or a pattern will meet and would sort half the archive before the first answer: conditions on indexed columns are
+tried out up to BROAD rows; a narrow one gives the identifiers to look at, else studies are read in order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.sql import operators
 
 from isocenter.index import schema
 from isocenter.index.keys import (
@@ -42,24 +47,54 @@ FROM: dict[Level, Any] = {
     Level.SERIES: schema.series.join(schema.study),
     Level.IMAGE: schema.instance.join(schema.series).join(schema.study),
 }
+# The same from above: the sum keeps the database from looking up a parent, so that it must go from study to instance.
+_SERIES_OF_STUDY = schema.series.c.study_id == schema.study.c.id + 0
+_INSTANCE_OF_SERIES = schema.instance.c.series_id == schema.series.c.id + 0
+FROM_ABOVE: dict[Level, Any] = {
+    Level.PATIENT: schema.study,
+    Level.STUDY: schema.study,
+    Level.SERIES: schema.study.join(schema.series, _SERIES_OF_STUDY),
+    Level.IMAGE: schema.study.join(schema.series, _SERIES_OF_STUDY).join(schema.instance, _INSTANCE_OF_SERIES),
+}
 _PATIENT_NAME = 0x00100010
 _LISTS = {MODALITIES_IN_STUDY: schema.study.c.modalities, SOP_CLASSES_IN_STUDY: schema.study.c.sop_classes}
 
+BROAD = 5000
+
 Condition = sa.ColumnElement[bool]
+Way = sa.Select[tuple[int]] | sa.CompoundSelect[tuple[int]]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`conditions` say what columns can decide, `rest` what they cannot; `order` is that of the answers."""
+    """`conditions` say what columns can decide, `rest` what they cannot; `order` is that of the answers. `ways` select
+    identifiers of studies by one indexed condition each; they matter when `by_study`."""
 
     level: Level
     conditions: tuple[Condition, ...]
     rest: tuple[Match, ...]
     order: tuple[sa.ColumnElement[Any], ...]
     fuzzy: bool
+    ways: tuple[Way, ...]
+    by_study: bool
 
     def select(self, *columns: Any) -> sa.Select[Any]:
-        return sa.select(*columns).select_from(FROM[self.level]).where(*self.conditions)
+        joined = FROM_ABOVE if self.by_study else FROM
+        return sa.select(*columns).select_from(joined[self.level]).where(*self.conditions)
+
+    def answers(self, connection: sa.Connection, *columns: Any) -> sa.Select[Any]:
+        """The statement for the answers in their order."""
+        statement = self.select(*columns).order_by(*self.order)
+        if not self.by_study:
+            return statement
+        counted = [
+            (connection.scalar(sa.select(sa.func.count()).select_from(way.limit(BROAD + 1).subquery())) or 0, number)
+            for number, way in enumerate(self.ways)
+        ]
+        count, narrowest = min(counted, default=(BROAD + 1, 0))
+        if count <= BROAD:
+            statement = statement.where(schema.study.c.id.in_(self.ways[narrowest]))
+        return statement.with_hint(schema.study, "NOT INDEXED", "sqlite")
 
 
 def plan(query: Query, dialect: str) -> Plan:
@@ -67,6 +102,7 @@ def plan(query: Query, dialect: str) -> Plan:
     known = known_tags(query.level)
     conditions: list[Condition] = []
     rest: list[Match] = []
+    ways: list[Way] = []
     grouped = Level.IMAGE
     for match in query.matches:
         if match.tag not in known or is_universal(match):
@@ -78,12 +114,32 @@ def plan(query: Query, dialect: str) -> Plan:
             rest.append(match)
         else:
             conditions.append(condition)
+            ways.extend(_ways(match, condition))
         column = COLUMN_OF.get(match.tag)
         if column is None or column.name != "uid" or not isinstance(match, Equal) or len(match.values) > 1:
             grouped = min(grouped, _level_of(match.tag))
     tables = [TABLES[level] for level in (Level.STUDY, Level.SERIES) if grouped <= level < query.level]
     order = tuple(table.c.id for table in [*tables, TABLES[query.level]])
-    return Plan(query.level, tuple(conditions), tuple(rest), order, query.fuzzy)
+    return Plan(
+        query.level, tuple(conditions), tuple(rest), order, query.fuzzy, tuple(ways), by_study=grouped <= Level.STUDY
+    )
+
+
+def _ways(match: Match, condition: Condition) -> Iterator[Way]:
+    """How an index leads to the studies that fulfil a condition, if one does."""
+    column = COLUMN_OF.get(match.tag)
+    if column is None or column.level != Level.STUDY or not column.indexed or isinstance(match, Empty | InSequence):
+        return
+    if isinstance(match, Wildcard) and match.pattern.lstrip(" ")[:1] in ("*", "?"):
+        return
+    if column.person:
+        # One component group each: a disjunction over three columns would use none of their indexes.
+        if not isinstance(condition, sa.BooleanClauseList) or condition.operator is not operators.or_:
+            return
+        parts = [sa.select(schema.study.c.id).where(part) for part in condition.clauses]
+        yield sa.union_all(*parts)
+    else:
+        yield sa.select(schema.study.c.id).where(condition)
 
 
 def _level_of(tag: int) -> Level:

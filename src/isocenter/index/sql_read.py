@@ -148,7 +148,7 @@ class _Answers:
     def rows(self) -> Iterator[Found]:
         query, asked = self._query, self._plan
         table = TABLES[query.level]
-        statement = asked.select(table.c.id, *_OWN[query.level]).order_by(*asked.order)
+        statement = asked.answers(self._connection, table.c.id, *_OWN[query.level])
         left = _LAST if query.limit is None else query.limit
         skip = query.offset
         if not asked.rest:
@@ -226,7 +226,7 @@ class _Answers:
     def patients(self) -> Iterator[Found]:
         """One answer a patient: the attributes are those of the patient's first study that fits."""
         query, asked, table = self._query, self._plan, schema.study
-        statement = asked.select(table.c.id, table.c.patient_key, *_STUDY).order_by(table.c.id)
+        statement = asked.answers(self._connection, table.c.id, table.c.patient_key, *_STUDY)
         seen: set[str] = set()
         left, skip = (_LAST if query.limit is None else query.limit), query.offset
         if left <= 0:

@@ -123,7 +123,7 @@ class _Statements:
                 sa.select(
                     instance.c.uid, study.c.uid, series.c.uid, instance.c.transfer_syntax, instance.c.blob,
                     instance.c.size, instance.c.data_set_offset, instance.c.digest, instance.c.header_digest,
-                    sa.literal("replaced", sa.Text, literal_execute=True), instance.c.stored_at,
+                    sa.literal("replaced", sa.Text), instance.c.stored_at,
                 ).select_from(HIERARCHY).where(instance.c.uid == b("uid")),
             )
         )  # fmt: skip

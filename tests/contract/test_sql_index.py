@@ -1,0 +1,149 @@
+"""The published suite on SQLite, and what only a database has: schema, damage, locks."""
+
+from __future__ import annotations
+
+import dataclasses
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from isocenter.errors import ArchiveBusy, DataFolderError, IsocenterError
+from isocenter.index import schema, sql_query
+from isocenter.index.sql import SqlIndex
+from isocenter.index.sql_query import plan
+from isocenter.model import Equal, Level, Query, Range, Scope, Wildcard
+from isocenter.testing.index_suite import IndexSuite, entry, put
+
+MIGRATIONS = Path(schema.__file__).parent / "migrations"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "index.sqlite"
+
+
+class TestSqlIndex(IndexSuite):
+    @pytest.fixture
+    def index(self, path: Path) -> Iterator[SqlIndex]:
+        index = SqlIndex(path)
+        yield index
+        index.close()
+
+
+def test_migrations_make_the_schema(path: Path) -> None:
+    SqlIndex(path).close()
+    engine = sa.create_engine(f"sqlite:///{path}")
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection)
+        assert compare_metadata(context, schema.metadata) == []
+        assert context.get_current_revision() == schema.HEAD
+    engine.dispose()
+    assert ScriptDirectory(str(MIGRATIONS)).get_current_head() == schema.HEAD
+
+
+def test_what_is_committed_survives_reopening(path: Path) -> None:
+    first = SqlIndex(path)
+    put(first, entry("1", "1.1", "1.1.1"))
+    first.close()
+    assert not Path(f"{path}-wal").exists()
+    second = SqlIndex(path)
+    assert len(second.select(Scope("1"))) == 1
+    second.close()
+
+
+def test_commits_are_durable(path: Path) -> None:
+    index = SqlIndex(path)
+    with index._writer.transaction() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+    index.close()
+
+
+def test_a_newer_schema_is_refused(path: Path) -> None:
+    SqlIndex(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    with pytest.raises(DataFolderError, match="9999, which is newer"):
+        SqlIndex(path)
+
+
+def test_damage_is_explained(path: Path) -> None:
+    path.write_bytes(b"this is no database, but it is long enough to look into " * 100)
+    with pytest.raises(DataFolderError, match="--rebuild"):
+        SqlIndex(path)
+
+
+def test_a_locked_database_is_busy_and_then_not(path: Path) -> None:
+    index = SqlIndex(path, busy_seconds=0.1)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(ArchiveBusy):
+        put(index, entry("1", "1.1", "1.1.1"))
+    assert list(index.find(Query(Level.STUDY))) == []
+    other.execute("ROLLBACK")
+    other.close()
+    assert put(index, entry("1", "1.1", "1.1.1"))[0].kind == "stored"
+    index.close()
+
+
+def test_opening_a_locked_database_is_busy(path: Path) -> None:
+    SqlIndex(path).close()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("PRAGMA locking_mode = EXCLUSIVE")
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(ArchiveBusy):
+        SqlIndex(path, busy_seconds=0.1)
+    other.close()
+
+
+def test_a_failed_transaction_leaves_nothing(path: Path) -> None:
+    index = SqlIndex(path)
+    put(index, entry("1", "1.1", "1.1.1"))
+    good = entry("2", "2.1", "2.1.1")
+    impossible = dataclasses.replace(entry("3", "3.1", "3.1.1"), blob=None)  # type: ignore[arg-type]
+    with pytest.raises(IsocenterError, match="SQLITE_CONSTRAINT_NOTNULL"):
+        put(index, good, impossible)
+    assert [one.study for one in index.find(Query(Level.STUDY))] == ["1"]
+    assert put(index, good)[0].kind == "stored"
+    index.close()
+
+
+def test_searches_take_the_short_way(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database's own plans of common searches: indexes where they lead to few, and never a sort of answers."""
+    index = SqlIndex(path)
+    put(index, *(entry(f"1.{n}", f"1.{n}.1", f"1.{n}.1.1", x00100010=f"Doe^{n}") for n in range(8)))
+
+    def explained(query: Query) -> str:
+        with index._reading.connect() as connection:
+            statement = plan(query, "sqlite").answers(connection, sa.literal(1))
+            text = statement.compile(connection, compile_kwargs={"literal_binds": True})
+            return " ".join(row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}"))
+
+    indexed = {
+        "study_by_patient_id": Equal(0x00100020, ("A",)),
+        "study_by_accession_number": Wildcard(0x00080050, "A*"),
+        "study_by_study_date": Range(0x00080020, "20240101", "20240131"),
+        "study_by_patient_name_phonetic": Wildcard(0x00100010, "doe*"),
+        "study_by_referring_physician": Equal(0x00080090, ("doe^jane",)),
+    }
+    for level in (Level.STUDY, Level.IMAGE):
+        for name, match in indexed.items():
+            found = explained(Query(level, (match,)))
+            assert name in found
+            assert "FOR ORDER BY" not in found
+    assert "FOR ORDER BY" not in explained(Query(Level.IMAGE))
+    assert "FOR ORDER BY" not in explained(Query(Level.IMAGE, (Wildcard(0x00100010, "*doe*"),)))
+    series = explained(Query(Level.IMAGE, (Equal(0x0020000D, ("1",)), Equal(0x0020000E, ("1.1",)))))
+    assert "instance_by_series" in series
+    above = Query(Level.IMAGE, (Equal(0x0020000E, ("1.1",)), Wildcard(0x00100010, "*doe*")))
+    assert "series_by_uid" in explained(above)
+    monkeypatch.setattr(sql_query, "BROAD", 4)
+    assert explained(Query(Level.STUDY, (Wildcard(0x00100010, "doe*"),))) == "SCAN study"
+    index.close()

@@ -1,0 +1,88 @@
+"""The published suite of blob stores, on each of ours, and what only the one on files has."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from isocenter.errors import DataFolderError, OutOfResources
+from isocenter.store import filesystem
+from isocenter.store.base import BlobStore, NameMaker
+from isocenter.store.filesystem import FileStore
+from isocenter.store.memory import MemoryStore
+from isocenter.testing.store_suite import StoreSuite, content, put
+
+
+class TestFileStore(StoreSuite):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> BlobStore:
+        return FileStore(tmp_path)
+
+
+class TestMemoryStore(StoreSuite):
+    @pytest.fixture
+    def store(self) -> BlobStore:
+        return MemoryStore()
+
+
+def test_folders_rotate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filesystem, "FOLDER_SIZE", 3)
+    store = FileStore(tmp_path)
+    names = [put(store, b"x") for _ in range(8)]
+    folders = [name.partition("/")[0] for name in names]
+    assert [folders.count(folder) for folder in dict.fromkeys(folders)] == [3, 3, 2]
+    assert names == sorted(names)
+
+
+def test_a_reopened_store_begins_another_folder(tmp_path: Path) -> None:
+    first = put(FileStore(tmp_path), b"1")
+    store = FileStore(tmp_path)
+    second = put(store, b"2")
+    assert first.partition("/")[0] < second.partition("/")[0]
+    assert [name for name, _ in store.list()] == [first, second]
+    assert content(store, first) == b"1"
+
+
+def test_new_folders_are_made_durable_in_their_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = FileStore(tmp_path)
+    synced: list[str] = []
+    monkeypatch.setattr(filesystem, "_sync_folder", lambda path: synced.append(os.path.relpath(path, tmp_path)))
+    first = put(store, b"x")
+    second = put(store, b"y")
+    folder = "objects/" + first.partition("/")[0]
+    assert second.partition("/")[0] == first.partition("/")[0]
+    assert synced == [folder, "objects", folder]
+
+
+def test_an_unused_folder_is_removed(tmp_path: Path) -> None:
+    store = FileStore(tmp_path)
+    writer = store.create()
+    writer.abandon()
+    store.close()
+    assert os.listdir(tmp_path / "objects") == []
+
+
+def test_names_stay_in_order_when_the_clock_does_not() -> None:
+    ahead = f"{1 << 44:012x}" + "0" * 20
+    make = NameMaker(after=ahead)
+    names = [make() for _ in range(70_000)]
+    assert ahead < names[0]
+    assert names == sorted(set(names))
+    assert {len(name) for name in names} == {32}
+
+
+def test_a_store_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "objects").write_bytes(b"a file is in the way")
+    with pytest.raises(DataFolderError):
+        FileStore(tmp_path)
+
+
+def test_a_full_memory_store_refuses() -> None:
+    store = MemoryStore(capacity=10)
+    writer = store.create()
+    with pytest.raises(OutOfResources):
+        writer.write([b"more than ten bytes"])
+    writer.abandon()
+    assert content(store, put(store, b"ten bytes!")) == b"ten bytes!"
