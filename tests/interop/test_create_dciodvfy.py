@@ -12,6 +12,7 @@ import pytest
 import isocenter
 import peers
 from isocenter.demo.objects import chest
+from isocenter.demo.phantom import Phantom
 
 pytestmark = pytest.mark.interop
 
@@ -94,6 +95,6 @@ def test_a_series_that_joins_a_study(tmp_path: Path) -> None:
 
 
 def test_the_demo_chest_has_nothing_to_remark_at_all(tmp_path: Path) -> None:
-    ds = next(chest())
+    ds = next(chest(Phantom(size=64, slices=6)))
     ds.save_as(tmp_path / "slice.dcm", enforce_file_format=True)
     assert peers.run("dciodvfy", tmp_path / "slice.dcm").stdout.strip() == "CTImage"

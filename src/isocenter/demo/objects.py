@@ -10,7 +10,7 @@ import numpy as np
 from pydicom.data import DATA_ROOT
 from pydicom.dataset import Dataset
 
-from isocenter.demo.phantom import FIRST, SLICES, SPACING, STEP, Phantom
+from isocenter.demo.phantom import FIRST, Phantom
 from isocenter.iod.create import create
 from isocenter.std.transfer_syntaxes import transfer_syntax
 from isocenter.wire.part10 import file_meta, read_header
@@ -49,13 +49,14 @@ def _file(ds: Dataset) -> bytes:
     return buffer.getvalue()
 
 
-def chest() -> Iterator[Dataset]:
-    """The 60 slices of the computed chest CT, the same UIDs every time, from the feet to the head."""
-    phantom = Phantom()
-    volume = np.empty((SLICES, phantom.grid.size, phantom.grid.size), np.uint16)
+def chest(phantom: Phantom | None = None) -> Iterator[Dataset]:
+    """The slices of the computed chest CT (60 unless told), the same UIDs every time, from the feet to the head."""
+    phantom = phantom or Phantom()
+    spacing = phantom.grid.spacing
+    volume = np.empty((len(phantom.heights), phantom.grid.size, phantom.grid.size), np.uint16)
     for target, plane in zip(volume, phantom.planes(), strict=True):
         target[...] = np.rint(plane + 1024)
-    half = (phantom.grid.size - 1) / 2 * SPACING
+    half = (phantom.grid.size - 1) / 2 * spacing
     slices = create(
         volume,
         modality="CT",
@@ -70,9 +71,9 @@ def chest() -> Iterator[Dataset]:
         series_description="Chest 5 mm, soft tissue",
         body_part_examined="CHEST",
         patient_position="HFS",
-        pixel_spacing=(SPACING, SPACING),
-        slice_thickness=STEP,
-        spacing_between_slices=STEP,
+        pixel_spacing=(spacing, spacing),
+        slice_thickness=phantom.step,
+        spacing_between_slices=phantom.step,
         image_position_patient=(-half, -half, FIRST),
         rescale=(1, -1024),
         window=(40, 400),
@@ -85,9 +86,9 @@ def chest() -> Iterator[Dataset]:
         yield ds
 
 
-def demo_objects() -> Iterator[bytes]:
-    """Every demo object as the bytes of a DICOM file; the first takes a second or two, so iterate in a thread."""
-    for ds in chest():
+def demo_objects(phantom: Phantom | None = None) -> Iterator[bytes]:
+    """Every demo object as the bytes of a DICOM file; the first takes seconds, so iterate in a thread."""
+    for ds in chest(phantom):
         yield _file(ds)
     folder = Path(DATA_ROOT) / "test_files"
     for name in PYDICOM_FILES:

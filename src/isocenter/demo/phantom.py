@@ -23,7 +23,8 @@ class Phantom:
 
     def __init__(self, size: int = 512, slices: int = SLICES) -> None:
         self.grid = Grid(size, SPACING * 512 / size)
-        self.heights = [FIRST + STEP * SLICES / slices * index for index in range(slices)]
+        self.step = STEP * SLICES / slices
+        self.heights = [FIRST + self.step * index for index in range(slices)]
 
     @cached_property
     def _x(self) -> Plane:
