@@ -3,44 +3,20 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
 import urllib.request
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from pydicom.data import get_testdata_file
 
 import peers
+from command import isocenter, started
 
 pytestmark = pytest.mark.interop
 
 CT = Path(str(get_testdata_file("CT_small.dcm")))
 MR = Path(str(get_testdata_file("MR_small.dcm")))
-ISOCENTER = [sys.executable, "-m", "isocenter.cli.main"]
-
-
-def isocenter(*args: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*ISOCENTER, *map(str, args)], capture_output=True, text=True, timeout=60, check=False)
-
-
-@contextmanager
-def started(*args: object) -> Iterator[subprocess.Popen[str]]:
-    """A server of ours as its own process; ended by SIGTERM, and it has to end well."""
-    process = subprocess.Popen([*ISOCENTER, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        yield process
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
-        assert process.returncode == 0
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
 
 
 def test_receive_echo_and_store(tmp_path: Path) -> None:
