@@ -282,3 +282,14 @@ def test_errors_of_the_frame_come_through() -> None:
         render(image(data_set(encapsulated(b"", b"ab")), "1.2.840.10008.1.2.4.90"))
     with pytest.raises(PixelError, match="frame 2"):
         render(image(data_set(bytes(24), frames=2), EXPLICIT), 2)
+
+
+def test_a_sequence_that_passed_through_an_implicit_writer_as_un() -> None:
+    """PS3.5 section 6.2.2: UN holds implicit VR little endian; the window in it counts."""
+    inner = element(0x00281050, "DS", "100", explicit=False) + element(0x00281051, "DS", "201 ", explicit=False)
+    voi_item = struct.pack("<HHI", 0xFFFE, 0xE000, len(inner)) + inner
+    group = element(0x00289132, "SQ", voi_item, explicit=False)
+    shared = struct.pack("<HHI", 0xFFFE, 0xE000, len(group)) + group
+    expected = [round(255 * min(1, max(0, (v - 99.5) / 200 + 0.5))) for v in RAMP.tolist()]
+    assert greys(element(0x52009229, "UN", shared)) == expected
+    assert greys(element(0x00281050, "UN", b"100 ") + element(0x00281051, "UN", b"201 ")) == expected

@@ -13,6 +13,7 @@ precision and get the sign of Pixel Representation, which is what the writer hel
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -112,6 +113,7 @@ def _codec(transfer_syntax: str) -> Codec:
 # for images large enough to hurt.
 _DENSITY = {"dct": 64 * 8, "lossless": 8}
 _LARGE, _RATIO = 64 << 20, 10_000
+_THREADS, _WORTH_THREADS = min(4, os.cpu_count() or 1), 256 * 256
 _SCANS = 1000  # progressive JPEG; ordinary files have ten
 
 
@@ -168,7 +170,9 @@ def _decode_j2k(data: bytes, stream: Codestream, layout: Layout) -> tuple[Array,
         blank = np.zeros(layout.shape, integer_dtype(stream.precision, bool(stream.signed)))
         pixels = _call(imagecodecs.htj2k_decode, data, out=blank)
     else:
-        pixels = _call(imagecodecs.jpeg2k_decode, data)
+        # Threads pay where code blocks are slow; HTJ2K's are not.
+        threads = _THREADS if stream.kind == "j2k" and stream.rows * stream.columns >= _WORTH_THREADS else 1
+        pixels = _call(imagecodecs.jpeg2k_decode, data, numthreads=threads)
     transformed = stream.ycc or layout.photometric in ("YBR_RCT", "YBR_ICT")
     return pixels, "RGB" if transformed and layout.samples == 3 else layout.photometric
 

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterator, Mapping
 
 from isocenter.errors import DataSetError, PixelError
+from isocenter.std.dictionary import vr_of
 from isocenter.wire.elements import BIG, LITTLE, Buffer, Element, path_of
 from isocenter.wire.limits import Limits
 from isocenter.wire.scan import scan
@@ -38,9 +39,11 @@ class Attributes:
         return element is not None and element.length != 0
 
     def vr(self, tag: int) -> str:
-        """The VR the element was read with, "" if it is absent."""
+        """The VR the element was read with, "" if it is absent; the dictionary's for UN (PS3.5 section 6.2.2)."""
         element = self._elements.get(tag)
-        return element.vr if element is not None else ""
+        if element is None:
+            return ""
+        return vr_of(tag) if element.vr == "UN" else element.vr
 
     def raw(self, tag: int, limit: int = _DATA_LIMIT) -> bytes:
         """The value's bytes, b"" if absent; PixelError if they are more than `limit` or not all there."""
@@ -69,11 +72,11 @@ class Attributes:
 
     def numbers(self, tag: int) -> tuple[float, ...]:
         """All values as numbers, from a binary VR, IS or DS; () if absent, PixelError if they are none."""
-        element = self._elements.get(tag)
-        if element is None:
+        vr = self.vr(tag)
+        if not vr:
             return ()
-        code = _INTEGERS.get(element.vr) or _FLOATS.get(element.vr)
-        if code is None and element.vr not in ("IS", "DS", "LO", "SH", "CS"):
+        code = _INTEGERS.get(vr) or _FLOATS.get(vr)
+        if code is None and vr not in ("IS", "DS", "LO", "SH", "CS"):
             # Implicit VR: US or SS elements that the dictionary cannot decide; the caller knows the sign.
             code = "H"
         try:
@@ -106,11 +109,14 @@ class Attributes:
         if not 0 <= index < len(spans):
             return None
         start, end = spans[index]
+        # What is in UN is implicit little endian, whatever is around it (PS3.5 section 6.2.2)
+        unknown = self._elements[tag].vr == "UN"
+        little, explicit = self.little or unknown, self.explicit and not unknown
         try:
             found = scan(
                 self._buf,
-                little=self.little,
-                explicit=self.explicit,
+                little=little,
+                explicit=explicit,
                 start=start,
                 end=end,
                 limits=self._limits,
@@ -118,7 +124,7 @@ class Attributes:
             )
         except DataSetError as error:
             raise PixelError(error.message, tag_path=path_of([tag, f"[{index}]"])) from None
-        return Attributes(self._buf, found.elements, little=self.little, explicit=self.explicit, limits=self._limits)
+        return Attributes(self._buf, found.elements, little=little, explicit=explicit, limits=self._limits)
 
     def _item_spans(self, tag: int) -> list[tuple[int, int]]:
         spans = self._items.get(tag)
@@ -157,7 +163,7 @@ class Attributes:
                     yield start, offset if defined else offset - 8
 
     def _defined(self, element: Element) -> list[tuple[int, int]] | None:
-        header = (LITTLE if self.little else BIG).implicit
+        header = (LITTLE if self.little or element.vr == "UN" else BIG).implicit
         pos, end = element.offset, element.offset + element.length
         spans: list[tuple[int, int]] = []
         while pos + 8 <= end:
