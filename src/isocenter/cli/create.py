@@ -15,32 +15,36 @@ from isocenter.errors import UsageError
 def command(
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE...", help="A .npy array, a raw file (--shape, --dtype), or pictures of one size."),
+        typer.Argument(metavar="FILE", help="A .npy array, a raw file (--shape, --dtype), or pictures of one size."),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help="A .dcm file, or a folder for several.")],
-    modality: Annotated[str, typer.Option(help="CT: CT images; OT: Secondary Capture.")] = "OT",
-    patient_name: Annotated[str | None, typer.Option(help="Family^Given, ideographic and phonetic after =.")] = None,
-    patient_id: Annotated[str | None, typer.Option(help="Patient ID.")] = None,
-    patient_birth_date: Annotated[str | None, typer.Option(help="YYYYMMDD.")] = None,
-    patient_sex: Annotated[str | None, typer.Option(help="M, F or O.")] = None,
-    study_description: Annotated[str | None, typer.Option(help="Study Description.")] = None,
-    series_description: Annotated[str, typer.Option(help="Series Description.")] = "",
+    modality: Annotated[str, typer.Option(metavar="CT|OT", help="CT: CT images; OT: Secondary Capture.")] = "OT",
+    patient_name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Family^Given, ideographic and phonetic after =.")
+    ] = None,
+    patient_id: Annotated[str | None, typer.Option(metavar="ID", help="Patient ID.")] = None,
+    patient_birth_date: Annotated[str | None, typer.Option(metavar="DATE", help="YYYYMMDD.")] = None,
+    patient_sex: Annotated[str | None, typer.Option(metavar="SEX", help="M, F or O.")] = None,
+    study_description: Annotated[str | None, typer.Option(metavar="TEXT", help="Study Description.")] = None,
+    series_description: Annotated[str, typer.Option(metavar="TEXT", help="Series Description.")] = "",
     join: Annotated[Path | None, typer.Option(metavar="FILE", help="A DICOM file of the study to join.")] = None,
     spacing: Annotated[
         str | None, typer.Option(metavar="ROW,COL", help="Pixel spacing in mm: between rows, columns.")
     ] = None,
-    slice_thickness: Annotated[float | None, typer.Option(help="Slice thickness in mm.")] = None,
-    slice_spacing: Annotated[float | None, typer.Option(help="Distance of slices in mm.")] = None,
+    slice_thickness: Annotated[float | None, typer.Option(metavar="MM", help="Slice thickness in mm.")] = None,
+    slice_spacing: Annotated[float | None, typer.Option(metavar="MM", help="Distance of slices in mm.")] = None,
     position: Annotated[
         str | None, typer.Option(metavar="X,Y,Z", help="Image Position (Patient) of the first slice.")
     ] = None,
     orientation: Annotated[str | None, typer.Option(metavar="6 NUMBERS", help="Image Orientation (Patient).")] = None,
     window: Annotated[str | None, typer.Option(metavar="CENTER,WIDTH", help="Window in output values.")] = None,
     rescale: Annotated[str | None, typer.Option(metavar="SLOPE,INTERCEPT", help="Rescale Slope and Intercept.")] = None,
-    frame_time: Annotated[float | None, typer.Option(help="ms a frame: makes a stack a cine.")] = None,
-    shape: Annotated[str | None, typer.Option(help="Of a raw file, as 60,512,512.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="Of a raw file, as '<i2'.")] = None,
-    uid_seed: Annotated[str | None, typer.Option(help="Any text; the same gives the same UIDs.")] = None,
+    frame_time: Annotated[float | None, typer.Option(metavar="MS", help="ms a frame: makes a stack a cine.")] = None,
+    shape: Annotated[str | None, typer.Option(metavar="SHAPE", help="Of a raw file, as 60,512,512.")] = None,
+    dtype: Annotated[str | None, typer.Option(metavar="DTYPE", help="Of a raw file, as '<i2'.")] = None,
+    uid_seed: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Any text; the same gives the same UIDs.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite files.")] = False,
     as_json: output.Json = False,
 ) -> None:

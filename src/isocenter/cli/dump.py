@@ -28,7 +28,7 @@ _COLOURS = {"tag": "36", "vr": "2", "name": "1", "value": ""}
 
 
 def command(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="DICOM files; - is standard input.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="DICOM files; - is standard input.")],
     tag: Annotated[
         list[str] | None,
         typer.Option("--tag", "-t", metavar="TAG", help="Only this attribute, as 00100010 or PatientName; repeatable."),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def command(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, folders and zip files.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Files, folders and zip files.")],
     data: Annotated[
         Path | None, typer.Option("--data", "-d", metavar="FOLDER", help="Folder of the archive; made if absent.")
     ] = None,
@@ -32,7 +32,10 @@ def command(
         typer.Option("--to", metavar="URL", help="A DICOMweb service, as http://127.0.0.1:8042/dicomweb."),
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", min=1, max=256, help="Objects at a time (32); with --to requests (4).")
+        int | None,
+        typer.Option(
+            "--jobs", "-j", metavar="N", min=1, max=256, help="Objects at a time (32); with --to requests (4)."
+        ),
     ] = None,
     config: running.Config = None,
     as_json: output.Json = False,

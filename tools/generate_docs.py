@@ -1,0 +1,154 @@
+"""Writes docs/reference/settings.md, cli.md and exit-codes.md from the running objects.
+
+python tools/generate_docs.py            write
+python tools/generate_docs.py --check    exit with 1 if a page is not what would be written
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from isocenter.cli import exit_codes
+from isocenter.cli.main import COMMANDS, app, load
+from isocenter.cli.settings import meaning, value_text
+from isocenter.settings import rows
+
+FOLDER = Path(__file__).resolve().parents[1] / "docs" / "reference"
+_MADE = "<!-- Made by tools/generate_docs.py; edit what it is made from. -->\n"
+_GROUPS = {
+    "archive": "The archive",
+    "dimse": "DIMSE",
+    "web": "Web",
+    "limits": "Limits on what a peer can grow",
+    "log": "Log",
+}
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def settings_page() -> str:
+    """Every row of the settings table."""
+    lines = [
+        "# Settings",
+        "",
+        "A setting comes from the command line, else from the environment, else from the file given with `--config`,",
+        "else it has its default. `isocenter settings` shows what applies here and now, and where it comes from.",
+        "",
+        "```toml",
+        "[archive]",
+        'data = "archive"',
+        "",
+        "[dimse]",
+        'aet = "ISOCENTER"',
+        "```",
+    ]
+    group = ""
+    for row in rows():
+        if row.group != group:
+            group = row.group
+            lines += [
+                "",
+                f"## {_GROUPS.get(group, group)}",
+                "",
+                "| `[" + group + "]` | Default | Meaning | Environment |",
+            ]
+            lines.append("|---|---|---|---|")
+        default = value_text(row, row.default) + (f" {row.unit}" if row.unit not in ("", "bytes") else "")
+        text = meaning(row) + (" In bytes." if row.unit == "bytes" else "")
+        if row.low is not None and not row.choices:
+            text += f" At least {row.low:g}."
+        lines.append(f"| `{row.name}` | `{_cell(default)}` | {_cell(text)} | `{row.env}` |")
+    return _MADE + "\n".join(lines) + "\n"
+
+
+def cli_page() -> str:
+    """Every command with its arguments and options."""
+    lines = [
+        "# Commands",
+        "",
+        "Data go to stdout, everything else to stderr. `--json` makes the data JSON: one document, or one line for",
+        "each object where there are many. A progress bar appears on a terminal after a second.",
+        "How a command ended is its [exit code](exit-codes.md). `isocenter COMMAND --help` says the same as this page.",
+        "",
+    ]
+    lines += [f"- [`{name}`](#isocenter-{name}): {summary}" for name, (_, summary) in COMMANDS.items()]
+    root = typer.main.get_command(app)
+    with root.make_context("isocenter", [], resilient_parsing=True) as parent:
+        for name in COMMANDS:
+            lines += ["", *_command(name, parent)]
+    return _MADE + "\n".join(lines) + "\n"
+
+
+def _command(name: str, parent: Any) -> list[str]:
+    """One command. Not from Typer's own help, whose looks change from version to version."""
+    command = load(name)
+    with command.make_context(name, [], parent=parent, resilient_parsing=True) as context:
+        parameters = [one for one in command.get_params(context) if not getattr(one, "hidden", False)]
+    arguments = [one for one in parameters if one.param_type_name == "argument"]
+    usage = " ".join(["isocenter", name, "[OPTIONS]", *(_argument(one) for one in arguments)])
+    lines = [f"## isocenter {name}", "", "```text", usage, "```", ""]
+    lines += [line.strip() for line in (command.help or "").strip().splitlines()]
+    if arguments:
+        lines += ["", "| Argument | Meaning |", "|---|---|"]
+        lines += [f"| `{_argument(one)}` | {_cell(one.help or '')} |" for one in arguments]
+    lines += ["", "| Option | Meaning |", "|---|---|"]
+    lines += [_option(one) for one in parameters if one.param_type_name == "option"]
+    return lines
+
+
+def _argument(parameter: Any) -> str:
+    name = (parameter.metavar or parameter.name.upper()).removesuffix("...")
+    return f"{name}..." if parameter.nargs == -1 else str(name)
+
+
+def _option(parameter: Any) -> str:
+    value = (
+        "" if getattr(parameter, "is_flag", False) or parameter.name == "help" else f" {parameter.metavar or 'VALUE'}"
+    )
+    text = parameter.help or "Show this message and exit."
+    if parameter.required:
+        text += " Needed."
+    elif value and parameter.default not in (None, "", ()):
+        text += f" Default: {parameter.default}."
+    return f"| `{', '.join(sorted(parameter.opts, key=len))}{_cell(value)}` | {_cell(text)} |"
+
+
+def exit_codes_page() -> str:
+    """The table of exit codes."""
+    lines = ["# Exit codes", "", "They mean the same for every command.", "", "| Code | Meaning |", "|---|---|"]
+    lines += [f"| {code} | {_cell(text)} |" for code, text in exit_codes.MEANINGS.items()]
+    return _MADE + "\n".join(lines) + "\n"
+
+
+PAGES = {"settings.md": settings_page, "cli.md": cli_page, "exit-codes.md": exit_codes_page}
+
+
+def stale() -> list[str]:
+    """Names of the pages that are not what would be written."""
+    return [
+        name
+        for name, page in PAGES.items()
+        if not (FOLDER / name).is_file() or (FOLDER / name).read_text("utf-8") != page()
+    ]
+
+
+def main() -> None:
+    if "--check" in sys.argv[1:]:
+        found = stale()
+        for name in found:
+            print(f"docs/reference/{name} is not up to date; run: python tools/generate_docs.py")
+        sys.exit(1 if found else 0)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name, page in PAGES.items():
+        (FOLDER / name).write_text(page(), "utf-8")
+        print(FOLDER / name)
+
+
+if __name__ == "__main__":
+    main()
