@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx
 import pydicom
 import pytest
 from pydicom.data import get_testdata_file
@@ -103,6 +104,21 @@ def test_urls_are_those_of_the_client(web: Web, host: str) -> None:
     web.store(*copies(pydicom.dcmread(get_testdata_file("CT_small.dcm")), 1))
     (study,) = web.get("/dicomweb/studies", headers={"host": host}).json()
     assert study["00081190"]["Value"][0].startswith(f"http://{host}/dicomweb/studies/")
+
+
+def test_a_client_that_leaves_our_port_out_of_host(web: Web) -> None:
+    web.store(*copies(pydicom.dcmread(get_testdata_file("CT_small.dcm")), 1))
+    transport = httpx.ASGITransport(web.app)
+
+    async def ask(base: str, host: str) -> str:
+        async with httpx.AsyncClient(transport=transport, base_url=base) as client:
+            (study,) = (await client.get("/dicomweb/studies", headers={"host": host})).json()
+        return str(study["00081190"]["Value"][0])
+
+    own = web.portal.call(ask, "http://127.0.0.1:8042", "127.0.0.1")
+    assert own.startswith("http://127.0.0.1:8042/")
+    proxied = web.portal.call(ask, "http://127.0.0.1:8042", "pacs.example.org")
+    assert proxied.startswith("http://pacs.example.org/")
 
 
 needs_viewer = pytest.mark.skipif(not (STATIC / "index.html").is_file(), reason="the viewer's page is not there")

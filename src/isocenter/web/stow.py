@@ -7,7 +7,6 @@ is being received, so that the archive can commit several together. Each instanc
 from __future__ import annotations
 
 import asyncio
-import logging
 import zlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
@@ -41,8 +40,6 @@ from isocenter.wire.scan import scan
 
 if TYPE_CHECKING:
     from isocenter.archive.ingest import Incoming
-
-log = logging.getLogger("isocenter.web")
 
 MAX_PARTS = 100_000
 COMMITS = 32  # objects of one request that may wait for the disk at a time
@@ -373,11 +370,7 @@ async def store(request: Request) -> Response:
 
 def _count(metrics: Metrics, results: list[Result]) -> None:
     for result in results:
-        if result.error is None:
-            metrics.stored.labels("stored").inc()
-        else:
-            metrics.stored.labels("refused").inc()
-            log.warning("STOW-RS: an instance was refused: %s: %s", result.error.code, result.error)
+        metrics.stored.labels("refused" if result.error else "stored").inc()
 
 
 def routes() -> Iterator[Route]:
