@@ -164,7 +164,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One answer. `attributes` is a DICOM JSON object (PS3.18 Annex F): tag as eight upper-case hex digits to vr and Value.
+    """One answer. `attributes` is a DICOM JSON object (PS3.18 Annex F): eight upper-case hex digits to vr and Value.
 
     For lower levels it holds the attributes of the levels above as well. Computed attributes
     (Number of Study Related Instances, Modalities in Study, ...) are in it; Retrieve URL is the skins' business.
