@@ -43,6 +43,30 @@ export class DicomWeb {
     this.root = root;
   }
 
+  /** Answers asked for before anybody wants them, each for one use. @type {Map<string, Promise<any>>} */
+  #ahead = new Map();
+
+  /**
+   * Asks for what a view will need while its code is still being loaded.
+   * @param {InstancePath} at series and instance may be "" @param {number} frame
+   */
+  ahead(at, frame) {
+    const early = (/** @type {string} */ key, /** @type {Promise<any>} */ answer) => {
+      this.#ahead.set(key, answer);
+      answer.catch(() => undefined);
+    };
+    early(`series ${at.study}`, this.searchSeries(at.study));
+    if (at.series) early(`metadata ${at.series}`, this.seriesMetadata(at.study, at.series));
+    if (at.instance) early(`frame ${at.instance} ${frame}`, this.frame(at, frame));
+  }
+
+  /** @template T @param {string} key @param {() => Promise<T>} ask @returns {Promise<T>} */
+  #once(key, ask) {
+    const early = this.#ahead.get(key);
+    this.#ahead.delete(key);
+    return early ?? ask();
+  }
+
   /**
    * @param {string} address @param {string} accept @param {AbortSignal} [signal]
    * @returns {Promise<Response>}
@@ -76,19 +100,13 @@ export class DicomWeb {
 
   /** @param {string} study @param {AbortSignal} [signal] */
   searchSeries(study, signal) {
-    return this.json(`/studies/${study}/series`, [["includefield", "SeriesDescription"], ["includefield", "NumberOfSeriesRelatedInstances"]], signal);
+    const fields = /** @type {const} */ ([["includefield", "SeriesDescription"], ["includefield", "NumberOfSeriesRelatedInstances"]]);
+    return this.#once(`series ${study}`, () => this.json(`/studies/${study}/series`, fields, signal));
   }
 
   /** @param {string} study @param {string} series @param {AbortSignal} [signal] */
   seriesMetadata(study, series, signal) {
-    return this.json(`/studies/${study}/series/${series}/metadata`, [], signal);
-  }
-
-  /** @param {InstancePath} at @param {AbortSignal} [signal] */
-  async instanceMetadata(at, signal) {
-    const [ds] = await this.json(`${this.#instance(at)}/metadata`, [], signal);
-    if (!ds) throw new RequestError(404, "There is no such image.");
-    return ds;
+    return this.#once(`metadata ${series}`, () => this.json(`/studies/${study}/series/${series}/metadata`, [], signal));
   }
 
   /** @param {InstancePath} at */
@@ -101,9 +119,10 @@ export class DicomWeb {
    * @param {InstancePath} at @param {number} frame 1-based @param {AbortSignal} [signal]
    * @returns {Promise<Uint8Array>}
    */
-  async frame(at, frame, signal) {
-    const response = await this.#get(`${this.root}${this.#instance(at)}/frames/${frame}`, RAW_FRAMES, signal);
-    return this.#firstPart(response);
+  frame(at, frame, signal) {
+    return this.#once(`frame ${at.instance} ${frame}`, async () =>
+      this.#firstPart(await this.#get(`${this.root}${this.#instance(at)}/frames/${frame}`, RAW_FRAMES, signal)),
+    );
   }
 
   /** @param {Response} response @returns {Promise<Uint8Array>} */

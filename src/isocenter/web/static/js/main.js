@@ -72,6 +72,7 @@ function bring(page) {
 /** @param {Route} route */
 async function show(route) {
   if (route.page === "view") {
+    if (!viewerPage) client.ahead({ study: route.study, series: route.series, instance: route.instance }, route.frame);
     const page = await (viewerPage ??= makeViewer());
     bring(page);
     await page.show(route);

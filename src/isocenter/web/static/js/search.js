@@ -16,7 +16,15 @@ const MODALITIES = new Set(
 /** Prefix that asks one attribute only. @type {Record<string, string>} */
 const PREFIXES = { id: "PatientID", name: "PatientName", acc: "AccessionNumber", desc: "StudyDescription", uid: "StudyInstanceUID" };
 
-const ANYWHERE = ["PatientName", "PatientID", "AccessionNumber", "StudyDescription"];
+/** Asked for the driving word; names are matched without regard to case (PS3.4 C.2.2.2.4), the others as written. */
+const NAME = "PatientName";
+const AS_WRITTEN = ["PatientID", "AccessionNumber", "StudyDescription"];
+
+/** @param {string} word @returns {string[]} the ways in which people write it: as typed, Capitalised, UPPER */
+function writings(word) {
+  const lower = word.toLowerCase();
+  return [...new Set([word, lower.charAt(0).toUpperCase() + lower.slice(1), word.toUpperCase()])];
+}
 
 /** @param {string} word @returns {string} a wildcard pattern, unless the user made one */
 function anywhere(word) {
@@ -57,7 +65,10 @@ export function planSearch(criteria) {
   if (criteria.from || criteria.to) fixed.push(["StudyDate", `${criteria.from}-${criteria.to}`]);
   const [driver, ...words] = free.sort((a, b) => b.length - a.length);
   if (!driver) return { queries: [fixed], words: [] };
-  const queries = ANYWHERE.map((name) => [...fixed, /** @type {Term} */ ([name, anywhere(driver)])]);
+  /** @type {Term[]} */
+  const terms = [[NAME, anywhere(driver)]];
+  for (const name of AS_WRITTEN) for (const word of writings(driver)) terms.push([name, anywhere(word)]);
+  const queries = terms.map((term) => [...fixed, term]);
   const day = dateRange(driver);
   if (day && !fixed.some(([name]) => name === "StudyDate")) queries.push([...fixed, ["StudyDate", day]]);
   return { queries, words: words.map((word) => word.toLowerCase()) };

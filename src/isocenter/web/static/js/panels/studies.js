@@ -153,6 +153,7 @@ export class StudiesPage {
     this.#running?.abort();
     const running = new AbortController();
     this.#running = running;
+    this.#scroll.setAttribute("aria-busy", "true");
     const criteria = this.#criteria;
     this.#drawFilters();
     const slow = window.setTimeout(() => this.element.classList.add("is-searching"), 250);
@@ -165,7 +166,10 @@ export class StudiesPage {
       this.#fail(error);
     } finally {
       clearTimeout(slow);
-      if (this.#running === running) this.element.classList.remove("is-searching");
+      if (this.#running === running) {
+        this.element.classList.remove("is-searching");
+        this.#scroll.setAttribute("aria-busy", "false");
+      }
     }
   }
 

@@ -1,0 +1,151 @@
+"""The study list: search, filter, sort, keys, the states with nothing to show, and upload."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import viewer_objects as objects
+from viewer_page import Viewer, watched
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+pytestmark = pytest.mark.browser
+
+
+def search(viewer: Viewer, words: str) -> None:
+    """Types into the box and waits until the answer stands in the list."""
+    viewer.page.fill("input[type=search]", words)
+    viewer.page.wait_for_function("(words) => new URLSearchParams(location.search).get('q') === words", arg=words)
+    answered(viewer)
+
+
+def answered(viewer: Viewer) -> None:
+    viewer.page.wait_for_selector(".list-scroll[aria-busy=false]")
+    viewer.settle()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "hong",
+        "gildong hong",
+        "홍",
+        "洪",
+        "id:STACK",
+        "acc:4711",
+        "ACC-4711",
+        "with contrast",
+        "ct chest",
+        "2024-05-14",
+        "2024-05",
+        "20240514",
+        'name:"hong^gil"',
+        "*G?ldong*",
+    ],
+)
+def test_search_as_you_type_finds_the_study(viewer: Viewer, words: str) -> None:
+    viewer.list()
+    everything = len(viewer.rows())
+    search(viewer, words)
+    assert ["STACK"] == viewer.rows()
+    assert everything > 5
+    assert "1 study" in viewer.page.locator(".result-count").inner_text()
+
+
+def test_search_stands_in_the_address_and_survives_a_visit_to_a_study(viewer: Viewer) -> None:
+    viewer.list("?q=hong")
+    assert ["STACK"] == viewer.rows()
+    viewer.page.click("tbody tr")
+    viewer.shown()
+    viewer.press("Escape")
+    viewer.page.wait_for_selector("tbody tr:visible")
+    answered(viewer)
+    assert viewer.page.url.endswith("/?q=hong")
+    assert "hong" == viewer.page.input_value("input[type=search]")
+
+
+def test_names_in_three_writings(viewer: Viewer) -> None:
+    viewer.list("?q=hong")
+    answered(viewer)
+    name = viewer.page.locator(".person").first
+    assert "Hong, Gildong" == name.locator(".person-main").inner_text()
+    assert "洪吉洞 · 홍길동" == name.locator(".person-other").inner_text()
+    assert "ko" == name.get_attribute("lang")
+
+
+def test_modality_chip(viewer: Viewer) -> None:
+    viewer.list()
+    chip = viewer.page.locator(".chip", has_text="MR").first
+    expected = int(chip.locator(".chip-count").inner_text())
+    chip.click()
+    viewer.page.wait_for_url("**modality=MR*")
+    answered(viewer)
+    assert expected == len(viewer.rows())
+    assert {"MR"} == {t for t in viewer.page.locator("tbody .badge").all_inner_texts() if t == "MR"}
+    assert "modality=MR" in viewer.page.url
+
+
+def test_sort_by_patient_id_both_ways(viewer: Viewer) -> None:
+    def made() -> list[str]:
+        return [row for row in viewer.rows() if row in {"EXACT", "LINEAR", "MONO1", "NARROW", "SIGMOID", "STACK"}]
+
+    viewer.list()
+    viewer.page.click("th.c-id button")
+    assert ["EXACT", "LINEAR", "MONO1", "NARROW", "SIGMOID", "STACK"] == made()
+    assert "ascending" == viewer.page.get_attribute("th.c-id", "aria-sort")
+    viewer.page.click("th.c-id button")
+    assert ["STACK", "SIGMOID", "NARROW", "MONO1", "LINEAR", "EXACT"] == made()
+    assert "descending" == viewer.page.get_attribute("th.c-id", "aria-sort")
+
+
+def test_keys_choose_and_open(viewer: Viewer) -> None:
+    viewer.list()
+    viewer.press("/")
+    viewer.page.keyboard.type("hong")
+    viewer.page.wait_for_function("() => document.querySelectorAll('tbody tr').length === 1")
+    viewer.press("ArrowDown", "Enter")
+    viewer.shown()
+    assert "/view/2.25.70001" in viewer.page.url
+
+
+def test_nothing_found(viewer: Viewer) -> None:
+    viewer.list()
+    search(viewer, "there-is-no-such-patient")
+    assert "No study matches" in viewer.page.locator(".list-state").inner_text()
+    viewer.page.click("text=Clear the search")
+    viewer.page.wait_for_selector("tbody tr")
+
+
+def test_a_server_that_is_gone(chromium: Browser, address: str) -> None:
+    with watched(chromium, address, tolerate="net::ERR") as viewer:
+        viewer.page.route("**/dicomweb/studies?*", lambda route: route.abort())
+        viewer.page.goto(f"{address}/")
+        viewer.page.wait_for_selector("text=The server cannot be reached")
+        viewer.page.unroute("**/dicomweb/studies?*")
+        viewer.page.click("button:has-text('Try again')")
+        viewer.page.wait_for_selector("tbody tr")
+
+
+def test_an_empty_archive_is_filled_by_dropping_files(chromium: Browser, empty_address: str) -> None:
+    with watched(chromium, empty_address) as viewer:
+        viewer.page.goto(f"{empty_address}/")
+        viewer.page.wait_for_selector("text=The archive is empty")
+        slices = [objects.encoded(ds) for ds in objects.stack()[:3]]
+        viewer.page.evaluate(
+            """(files) => {
+              const transfer = new DataTransfer();
+              files.forEach((bytes, i) => transfer.items.add(new File([new Uint8Array(bytes)], `${i}.dcm`)));
+              const drop = (name) => dispatchEvent(new DragEvent(name, { dataTransfer: transfer, cancelable: true }));
+              ["dragenter", "dragover", "drop"].forEach(drop);
+            }""",
+            [[*data] for data in [*slices, b"not DICOM at all"]],
+        )
+        viewer.page.wait_for_selector("text=Upload finished")
+        card = viewer.page.locator(".upload-card").inner_text()
+        assert "3 objects stored" in card
+        assert "1 refused" in card
+        viewer.page.wait_for_selector("tbody tr")
+        assert ["STACK"] == viewer.rows()
+        assert "3" == viewer.page.locator("tbody .c-images").inner_text().split()[0]

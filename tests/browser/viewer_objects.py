@@ -1,0 +1,132 @@
+"""What the browser tests put into the archive: pydicom's packaged files, and objects made from one of them.
+
+Every made object has its own study, so that a test finds it by its Patient ID.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from copy import deepcopy
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian
+
+FOLDER = Path(pydicom.__file__).parent / "data" / "test_files"
+SLICES = 12
+MARK = "xss-was-run"
+
+# Ways in which text becomes markup or script, one in every text attribute the pages show.
+HOSTILE = {
+    "PatientName": f"<script>window['{MARK}']++</script>",
+    "PatientID": f"\"><svg onload=window['{MARK}']=1>",
+    "StudyDescription": f"<iframe srcdoc='<script>parent[\"{MARK}\"]=1</script>'>",
+    "SeriesDescription": f"'onmouseover='window[\"{MARK}\"]=1",
+    "AccessionNumber": f"${{self['{MARK}']=1}}",
+    "InstitutionName": f"javascript:window['{MARK}']=1//<a href=javascript:1>",
+    "PatientAge": "<b>1",
+    "WindowCenterWidthExplanation": f"<details open ontoggle=window['{MARK}']=1>",
+}
+
+
+def packaged() -> Iterator[tuple[str, bytes]]:
+    """Name and bytes of every packaged file that could be a DICOM object; the archive refuses what is not one."""
+    for path in sorted(FOLDER.glob("*.dcm")):
+        yield path.name, path.read_bytes()
+
+
+def encoded(ds: Dataset) -> bytes:
+    buffer = BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # hostile values are meant to be wrong
+        ds.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def _ct() -> Dataset:
+    ds = pydicom.dcmread(FOLDER / "CT_small.dcm")
+    ds.decode()
+    return ds
+
+
+def ct(number: int, patient_id: str, **attributes: object) -> Dataset:
+    """CT_small (128 x 128, signed 16 bit) as an object of its own; `number` keeps the UIDs apart."""
+    ds = deepcopy(_ct())
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds.StudyInstanceUID = f"2.25.7000{number}"
+    ds.SeriesInstanceUID = f"2.25.7000{number}.1"
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"2.25.7000{number}.1.1"
+    ds.PatientID = patient_id
+    for name, value in attributes.items():
+        setattr(ds, name, value)
+    return ds
+
+
+def stack() -> list[Dataset]:
+    """A series of SLICES images, stored in an order that is not theirs; each has one bright row, its own."""
+    made = []
+    for k in range(SLICES):
+        pixels = np.full((128, 128), -100, np.int16) + 1024
+        pixels[8 * k : 8 * k + 4] = 400 + 1024
+        ds = ct(
+            1,
+            "STACK",
+            SpecificCharacterSet="ISO_IR 192",
+            PatientName="Hong^Gildong=洪^吉洞=홍^길동",
+            PatientBirthDate="19700101",
+            StudyDate="20240514",
+            StudyDescription="Chest with contrast",
+            AccessionNumber="ACC-4711",
+            SeriesDescription="Axial",
+            SeriesNumber=2,
+            InstanceNumber=k + 1,
+            ImagePositionPatient=[-64, -64, 5 * k],
+            ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
+            WindowCenter=[40, -600],
+            WindowWidth=[400, 1500],
+            WindowCenterWidthExplanation=["SOFT", "AIR"],
+            RescaleIntercept=-1024,
+            PixelData=pixels.astype("<i2").tobytes(),
+        )
+        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"2.25.70001.1.{k + 1}"
+        made.append(ds)
+    return made[1::2] + made[::2]
+
+
+def lut_item(first: int, entries: np.ndarray, bits: int) -> Dataset:
+    item = Dataset()
+    item.add_new("LUTDescriptor", "SS", [len(entries), first, bits])
+    item.LUTExplanation = "HOCKEY STICK"
+    item.add_new("LUTData", "OW", entries.astype("<u2").tobytes())
+    return item
+
+
+def greys() -> list[Dataset]:
+    """One object for every way from stored value to grey."""
+    curve = (np.linspace(0, 1, 2000) ** 2 * 4095).astype(np.uint16)
+    padded = ct(16, "PADDED", WindowCenter=40, WindowWidth=400, PhotometricInterpretation="MONOCHROME1")
+    padded.add_new("PixelPaddingValue", "SS", int(np.median(_ct().pixel_array)))
+    twelve = ct(17, "TWELVE", WindowCenter=40, WindowWidth=400, BitsStored=12, HighBit=11, PixelRepresentation=0)
+    twelve.PixelData = (_ct().pixel_array.astype("<u2") & 0x0FFF | 0xA000).tobytes()  # rubbish in the unused bits
+    return [
+        ct(10, "LINEAR", WindowCenter=40, WindowWidth=400),
+        ct(11, "MONO1", WindowCenter=40, WindowWidth=400, PhotometricInterpretation="MONOCHROME1"),
+        ct(12, "EXACT", WindowCenter=40.5, WindowWidth=333.3, VOILUTFunction="LINEAR_EXACT"),
+        ct(13, "SIGMOID", WindowCenter=0, WindowWidth=600, VOILUTFunction="SIGMOID"),
+        ct(14, "TABLE", WindowCenter=40, WindowWidth=400, VOILUTSequence=[lut_item(-1000, curve, 12)]),
+        ct(15, "SHAPE", WindowCenter=40, WindowWidth=400, PresentationLUTShape="INVERSE"),
+        padded,
+        twelve,
+        ct(18, "NARROW", WindowCenter=40, WindowWidth=1),
+        ct(19, "SLOPE", WindowCenter=-10, WindowWidth=77.7, RescaleSlope="0.37", RescaleIntercept="-400.5"),
+    ]
+
+
+def hostile() -> Dataset:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ct(90, "unused", WindowCenter=40, WindowWidth=400, StudyDate="20010101", **HOSTILE)

@@ -1,0 +1,141 @@
+"""A page of the viewer as a user sees it, and the server behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import uvicorn
+from PIL import Image as Pillow
+
+from isocenter.archive.archive import Archive
+from isocenter.errors import DataSetError
+from isocenter.model import Origin
+from isocenter.settings import Settings
+from isocenter.web.app import create_app
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+
+@contextlib.asynccontextmanager
+async def served(folder: Path, files: list[bytes]) -> AsyncIterator[str]:
+    """Address of a server over an archive with `files`; what is no DICOM object is left out."""
+    settings = Settings()
+    async with await Archive.open(folder, settings) as archive:
+        for data in files:
+            with contextlib.suppress(DataSetError):
+                await archive.ingest([data], Origin("test"))
+        listening = socket.create_server(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(create_app(archive, settings), log_level="warning", lifespan="off"))
+        running = asyncio.create_task(server.serve(sockets=[listening]))
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            await running
+
+
+@dataclass
+class Viewer:
+    """A page of the viewer, with what a user can see of it."""
+
+    page: Page
+    address: str
+    problems: list[str] = field(default_factory=list)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.page, name)
+
+    def watch(self) -> None:
+        self.page.on(
+            "console",
+            lambda m: self.problems.append(f"{m.text} {m.location['url']}") if m.type in ("error", "warning") else None,
+        )
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on("request", lambda r: None if self._own(r.url) else self.problems.append(f"outside: {r.url}"))
+
+    def _own(self, url: str) -> bool:
+        return url.startswith((f"{self.address}/", "data:", f"blob:{self.address}/"))
+
+    def list(self, query: str = "") -> None:
+        """Opens the study list and waits for its rows."""
+        self.page.goto(f"{self.address}/{query}")
+        self.page.wait_for_selector("tbody tr")
+
+    def rows(self) -> list[str]:
+        """Patient IDs of the rows of the study list, from the top."""
+        found: list[str] = self.page.locator("tbody tr .c-id").all_inner_texts()
+        return found
+
+    def open(self, path: str) -> None:
+        """Opens an address below /view/ and waits for the picture."""
+        self.page.goto(f"{self.address}/view/{path}")
+        self.shown()
+
+    def shown(self) -> None:
+        """Waits until the frame that was asked for is on the canvas."""
+        self.page.wait_for_function(
+            "() => { const v = document.querySelector('.viewport'); return v && !v.classList.contains('is-empty') && "
+            "!v.classList.contains('is-loading') && v.querySelector('.bottom-right').textContent !== '' }"
+        )
+        self.settle()
+
+    def settle(self) -> None:
+        """Waits for two animation frames: what was scheduled has been painted."""
+        self.page.evaluate("() => new Promise(r => requestAnimationFrame(() => requestAnimationFrame(() => r())))")
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.page.keyboard.press(key)
+        self.settle()
+
+    def text(self, corner: str) -> str:
+        """Text of "top-left", "top-right", "bottom-left" or "bottom-right"."""
+        found: str = self.page.locator(f".viewport.is-active .{corner}, .viewport .{corner}").first.inner_text()
+        return found
+
+    def canvas(self) -> np.ndarray[Any, Any]:
+        """What is painted: uint8, shape (height, width, 3)."""
+        url: str = self.page.evaluate("() => document.querySelector('canvas.picture').toDataURL('image/png')")
+        return np.array(Pillow.open(BytesIO(base64.b64decode(url.partition(",")[2]))).convert("RGB"))
+
+    def pixels(self, rows: int, columns: int) -> np.ndarray[Any, Any]:
+        """The picture at one screen pixel for one image pixel: uint8, shape (rows, columns, 3)."""
+        self.press("a")
+        painted = self.canvas()
+        top = round_half_up(painted.shape[0] / 2 - rows / 2)
+        left = round_half_up(painted.shape[1] / 2 - columns / 2)
+        return painted[top : top + rows, left : left + columns]
+
+
+def round_half_up(value: float) -> int:
+    """JavaScript's Math.round."""
+    return int(np.floor(value + 0.5))
+
+
+@contextlib.contextmanager
+def watched(
+    chromium: Browser, address: str, width: int = 1366, height: int = 768, tolerate: str = "\0"
+) -> Iterator[Viewer]:
+    """A page that is closed at the end; then every problem that does not contain `tolerate` fails the test."""
+    context = chromium.new_context(viewport={"width": width, "height": height}, locale="en-GB")
+    page = Viewer(context.new_page(), address)
+    page.page.set_default_timeout(15_000)
+    page.watch()
+    try:
+        yield page
+    finally:
+        context.close()
+    problems = [problem for problem in page.problems if tolerate not in problem]
+    if problems:
+        pytest.fail("the page reported:\n" + "\n".join(problems), pytrace=False)
