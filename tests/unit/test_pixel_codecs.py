@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from dataclasses import replace
 
 import imagecodecs
@@ -292,12 +293,16 @@ STREAMS = streams()
 def test_a_frame_that_is_cut_off_is_an_error_and_never_half_a_picture(name: str, part: float) -> None:
     uid, data, layout = STREAMS[name]
     cut = data[: min(int(len(data) * part), len(data.rstrip(b"\0")) - 3)] if part else b""
+    start = time.process_time()
     with pytest.raises(PixelError):
         decode(uid, cut, layout)
+    assert time.process_time() - start < 1
 
 
-def test_a_jpeg_that_only_lacks_its_end_marker_is_read() -> None:
-    uid, data, layout = STREAMS["JPEG Baseline"]
+@pytest.mark.parametrize("name", ["JPEG Baseline", "JPEG Extended", "JPEG-LS Lossless"])
+def test_a_jpeg_that_only_lacks_its_end_marker_is_read(name: str) -> None:
+    uid, data, layout = STREAMS[name]
+    data = data[: data.rindex(b"\xff\xd9") + 2]
     whole = decode(uid, data, layout).pixels
     stripped = data.removesuffix(b"\xff\xd9")
     assert len(stripped) == len(data) - 2

@@ -209,6 +209,9 @@ def _complete(data: bytes, stream: Codestream, layout: Layout) -> tuple[Array, s
     decoder = _DECODERS[stream.kind]
     if is_complete(data, stream):
         return decoder(data, stream, layout)
+    if stream.kind == "jpegls":
+        # With an end in sight CharLS finds out by itself; without one it counts zero bits for five seconds.
+        return decoder(data + b"\xff\xd9", stream, layout)
     if stream.kind not in ("dct", "lossless"):
         raise PixelError("the codestream is cut off")
     # Some writers forget EOI. If the last scan is whole, what follows it makes no difference; if it is cut off, the

@@ -202,10 +202,10 @@ def _main_header(data: bytes | memoryview, at: int) -> tuple[bool, bool, int]:
 def is_complete(data: bytes, stream: Codestream) -> bool:
     """Whether nothing is cut off, as far as markers tell: some decoders fill what is missing without a word.
 
-    JPEG: an EOI stands after the frame header. JPEG 2000: the tile-parts lie inside the data and leave out no tile.
-    True for formats whose decoders find out by themselves.
+    JPEG and JPEG-LS: an EOI stands after the frame header. JPEG 2000: the tile-parts lie inside the data and leave out
+    no tile. True for formats whose decoders find out by themselves.
     """
-    if stream.kind in ("dct", "lossless"):
+    if stream.kind in ("dct", "lossless", "jpegls"):
         return data.rfind(b"\xff\xd9", stream.body) >= 0
     if stream.kind not in ("j2k", "htj2k"):
         return True
