@@ -5,7 +5,7 @@ for. Everything irregular leaves the loop: order, groups that do not belong in a
 comparison, odd lengths through one OR per element, truncation after the loop. Sequences are handed to walk.py.
 
 Flags (leniencies a caller must see): "odd-length", "unknown-vr", "implicit-element", "reserved-bytes", "tag-order",
-"duplicate-tag" (the first is kept), "command-group", "file-meta-group", "group-length", "trailing-padding",
+"duplicate-tag" (the first is kept), "command-group", "file-meta-group", "trailing-padding",
 "trailing-nul", "missing-delimiter", "stray-delimiter", "delimiter-length", "explicit-in-un", "undefined-length"
 (implicit VR only: taken for a sequence), and "truncated" when `whole` is false and the buffer ends within an element.
 """

@@ -1,0 +1,203 @@
+"""A DICOM JSON model as bytes (PS3.18 Annex F to PS3.5 section 7): identifiers, attribute lists, STOW metadata.
+
+The model comes from our own index or from a client, so every value is checked against its VR and refused with its tag
+path; nothing of a value stands in a message.
+"""
+
+from __future__ import annotations
+
+import math
+from base64 import b64decode
+from binascii import Error as Base64Error
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from struct import Struct, pack
+from struct import error as StructError
+from typing import Any, Final
+
+from isocenter.errors import DataSetError, LimitExceeded
+from isocenter.std.dictionary import vr_of
+from isocenter.wire.charset import encode as encode_text
+from isocenter.wire.dicomjson import little_endian
+from isocenter.wire.elements import BIG, ITEM, LITTLE, LONG_VRS, SHORT_VRS, Encoding, path_of
+from isocenter.wire.limits import DEFAULT_LIMITS, Limits
+from isocenter.wire.values import BINARY_VRS, NUMBER_VRS, SINGLE_TEXT_VRS
+
+_SPECIFIC_CHARACTER_SET: Final = 0x00080005
+_DEFAULT_REPERTOIRE: Final = ((), ("",), ("ISO_IR 6",))
+_LONGEST_SHORT: Final = 0xFFFE
+_LONGEST_DS: Final = 16
+_NAME_GROUPS: Final = ("Alphabetic", "Ideographic", "Phonetic")
+
+Bulk = Callable[[str], bytes]
+
+
+def encode_dataset(
+    attributes: Mapping[str, Any],
+    *,
+    little: bool = True,
+    explicit: bool = True,
+    charset: Sequence[str] = ("ISO_IR 192",),
+    bulk: Bulk | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> bytes:
+    """Encode a model in ascending order of tags, text in `charset`, sequences and items with defined lengths.
+
+    Specific Character Set is written as `charset` says, whatever the model has, and not at all for the default
+    repertoire. `bulk` gives the bytes of a BulkDataURI, in little endian words. Group lengths and tags below 0004,0000
+    are passed over. Raises DataSetError with the tag path for a value that is not of its VR, a character that `charset`
+    lacks, or bulk data without `bulk`; LimitExceeded for nesting deeper than limits.nesting.
+    """
+    writer = _Writer(LITTLE if little else BIG, explicit, tuple(charset), bulk, limits)
+    model = dict(attributes)
+    model.pop("00080005", None)
+    if writer.charset not in _DEFAULT_REPERTOIRE:
+        model["00080005"] = {"vr": "CS", "Value": list(writer.charset)}
+    return writer.data_set(model, ())
+
+
+class _Writer:
+    def __init__(
+        self, encoding: Encoding, explicit: bool, charset: tuple[str, ...], bulk: Bulk | None, limits: Limits
+    ) -> None:
+        self.encoding = encoding
+        self.order = "<" if encoding.little else ">"
+        self.explicit = explicit
+        self.charset = charset
+        self.bulk = bulk
+        self.limits = limits
+        self._long = Struct(f"{self.order}HH2sHI")
+
+    def data_set(self, model: Mapping[str, Any], path: tuple[int | str, ...]) -> bytes:
+        parts = []
+        for tag, entry in sorted((_tag(key, path), entry) for key, entry in model.items()):
+            if tag < 0x00040000 or not tag & 0xFFFF or (path and tag == _SPECIFIC_CHARACTER_SET):
+                continue
+            here = (*path, tag)
+            if not isinstance(entry, Mapping):
+                raise _wrong("an attribute is no JSON object", here)
+            vr = entry.get("vr") or vr_of(tag)
+            if not isinstance(vr, str) or (vr.encode("ascii", "replace") not in (SHORT_VRS | LONG_VRS)):
+                raise _wrong("no such VR", here)
+            parts.append(self._element(tag, vr, self._value(vr, entry, here)))
+        return b"".join(parts)
+
+    def _element(self, tag: int, vr: str, value: bytes) -> bytes:
+        if len(value) & 1:
+            value += b"\0" if vr == "UI" or vr in BINARY_VRS else b" "
+        group, number = tag >> 16, tag & 0xFFFF
+        if not self.explicit:
+            return self.encoding.implicit.pack(group, number, len(value)) + value
+        code = vr.encode()
+        if code in SHORT_VRS and len(value) <= _LONGEST_SHORT:
+            return self.encoding.explicit.pack(group, number, code, len(value)) + value
+        if code in SHORT_VRS:
+            code = b"UN"  # PS3.5 section 6.2.2, note 4: too long for the two bytes of its VR
+        return self._long.pack(group, number, code, 0, len(value)) + value
+
+    def _value(self, vr: str, entry: Mapping[str, Any], path: tuple[int | str, ...]) -> bytes:
+        if "BulkDataURI" in entry:
+            if self.bulk is None:
+                raise _wrong("bulk data are not at hand", path)
+            return self._words(self.bulk(str(entry["BulkDataURI"])), vr)
+        if "InlineBinary" in entry:
+            try:
+                return self._words(b64decode(entry["InlineBinary"], validate=True), vr)
+            except (Base64Error, TypeError, ValueError):
+                raise _wrong("InlineBinary is not base64", path) from None
+        values = entry.get("Value", [])
+        if not isinstance(values, list):
+            raise _wrong("Value is not an array", path)
+        if vr == "SQ":
+            return self._items(values, path)
+        if not values:
+            return b""
+        try:
+            if vr in NUMBER_VRS:
+                code = NUMBER_VRS[vr][0]
+                number = float if code in "fd" else int
+                return pack(f"{self.order}{len(values)}{code}", *(number(value) for value in values))
+            if vr == "AT":
+                halves = [half for value in values for half in divmod(int(value, 16), 1 << 16)]
+                return pack(f"{self.order}{len(halves)}H", *halves)
+            if vr in BINARY_VRS:
+                raise ValueError(vr)
+            return self._text(vr, values)
+        except (TypeError, ValueError, OverflowError, StructError):
+            raise _wrong(f"a value that is none of VR {vr}", path) from None
+        except DataSetError as error:
+            raise _wrong(error.message, path) from None
+
+    def _words(self, raw: bytes, vr: str) -> bytes:
+        return little_endian(raw, vr, self.encoding.little)
+
+    def _items(self, items: list[Any], path: tuple[int | str, ...]) -> bytes:
+        if sum(1 for part in path if isinstance(part, int)) > self.limits.nesting:
+            raise LimitExceeded(
+                f"sequences nested deeper than {self.limits.nesting} (limits.nesting)", tag_path=path_of(path)
+            )
+        parts = []
+        for number, item in enumerate(items):
+            if item is not None and not isinstance(item, Mapping):
+                raise _wrong("an item is no JSON object", path)
+            content = self.data_set(item or {}, (*path, f"[{number}]"))
+            parts.append(self.encoding.implicit.pack(ITEM >> 16, ITEM & 0xFFFF, len(content)) + content)
+        return b"".join(parts)
+
+    def _text(self, vr: str, values: list[Any]) -> bytes:
+        form = {"DS": _decimal, "IS": _integer, "PN": _name}.get(vr, _string)
+        texts = ["" if value is None else form(value) for value in values]
+        if len(texts) > 1 and vr in SINGLE_TEXT_VRS:
+            raise ValueError(vr)
+        return encode_text("\\".join(texts), self.charset, vr)
+
+
+def _wrong(what: str, path: Iterable[int | str]) -> DataSetError:
+    return DataSetError(what, tag_path=path_of(path))
+
+
+def _tag(key: str, path: tuple[int | str, ...]) -> int:
+    try:
+        if len(key) == 8:
+            return int(key, 16)
+    except (TypeError, ValueError):
+        pass
+    raise _wrong("a name that is no tag of eight hex digits", path)
+
+
+def _string(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(type(value))
+    return value
+
+
+def _integer(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or int(value) != value:
+        raise ValueError("IS")
+    return str(int(value))
+
+
+def _decimal(value: Any) -> str:
+    """At most 16 characters (PS3.5 section 6.2), with as many digits as they hold."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not math.isfinite(value):
+        raise ValueError("DS")
+    text = repr(value)
+    if len(text) <= _LONGEST_DS:
+        return text
+    for digits in range(_LONGEST_DS, 0, -1):
+        text = f"{value:.{digits}g}"
+        if len(text) <= _LONGEST_DS:
+            return text
+    raise ValueError("DS")
+
+
+def _name(value: Any) -> str:
+    """Component groups of PS3.18 F.2.2, or a name as one text."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, Mapping):
+        raise TypeError(type(value))
+    return "=".join(_string(value.get(group) or "") for group in _NAME_GROUPS).rstrip("=")
