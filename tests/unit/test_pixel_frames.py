@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import mmap
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from isocenter.errors import NoSuchFrame, PixelError
+from isocenter.pixels.image import Image
 from pixel_objects import (
     BIG_ENDIAN,
     ENCAPSULATED,
+    EXPLICIT,
     IMPLICIT,
     JPEG,
     RLE,
@@ -180,6 +184,28 @@ def test_a_codestream_without_items_is_found() -> None:
     found = image(data_set(element(0x7FE00010, "OB", stream)), JPEG)
     assert found.frame_bytes(1) == stream
     assert "not-encapsulated" in found.flags
+
+
+@pytest.mark.parametrize("tables", ["basic", "extended", "none", "native"])
+def test_a_memory_map_can_be_closed_while_the_image_lives(tables: str, tmp_path: Path) -> None:
+    offsets = struct.pack("<3Q", 0, 32, 64)
+    extended = element(0x7FE00001, "OV", offsets) + element(0x7FE00002, "OV", struct.pack("<3Q", 24, 24, 24))
+    pixels = {
+        "basic": encapsulated(offset_table(*FRAMES), *FRAMES),
+        "extended": encapsulated(b"", *FRAMES),
+        "none": encapsulated(b"", *FRAMES),
+        "native": b"".join(FRAMES),
+    }[tables]
+    file = tmp_path / "object"
+    file.write_bytes(data_set(pixels, frames=3, last=extended if tables == "extended" else b""))
+    with file.open("rb") as handle:
+        mapped = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+        with memoryview(mapped) as view:
+            found = Image.of(view, ENCAPSULATED if tables != "native" else EXPLICIT, 0)
+            frame = found.frame(2)
+        mapped.close()
+    assert frame.tobytes() == FRAMES[1]
+    assert found.number_of_frames == 3
 
 
 def test_a_frame_of_your_own() -> None:

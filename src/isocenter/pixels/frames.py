@@ -90,8 +90,9 @@ class BareCodestream:
 class EncapsulatedFrames:
     """Frames in fragments. `offset` is that of the Basic Offset Table's item, `end` bounds the search.
 
-    `extended` holds the values of Extended Offset Table and Extended Offset Table Lengths (C.7.6.3.1.8), empty if
-    absent. `flags` collects what was found wrong and worked around.
+    `extended` tells where the values of Extended Offset Table and Extended Offset Table Lengths (C.7.6.3.1.8) are, as
+    (offset, length), length 0 if absent. Tables are read in place, entry by entry; no view of the buffer is kept, so
+    that a memory map can be closed while this object lives. `flags` collects what was found wrong and worked around.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class EncapsulatedFrames:
         frames: int,
         limits: Limits,
         *,
-        extended: tuple[Buffer, Buffer] = (b"", b""),
+        extended: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0)),
         little: bool = True,
     ) -> None:
         self._buf, self._end, self._frames, self._limits = buf, end, frames, limits
@@ -117,21 +118,23 @@ class EncapsulatedFrames:
         if length < 0:
             raise PixelError("encapsulated pixel data have no Basic Offset Table item", tag_path="(7FE0,0010)")
         self._start = table + length
-        self._lengths: Buffer = b""
-        if len(extended[0]) == 8 * frames:
-            self._table, self._entry = extended[0], _EOT_ENTRY
-            self._lengths = extended[1] if len(extended[1]) == 8 * frames else b""
+        (offsets_at, offsets_size), (lengths_at, lengths_size) = extended
+        # Where the tables begin in the buffer; -1 is none
+        self._table = self._lengths = -1
+        self._entry = _BOT_ENTRY
+        if offsets_size == 8 * frames and offsets_at + offsets_size <= end:
+            self._table, self._entry = offsets_at, _EOT_ENTRY
+            if lengths_size == offsets_size and lengths_at + lengths_size <= end:
+                self._lengths = lengths_at
         elif length == 4 * frames:
-            self._table, self._entry = memoryview(buf)[table : table + length], _BOT_ENTRY
-        else:
-            self._table, self._entry = b"", _BOT_ENTRY
-            if length:
-                self.flags.add("offset-table-ignored")
+            self._table = table
+        elif length:
+            self.flags.add("offset-table-ignored")
 
     def fragments(self, number: int) -> list[tuple[int, int]]:
         """Offset and length of each fragment of frame `number`; PixelError with the number if it is not all there."""
         check_number(number, self._frames)
-        if self._table and self._scanned is None:
+        if self._table >= 0 and self._scanned is None:
             found = self._from_table(number)
             if found is not None:
                 return found
@@ -146,8 +149,8 @@ class EncapsulatedFrames:
         """The frame's codestream: its fragments one after the other."""
         found = self.fragments(number)
         data = b"".join(bytes(self._buf[offset : offset + length]) for offset, length in found)
-        if self._lengths and "offset-table-ignored" not in self.flags:
-            (length,) = _EOT_ENTRY.unpack_from(self._lengths, 8 * (number - 1))
+        if self._lengths >= 0 and "offset-table-ignored" not in self.flags:
+            (length,) = _EOT_ENTRY.unpack_from(self._buf, self._lengths + 8 * (number - 1))
             # The table's length leaves out the padding byte; any other disagreement is not ours to settle.
             if length == len(data) - 1:
                 data = data[:length]
@@ -158,10 +161,10 @@ class EncapsulatedFrames:
     def _from_table(self, number: int) -> list[tuple[int, int]] | None:
         """The fragments between this entry and the next; None if the table cannot be true."""
         size = self._entry.size
-        (first,) = self._entry.unpack_from(self._table, size * (number - 1))
+        (first,) = self._entry.unpack_from(self._buf, self._table + size * (number - 1))
         stop = self._end
         if number < self._frames:
-            (following,) = self._entry.unpack_from(self._table, size * number)
+            (following,) = self._entry.unpack_from(self._buf, self._table + size * number)
             stop = self._start + following
         pos = self._start + first
         if (number == 1 and first) or not pos < stop <= self._end:

@@ -268,10 +268,7 @@ def _source(
 ) -> tuple[Source, frozenset[str]]:
     size = len(buf)
     if element.length < 0:
-        extended = [
-            memoryview(buf)[e.offset : min(e.offset + e.length, size)] if (e := group.get(tag)) else b""
-            for tag in (_EOT, _EOT_LENGTHS)
-        ]
+        extended = [(e.offset, e.length) if (e := group.get(tag)) else (0, 0) for tag in (_EOT, _EOT_LENGTHS)]
         source = EncapsulatedFrames(
             buf, element.offset, size, frames, limits, extended=(extended[0], extended[1]), little=syntax.little
         )
