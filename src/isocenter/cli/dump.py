@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 import shutil
 import sys
 import tempfile
@@ -81,13 +82,18 @@ def parse_tag(text: str) -> int:
 def opened(name: str) -> Iterator[Buffer]:
     """The bytes of a file, or of standard input for "-", mapped, not read. UsageError if there is no such file."""
     try:
-        with Path(name).open("rb") if name != "-" else _standard_input() as file:
-            if not file.seek(0, 2):
-                raise NotDicomError("the file is empty")
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buf:
-                yield buf
+        file = Path(name).open("rb") if name != "-" else _standard_input()  # noqa: SIM115 - closed below
     except OSError as error:
         raise UsageError(f"{name}: {error.strerror or error}") from None
+    with file:
+        try:
+            if not file.seek(0, os.SEEK_END):
+                raise NotDicomError("the file is empty")
+            buf = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except OSError as error:
+            raise UsageError(f"{name}: {error.strerror or error}") from None
+        with buf:
+            yield buf
 
 
 def _standard_input() -> IO[bytes]:

@@ -24,6 +24,18 @@ MEANINGS: dict[int, str] = {
     INTERRUPTED: "Interrupted (Ctrl-C); what was reported as done stays done.",
 }
 
+# For --help; one line each
+SHORT: dict[int, str] = {
+    OK: "all done",
+    SOME_FAILED: "some failed or were refused",
+    USAGE: "arguments, settings or paths cannot be used",
+    NO_CONNECTION: "no connection or association",
+    NO_ARCHIVE: "data folder or address cannot be used",
+    NO_RESOURCES: "disk full or archive busy",
+    FAULT: "a fault in Isocenter",
+    INTERRUPTED: "interrupted",
+}
+
 _BY_CODE = {"cannot-listen": NO_ARCHIVE}
 _BY_CLASS: tuple[tuple[type[errors.IsocenterError], int], ...] = (
     (errors.UsageError, USAGE),

@@ -31,9 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "settings": ("isocenter.cli.settings", "Show every setting, its value and where it comes from."),
 }
 
-_EPILOG = "Exit codes: " + " ".join(
-    f"{code} {text.split(';')[0].rstrip('.')}." for code, text in exit_codes.MEANINGS.items()
-)
+_EPILOG = "\b\nExit codes:\n" + "\n".join(f"{code:>5}  {text}" for code, text in exit_codes.SHORT.items())
 
 
 class LazyGroup(TyperGroup):
