@@ -149,10 +149,9 @@ class _Scan:
                 raise DataSetError(f"{vr} of undefined length", tag_path=path_of([tag]), offset=offset)
             self.flags.add("undefined-length")
         walker = Walker(self.buf, little=self.encoding.little, explicit=self.explicit, end=self.end, limits=self.limits)
-        for _ in walker.sequence(element):
-            pass
+        after = walker.pass_over(element)
         self.flags |= walker.flags
-        return walker.pos
+        return after
 
     def finish(self, pos: int, begin: int, last: tuple[int, int, int]) -> None:
         """Check that a loop ended at the end; the value it read last (tag, offset, length) may be too long."""
