@@ -217,7 +217,7 @@ def test_keyboard_map_shows_every_key(viewer: Viewer) -> None:
     viewer.open(STACK)
     viewer.press("?")
     dialog = viewer.page.locator("dialog.help")
-    assert dialog.is_visible()
+    dialog.wait_for()
     text = dialog.inner_text()
     for words in ("Next image", "Presets of the modality", "Invert", "Play or pause", "Header", "Actual pixels"):
         assert words in text

@@ -149,3 +149,12 @@ def test_an_empty_archive_is_filled_by_dropping_files(chromium: Browser, empty_a
         viewer.page.wait_for_selector("tbody tr")
         assert ["STACK"] == viewer.rows()
         assert "3" == viewer.page.locator("tbody .c-images").inner_text().split()[0]
+
+
+def test_newest_study_first(viewer: Viewer) -> None:
+    """Whatever the precision of the times: 0930 is later in 2024 than 131313.13 in 2004."""
+    viewer.list()
+    answered(viewer)
+    dates = [text.split()[0][:10] for text in viewer.page.locator("tbody .c-date").all_inner_texts() if text.strip()]
+    assert "2024-05-14" in dates
+    assert sorted(dates, reverse=True) == dates

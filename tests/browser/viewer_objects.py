@@ -79,6 +79,7 @@ def stack() -> list[Dataset]:
             PatientName="Hong^Gildong=洪^吉洞=홍^길동",
             PatientBirthDate="19700101",
             StudyDate="20240514",
+            StudyTime="0930",
             StudyDescription="Chest with contrast",
             AccessionNumber="ACC-4711",
             SeriesDescription="Axial",

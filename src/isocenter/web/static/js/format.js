@@ -25,8 +25,8 @@ export function age(value) {
 /** @param {string} group one component group of a PN @returns {string} "Hong, Gildong" */
 function latin(group) {
   const [family = "", given = "", middle = "", prefix = "", suffix = ""] = group.split("^").map((part) => part.trim());
-  const first = [prefix, given, middle].filter(Boolean).join(" ");
-  return [[family, first].filter(Boolean).join(", "), suffix].filter(Boolean).join(" ");
+  const first = [given, middle].filter(Boolean).join(" ");
+  return [family, first, prefix, suffix].filter(Boolean).join(", ");
 }
 
 /** @param {string} group @returns {string} family and given name without a comma, as CJK names are written */

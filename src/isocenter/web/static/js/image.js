@@ -174,7 +174,7 @@ function windowsOf(voi) {
   return centers.flatMap((center, i) => {
     const width = widths[i];
     if (width === undefined || width <= 0 || (shape === "LINEAR" && width < 1)) return [];
-    return [{ center, width, function: shape, label: labels[i] || (centers.length > 1 ? `Window ${i + 1}` : "Header") }];
+    return [{ center, width, function: shape, label: labels[i] || (centers.length > 1 ? `Window ${i + 1}` : "") }];
   });
 }
 

@@ -87,3 +87,5 @@ async function show(route) {
 
 addEventListener("popstate", () => void show(parseRoute(location)));
 await show(parseRoute(location));
+// The map of keys should come at once, also when the server is gone.
+setTimeout(() => void import("./panels/help.js").catch(() => undefined), 2000);

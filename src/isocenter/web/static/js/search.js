@@ -90,7 +90,7 @@ export function hasWords(study, words) {
 const SORT_VALUES = {
   name: (ds) => personName(ds, Tag.PatientName).alphabetic.toLowerCase(),
   id: (ds) => text(ds, Tag.PatientID).toLowerCase(),
-  date: (ds) => text(ds, Tag.StudyDate) + text(ds, Tag.StudyTime),
+  date: (ds) => text(ds, Tag.StudyDate).replaceAll(".", "") + text(ds, Tag.StudyTime).replaceAll(":", ""),
   modality: (ds) => texts(ds, Tag.ModalitiesInStudy).join(),
   description: (ds) => text(ds, Tag.StudyDescription).toLowerCase(),
   accession: (ds) => text(ds, Tag.AccessionNumber).toLowerCase(),
@@ -103,10 +103,12 @@ const COLLATOR = new Intl.Collator(undefined, { numeric: true });
 /** @param {DataSet[]} studies @param {Column} column @param {boolean} descending @returns {DataSet[]} empty values last */
 export function sortStudies(studies, column, descending) {
   const value = SORT_VALUES[column];
+  // Dates and times sort as they are written; a time of four digits must not count as a smaller number.
+  const compare = column === "date" ? (/** @type {string} */ a, /** @type {string} */ b) => (a < b ? -1 : Number(a > b)) : COLLATOR.compare;
   const keyed = studies.map((study) => ({ study, key: value(study) }));
   keyed.sort((a, b) => {
     if (a.key === "" || b.key === "") return Number(a.key === "") - Number(b.key === "");
-    const order = typeof a.key === "number" ? a.key - Number(b.key) : COLLATOR.compare(a.key, String(b.key));
+    const order = typeof a.key === "number" ? a.key - Number(b.key) : compare(a.key, String(b.key));
     return descending ? -order : order;
   });
   return keyed.map(({ study }) => study);

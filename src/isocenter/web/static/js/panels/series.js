@@ -15,12 +15,17 @@ function bySeriesNumber(a, b) {
   return text(a, Tag.SeriesInstanceUID) < text(b, Tag.SeriesInstanceUID) ? -1 : 1;
 }
 
-/** Modalities without pictures of their own; they come last and are not opened first. */
-const NO_PICTURE = new Set(["SR", "PR", "KO", "RTSTRUCT", "RTPLAN", "REG", "DOC", "ECG", "HD", "PLAN", "SEG", "RWV", "FID", "M3D"]);
+/** Modalities without pictures of their own. */
+const NO_PICTURE = new Set(["SR", "PR", "KO", "RTSTRUCT", "RTPLAN", "REG", "DOC", "ECG", "HD", "PLAN", "RWV", "FID", "M3D"]);
 
 /** @param {DataSet} series */
-export function hasPicture(series) {
+function hasPicture(series) {
   return !NO_PICTURE.has(text(series, Tag.Modality));
+}
+
+/** What was acquired comes before what was made from it, and is opened first. @param {DataSet} series */
+function isDerived(series) {
+  return !hasPicture(series) || text(series, Tag.Modality) === "SEG";
 }
 
 export class SeriesStrip {
@@ -43,7 +48,7 @@ export class SeriesStrip {
   /** @param {string} study @param {DataSet[]} found */
   show(study, found) {
     const sorted = [...found].sort(bySeriesNumber);
-    this.series = [...sorted.filter(hasPicture), ...sorted.filter((ds) => !hasPicture(ds))];
+    this.series = [...sorted.filter((ds) => !isDerived(ds)), ...sorted.filter(isDerived)];
     this.#cards.clear();
     fill(this.#list, ...this.series.map((ds) => this.#card(study, ds)));
   }
@@ -88,7 +93,7 @@ export class SeriesStrip {
     for (const [uid, card] of this.#cards) {
       const current = uid === series;
       card.classList.toggle("is-current", current);
-      card.querySelector("button")?.toggleAttribute("aria-current", current);
+      card.querySelector("button")?.setAttribute("aria-current", String(current));
       if (current) card.scrollIntoView({ block: "nearest", inline: "nearest" });
     }
     const card = this.#cards.get(series);

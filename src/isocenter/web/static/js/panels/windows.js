@@ -18,7 +18,7 @@ export function windowChoices(viewport) {
   const detail = (/** @type {{center: number, width: number}} */ w) => `W ${short(w.width)}  L ${short(w.center)}`;
   /** @type {Omit<Choice, "key">[]} */
   const own = luts.map((source, i) => ({ label: source.label || `VOI LUT ${i + 1}`, detail: "table", chosen: i === 0 ? null : { lut: i }, fromHeader: true }));
-  own.push(...windows.map((window, i) => ({ label: window.label, detail: detail(window), chosen: i === 0 && luts.length === 0 ? null : { ...window }, fromHeader: true })));
+  own.push(...windows.map((window, i) => ({ label: window.label || "Default", detail: detail(window), chosen: i === 0 && luts.length === 0 ? null : { ...window }, fromHeader: true })));
   if (own.length === 0) own.push({ label: "Automatic", detail: "", chosen: null, fromHeader: true });
   /** @type {Omit<Choice, "key">[]} */
   const named = presetsFor(entry.image.modality).map((preset) => ({
@@ -61,7 +61,7 @@ export class WindowMenu {
       );
     const own = choices.filter((choice) => choice.fromHeader);
     const named = choices.filter((choice) => !choice.fromHeader);
-    if (choices.length === 0) fill(this.#menu, h("p.muted", null, "Colour has no window."));
+    if (choices.length === 0) fill(this.#menu, h("p.muted", null, "The greys of this image are fixed."));
     else fill(this.#menu, h("h3", null, "From the header"), ...own.map(item), named.length > 0 && h("h3", null, viewport.entry?.image.modality), ...named.map(item));
     this.#menu.hidden = false;
     this.#button.setAttribute("aria-expanded", "true");
