@@ -9,7 +9,7 @@ import time
 from http import HTTPMethod
 
 from starlette.datastructures import MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from isocenter.web.context import DICOMWEB
@@ -63,6 +63,8 @@ class Envelope:
         self._metrics.open.inc()
         try:
             await self._app(scope, receive, sending)
+        except ClientDisconnect:
+            status = status or 499  # nobody is there to be told; 499 is what proxies count it under
         except Exception as error:  # noqa: BLE001  # the last resort, logged, without a trace for the client
             if status:
                 # Headers are out: ending without the rest makes the server close, and the client see it is cut short.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -101,12 +102,13 @@ async def _search(request: Request, level: Level) -> Response:
     base = base_url(request)
     within = _within(request)
     search = parse_search(level, request.query_params.multi_items(), context.settings, within)
-    found = await context.archive.find(search.query)
     warnings = list(search.warnings)
-    if search.query.limit is not None and len(found) >= search.query.limit:
+    # One more than wanted shows whether there are others; to count them costs as much as to find them.
+    found = await context.archive.find(replace(search.query, limit=search.limit + 1))
+    if len(found) > search.limit:
+        del found[search.limit :]
         remaining = await context.archive.count(search.query) - search.query.offset - len(found)
-        if remaining > 0:
-            warnings.append(f"There are {remaining} additional results that can be requested")
+        warnings.append(f"There are {remaining} additional results that can be requested")
     # PS3.18 Table 10.6.3-1 asked for 204 when nothing matched until CP-2473; since then it is 200 and an empty list,
     # as PS3.18 had it first. dicomweb-client and OHIF take both, but a list is what a client can always parse.
     projection = Projection(_levels(level, within), search, base)

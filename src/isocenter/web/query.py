@@ -46,6 +46,7 @@ class Search:
     """A parsed search. `returned` are the tags of matches and includefield; `all_fields`: includefield=all."""
 
     query: Query
+    limit: int
     returned: frozenset[int] = frozenset()
     all_fields: bool = False
     warnings: tuple[str, ...] = ()
@@ -241,15 +242,16 @@ def parse_search(
         else:
             ignored.append(".".join(f"{tag:08X}" for tag in path))
     limit = settings.web_default_limit if given.limit is None else given.limit
+    limit = min(limit, settings.web_max_limit)
     query = Query(
         level,
         _together(matches),
         None if given.all_fields else tuple(sorted(returned)),
-        min(limit, settings.web_max_limit),
+        limit,
         given.offset,
         given.fuzzy,
     )
-    return Search(query, frozenset(returned), given.all_fields, _warnings(ignored))
+    return Search(query, limit, frozenset(returned), given.all_fields, _warnings(ignored))
 
 
 def _warnings(ignored: list[str]) -> tuple[str, ...]:
