@@ -89,8 +89,9 @@ async def run(folder: Path, size: int, count: int, rounds: int, producers: list[
             shutil.rmtree(folder / "data")
     for name, measured in figures.items():
         rates, spent = [rate for rate, _ in measured], [cpu for _, cpu in measured]
-        line = f"{size // 1024:6d} KiB  {name:14s} {statistics.median(rates):8.0f}/s ({min(rates):.0f} to {max(rates):.0f})"
-        print(f"{line}   {statistics.median(spent) * 1e6:6.0f} us of CPU each")
+        spread = f"({min(rates):.0f} to {max(rates):.0f})"
+        line = f"{size // 1024:6d} KiB  {name:14s} {statistics.median(rates):8.0f}/s {spread:16s}"
+        print(f"{line} {statistics.median(spent) * 1e6:6.0f} us of CPU each")
 
 
 def main() -> None:

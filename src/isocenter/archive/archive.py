@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
 Statistics = Counts
 _T = TypeVar("_T")
-_SPACE_SECONDS = 0.05
 _ANSWERS = 512  # answers handed over at a time
 
 
@@ -53,9 +51,8 @@ class Archive:
         self._readers = ThreadPoolExecutor(4, "isocenter-read")
         policy = cast(Policy, settings.archive_on_conflict)
         self._group = GroupCommit(store, index, policy, settings.archive_group_limit)
-        self._intake = Intake(store, self._group, self._threads, Limits.of(settings))
+        self._intake = Intake(store, self._group, self._threads, Limits.of(settings), self._require_space)
         self._minimum_free = settings.archive_minimum_free
-        self._space_known_until = 0.0
         self._closed = False
 
     @classmethod
@@ -140,14 +137,8 @@ class Archive:
         return Incoming(self._intake, origin, announced, header)
 
     def _require_space(self) -> None:
-        # Asking costs as much as creating the file; a fresh answer every so often is enough for a reserve.
-        now = time.monotonic()
-        if now < self._space_known_until:
-            return
         disk = os.statvfs(self._folder.path)
-        self._space_known_until = now + _SPACE_SECONDS
         if disk.f_bavail * disk.f_frsize < self._minimum_free:
-            self._space_known_until = 0.0
             raise OutOfResources("less space is free on the data disk than archive.minimum_free")
 
     async def ingest(self, stream: AsyncIterable[Buffer] | Iterable[Buffer], origin: Origin) -> Outcome:

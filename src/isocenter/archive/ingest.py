@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 _BUFFER = 1 << 20
+_SPACE_EVERY = 4 << 20  # ask again for the reserve of free space
 _HASH_LAG = 8 << 20  # hash in the background when this much is waiting
 _INLINE = 1 << 20  # objects up to this size are examined in the event loop: a thread would cost more
 _SMALL = 128 << 10  # objects up to this size are kept in memory until they are committed, and hashed at once
@@ -65,6 +66,7 @@ class Intake:
     group: GroupCommit
     threads: Executor
     limits: Limits
+    require_space: Callable[[], None]
 
 
 class _Digest:
@@ -117,6 +119,7 @@ class Incoming:
         self._small: list[bytes] | None = []  # all of it, as long as it is small
         self._digest: _Digest | None = None if announced is None else _Digest(self._offset)
         self._hashing: Future[None] | None = None
+        self._space_at = _SPACE_EVERY
         self._flags: frozenset[str] = frozenset()
         self._fit = True
         self._ended = False
@@ -138,6 +141,9 @@ class Incoming:
         writer = self._writer
         try:
             writer.write(chunks)
+            if writer.size > self._space_at:
+                self._space_at = writer.size + _SPACE_EVERY
+                self._intake.require_space()
             if writer.size > self._intake.limits.object_bytes:
                 raise LimitExceeded("the object is larger than limits.object_bytes")
         except IsocenterError as error:

@@ -207,7 +207,9 @@ def _name(fields: Sequence[sa.ColumnElement[Any]], pattern: str, wild: bool, dia
         return sa.or_(*(one(field, groups[0]) for field in fields))
     # A group that is only stars asks for nothing, as in `matching`: an absent group fits it too.
     present = sa.or_(*(field.is_not(None) for field in fields))
-    return sa.and_(present, *(one(field, wanted) for field, wanted in zip(fields, groups, strict=True) if wanted))
+    return sa.and_(
+        present, *(one(field, wanted) for field, wanted in zip(fields, groups, strict=True) if wanted.strip("*"))
+    )
 
 
 def _contains(field: sa.ColumnElement[Any], text: str) -> Condition:
