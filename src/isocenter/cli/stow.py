@@ -10,10 +10,10 @@ import http.client
 import json
 import secrets
 import ssl
-import threading
+import time
 from collections.abc import Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -30,6 +30,7 @@ _MOST_OBJECTS = 50
 _MOST_BYTES = 64 << 20
 _HEAD = 65536  # of a file, to look for its UIDs
 _TIMEOUT = 300.0
+_STALE = 2.0  # seconds idle after which a server may have hung up; a body cannot be sent twice
 _FAILED, _REFERENCED, _REASON, _INSTANCE, _WARNING = "00081198", "00081199", "00081197", "00081155", "00081196"
 _SOP_INSTANCE = 0x00080018
 _REASONS = {
@@ -59,9 +60,10 @@ class _Part:
 
 
 class _Service:
-    """Where to send, and how to connect."""
+    """Where to send, and the connections there. Used by several threads."""
 
     def __init__(self, url: str) -> None:
+        self._idle: list[tuple[float, http.client.HTTPConnection]] = []
         parts = urlsplit(url)
         try:
             self.port = parts.port
@@ -78,8 +80,14 @@ class _Service:
             both = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
             self.headers["Authorization"] = f"Basic {base64.b64encode(both).decode()}"
 
-    def connect(self) -> http.client.HTTPConnection:
-        """Raises ConnectFailed."""
+    def connection(self) -> http.client.HTTPConnection:
+        """An idle connection, or a new one. Raises ConnectFailed."""
+        with suppress(IndexError):
+            while True:
+                since, idle = self._idle.pop()
+                if time.monotonic() - since < _STALE:
+                    return idle
+                idle.close()
         if self.secure:
             context = ssl.create_default_context()
             made: http.client.HTTPConnection = http.client.HTTPSConnection(
@@ -93,17 +101,24 @@ class _Service:
             raise ConnectFailed(f"{self.host}:{made.port}: {error.strerror or error}") from None
         return made
 
+    def take_back(self, connection: http.client.HTTPConnection) -> None:
+        """Keep a connection whose answer was read to its end for the next request of any thread."""
+        self._idle.append((time.monotonic(), connection))
+
+    def close(self) -> None:
+        while self._idle:
+            self._idle.pop()[1].close()
+
 
 def send(found: Iterator[Candidate], url: str, jobs: int, summary: Summary, bar: Bar) -> None:
     """Store all sources; what is refused is in the summary. ConnectFailed and NetworkError end it."""
     service = _Service(url)
-    service.connect().close()  # so that a wrong address is told before anything is read
-    local = threading.local()
-    with ThreadPoolExecutor(jobs, "isocenter-stow") as threads:
+    service.take_back(service.connection())  # so that a wrong address is told before anything is read
+    with closing(service), ThreadPoolExecutor(jobs, "isocenter-stow") as threads:
         running: set[Future[None]] = set()
         try:
             for batch in _batches(found):
-                running.add(threads.submit(_send, service, local, batch, summary, bar))
+                running.add(threads.submit(_send, service, batch, summary, bar))
                 if len(running) >= jobs:
                     done, running = wait(running, return_when=FIRST_COMPLETED)
                     for one in done:
@@ -128,7 +143,7 @@ def _batches(found: Iterator[Candidate]) -> Iterator[list[Candidate]]:
         yield batch
 
 
-def _send(service: _Service, local: threading.local, batch: list[Candidate], summary: Summary, bar: Bar) -> None:
+def _send(service: _Service, batch: list[Candidate], summary: Summary, bar: Bar) -> None:
     parts: list[_Part] = []
     try:
         for candidate in batch:
@@ -140,12 +155,25 @@ def _send(service: _Service, local: threading.local, batch: list[Candidate], sum
                 summary.refuse(candidate, error)
             else:
                 parts.append(_Part(candidate, chunks, head, _instances(head[:_HEAD])))
-        if parts:
-            _request(service, local, parts, summary)
+        for together in _apart(parts):
+            _request(service, together, summary)
     finally:
         for part in parts:
             part.chunks.close()
     bar.advance(len(batch))
+
+
+def _apart(parts: list[_Part]) -> list[list[_Part]]:
+    """The parts in as many requests as it takes that no UID comes twice in one: the answer goes by UID."""
+    requests: list[tuple[set[str], list[_Part]]] = []
+    for part in parts:
+        free = next((one for one in requests if not one[0] & part.instances), None)
+        if free is None:
+            free = (set(), [])
+            requests.append(free)
+        free[0].update(part.instances)
+        free[1].append(part)
+    return [together for _, together in requests]
 
 
 def _instances(head: bytes) -> frozenset[str]:
@@ -169,36 +197,36 @@ def _instances(head: bytes) -> frozenset[str]:
     return frozenset(found) - {""}
 
 
-def _request(service: _Service, local: threading.local, parts: list[_Part], summary: Summary) -> None:
+def _request(service: _Service, parts: list[_Part], summary: Summary) -> None:
     boundary = f"isocenter-{secrets.token_hex(16)}"
     opening = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
-    closing = f"--{boundary}--\r\n".encode()
-    length = sum(len(opening) + part.candidate.size + 2 for part in parts) + len(closing)
+    ending = f"--{boundary}--\r\n".encode()
+    length = sum(len(opening) + part.candidate.size + 2 for part in parts) + len(ending)
     headers = {
         **service.headers,
         "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',
         "Content-Length": str(length),
     }
-    connection: http.client.HTTPConnection | None = getattr(local, "connection", None)
-    if connection is None:
-        connection = local.connection = service.connect()
+    connection = service.connection()
     try:
-        connection.request("POST", service.path, _body(parts, opening, closing), headers)
+        connection.request("POST", service.path, _body(parts, opening, ending), headers)
         answer = connection.getresponse()
-        content = answer.read(64 << 20)
+        content = answer.read(_MOST_BYTES)
     except (OSError, http.client.HTTPException) as error:
         connection.close()
-        local.connection = None
-        raise NetworkError(
-            f"{service.host}:{connection.port}: the connection broke: {error or type(error).__name__}"
-        ) from None
-    if answer.will_close:
+        why = str(error) or type(error).__name__
+        raise NetworkError(f"{service.host}:{connection.port}: the connection broke: {why}") from None
+    except BaseException:
         connection.close()
-        local.connection = None
+        raise
+    if answer.will_close or not answer.isclosed():
+        connection.close()
+    else:
+        service.take_back(connection)
     _account(parts, answer.status, content, summary)
 
 
-def _body(parts: list[_Part], opening: bytes, closing: bytes) -> Iterator[bytes]:
+def _body(parts: list[_Part], opening: bytes, ending: bytes) -> Iterator[bytes]:
     for part in parts:
         yield opening
         left = part.candidate.size
@@ -210,7 +238,7 @@ def _body(parts: list[_Part], opening: bytes, closing: bytes) -> Iterator[bytes]
         if left or chunk:
             raise OSError(f"{part.candidate.label} changed while it was sent")
         yield b"\r\n"
-    yield closing
+    yield ending
 
 
 def _account(parts: list[_Part], status: int, content: bytes, summary: Summary) -> None:
