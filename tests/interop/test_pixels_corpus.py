@@ -16,8 +16,14 @@ import pytest
 
 from isocenter.errors import IsocenterError
 from isocenter.pixels.codecs import CODECS, Decoded
+from isocenter.pixels.header import Attributes
 from isocenter.pixels.image import Image
+from isocenter.pixels.palette import read_palette
+from isocenter.pixels.render import render
+from isocenter.pixels.voi import Table, modality, modality_units, voi
+from isocenter.wire.limits import DEFAULT_LIMITS
 from isocenter.wire.part10 import read_header
+from isocenter.wire.scan import scan
 
 pydicom = pytest.importorskip("pydicom")
 pytest.importorskip("libjpeg", reason="pylibjpeg-libjpeg is the oracle: pip install pylibjpeg-libjpeg")
@@ -222,3 +228,65 @@ def test_frames_equal_dcmtks(name: str, corpus: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", WARNED)
 def test_what_was_followed_against_the_header_is_told(name: str, corpus: Path) -> None:
     assert load(corpus / name).decode(1).warnings == (WARNED[name],)
+
+
+PALETTES = [
+    "pydicom/test_files/examples_palette.dcm",
+    "pydicom-data/OBXXXX1A.dcm",
+    "pydicom-data/OBXXXX1A_rle.dcm",
+    "pydicom-data/OT-PAL-8-face.dcm",
+    "pydicom-data/gdcm-US-ALOKA-16.dcm",
+    "pydicom-data/gdcm-US-ALOKA-16_big.dcm",
+    "cornerstoneWADO/no-pixel-spacing.dcm",
+    "highdicom/seg_image_sm_control_labelmap_palette_color.dcm",
+]
+
+
+@pytest.mark.parametrize("name", PALETTES)
+def test_palettes_equal_pydicoms(name: str, corpus: Path) -> None:
+    from pydicom.pixels import apply_color_lut
+
+    ds = pydicom.dcmread(corpus / name, force=True)
+    expected = apply_color_lut(load(corpus / name).frame(1), ds)
+    if expected.dtype == np.uint16:
+        expected = (expected >> 8).astype(np.uint8)
+    np.testing.assert_array_equal(render(load(corpus / name)), expected)
+
+
+def test_a_palette_of_words_in_big_endian(corpus: Path) -> None:
+    """pydicom leaves the bytes of a plain big endian palette as they are; the little endian original is the measure."""
+    big, little = load(corpus / "pydicom-data/OBXXXX1A_expb.dcm"), load(corpus / "pydicom-data/OBXXXX1A.dcm")
+    np.testing.assert_array_equal(render(big), render(little))
+
+
+@pytest.mark.parametrize("name", ["spring", "summer", "fall", "winter", "hotiron", "hotmetalblue", "pet", "pet20step"])
+def test_well_known_palettes_equal_pydicoms(name: str, corpus: Path) -> None:
+    """PS3.6 Annex B, plain and segmented, from the files that hold nothing else."""
+    from pydicom.pixels import apply_color_lut
+
+    path = corpus / "pydicom" / "palettes" / f"{name}.dcm"
+    data = path.read_bytes()
+    meta = read_header(data)
+    found = scan(data, little=True, explicit=True, start=meta.data_set_offset)
+    attributes = Attributes(data, found.elements, little=True, explicit=True, limits=DEFAULT_LIMITS)
+    ramp = np.arange(256, dtype=np.uint8)
+    expected = apply_color_lut(ramp, pydicom.dcmread(path))
+    expected = expected if expected.dtype == np.uint8 else (expected >> 8).astype(np.uint8)
+    np.testing.assert_array_equal(read_palette(attributes, False).apply(ramp), expected)
+
+
+def test_lookup_tables_equal_pydicoms(corpus: Path) -> None:
+    """A Modality LUT and a VOI LUT from real objects."""
+    from pydicom.pixels import apply_modality_lut, apply_voi_lut
+
+    path = corpus / "pydicom-data/mlut_18.dcm"
+    found = load(path)
+    table = modality(found.attributes, found.layout.signed)
+    expected = apply_modality_lut(found.frame(1), pydicom.dcmread(path))
+    np.testing.assert_array_equal(modality_units(table, found.frame(1)), expected)
+    path = corpus / "pydicom-data/vlut_04.dcm"
+    found = load(path)
+    expected = apply_voi_lut(found.frame(1), pydicom.dcmread(path)).astype(np.float64)
+    chosen = voi(found.attributes, found.layout.signed)
+    assert isinstance(chosen, Table)
+    np.testing.assert_array_equal(render(found), np.rint(expected * 255 / ((1 << chosen.bits) - 1)))
