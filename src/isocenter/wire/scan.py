@@ -12,6 +12,7 @@ Flags (leniencies a caller must see): "odd-length", "unknown-vr", "implicit-elem
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Final
 
@@ -46,6 +47,7 @@ _LOWEST: Final = 0x0007FFFF  # groups 0008 and up; 0004 (DICOMDIR) is looked at
 _CEILING: Final = 0x7FE00008  # pixel data, padding and delimiters are above
 _DELIMITERS: Final = 0xFFFE0000
 _NO_STOP: Final = 1 << 32
+_EVERYTHING: Final = range(1 << 32)
 _PLAIN_LONG_VRS = {raw: vr for raw, vr in LONG_VRS.items() if vr != "SQ"}
 
 
@@ -173,36 +175,41 @@ def _too_long(tag: int, offset: int, length: int) -> TruncatedError:
 
 def _explicit(scan: _Scan, pos: int) -> int:
     """Scan explicit VR data from `pos`; the offset after the last element read."""
-    buf, elements, everything = scan.buf, scan.elements, scan.wanted is None
+    buf, elements = scan.buf, scan.elements
     unpack, u32 = scan.encoding.explicit.unpack_from, scan.encoding.u32.unpack_from
     short, long, new = SHORT_VRS, _PLAIN_LONG_VRS, tuple.__new__
-    wanted: frozenset[int] = scan.wanted or frozenset()
+    wanted: Container[int] = _EVERYTHING if scan.wanted is None else scan.wanted
     previous, ceiling = _LOWEST, min(_CEILING, scan.stop)
     last, last_long = scan.end - 8, scan.end - 12
-    tag = length = value = odd = 0
-    vr, begin = b"UN", pos
+    tag = length = odd = 0
+    begin = pos
     for _ in range(scan.limits.elements):
         if pos > last:
-            scan.finish(pos, begin, (tag, value, length))
+            scan.finish(pos, begin, (tag, pos - length, length))
             break
         group, number, vr, length = unpack(buf, pos)
         tag = group << 16 | number
         if previous < tag < ceiling:
-            value = 0
             if vr in short:
-                value = pos + 8
-            elif vr in long and not length and pos <= last_long:
-                (length,) = u32(buf, pos + 8)
-                if length != UNDEFINED:
-                    value = pos + 12
-            if value:
-                if everything or tag in wanted:
-                    elements[tag] = new(Element, (tag, short.get(vr) or long[vr], value, length))
+                begin = pos
+                pos += 8
+                if tag in wanted:
+                    elements[tag] = new(Element, (tag, short[vr], pos, length))
                 odd |= length
                 previous = tag
-                begin = pos
-                pos = value + length
+                pos += length
                 continue
+            if vr in long and not length and pos <= last_long:
+                (length,) = u32(buf, pos + 8)
+                if length != UNDEFINED:
+                    begin = pos
+                    pos += 12
+                    if tag in wanted:
+                        elements[tag] = new(Element, (tag, long[vr], pos, length))
+                    odd |= length
+                    previous = tag
+                    pos += length
+                    continue
         after = scan.slow(pos, previous)
         if after < 0:
             break
@@ -218,9 +225,9 @@ def _explicit(scan: _Scan, pos: int) -> int:
 
 def _implicit(scan: _Scan, pos: int) -> int:
     """Scan implicit VR data from `pos`; the offset after the last element read."""
-    buf, elements, everything = scan.buf, scan.elements, scan.wanted is None
+    buf, elements = scan.buf, scan.elements
     unpack, new = scan.encoding.implicit.unpack_from, tuple.__new__
-    wanted: frozenset[int] = scan.wanted or frozenset()
+    wanted: Container[int] = _EVERYTHING if scan.wanted is None else scan.wanted
     sequences = sequence_tags() if scan.whole else frozenset()
     previous, ceiling = _LOWEST, min(_CEILING, scan.stop)
     last = scan.end - 8
@@ -235,7 +242,7 @@ def _implicit(scan: _Scan, pos: int) -> int:
         if previous < tag < ceiling and length != UNDEFINED and tag not in sequences:
             begin = pos
             pos += 8
-            if everything or tag in wanted:
+            if tag in wanted:
                 elements[tag] = new(Element, (tag, vr_of(tag), pos, length))
             odd |= length
             previous = tag
