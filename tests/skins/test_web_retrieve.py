@@ -347,6 +347,18 @@ def test_malformed_rendering_parameters(web: Web, query: str) -> None:
     assert web.get(f"{path}/rendered?{query}").status_code == 400
 
 
+def test_a_frame_is_rendered_by_its_number(web: Web) -> None:
+    (path,) = put(web, fifteen_frames())
+    first, middle, whole = (
+        web.get(f"{path}{frame}/rendered", "image/png").content for frame in ("/frames/1", "/frames/8", "")
+    )
+    assert first != middle
+    assert whole == middle
+    assert web.get(f"{path}/frames/16/rendered").status_code == 404
+    assert web.get(f"{path}/frames/1,2/rendered").status_code == 400
+    assert web.get(f"{path}/frames/0/thumbnail").status_code == 400
+
+
 def test_what_has_no_pixels_cannot_be_rendered(web: Web) -> None:
     (report,) = put(web, file("reportsi.dcm"))
     assert web.get(f"{report}/rendered").status_code == 422

@@ -97,6 +97,7 @@ def test_series_and_instances_carry_the_levels_the_path_leaves_open(filled: tupl
     assert "00080060" in web.get(f"/dicomweb/studies/{study}/instances").json()[0]
     instance = web.get(f"/dicomweb/studies/{study}/series/{series}/instances").json()[0]
     assert "00080060" not in instance
+    assert (instance["0020000D"]["Value"], instance["0020000E"]["Value"]) == ([study], [series])
     assert instance["00280010"]["Value"] == [128]
     uid = instance["00080018"]["Value"][0]
     url = f"http://archive.test/dicomweb/studies/{study}/series/{series}/instances/{uid}"
@@ -153,6 +154,8 @@ def test_what_is_not_supported_is_named_in_a_warning(filled: tuple[Web, list[str
         (200, "/studies", "application/json"),
         (200, "/studies", "application/dicom+xml, application/dicom+json;q=0.1"),
         (200, "/studies?accept=application/dicom%2Bjson", "text/html, */*"),
+        (200, "/studies?accept=application/dicom+json", "*/*"),
+        (400, "/studies?accept=*/*", "*/*"),
     ],
 )
 def test_statuses(web: Web, status: int, path: str, accept: str | None) -> None:

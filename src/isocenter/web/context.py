@@ -45,7 +45,7 @@ def base_url(request: Request) -> str:
     if not _HOST.fullmatch(host):
         raise BadRequest("the Host header is not a host name")
     address, port = request.scope.get("server") or ("", None)
-    if host == address and port not in (None, 80, 443):
+    if host.strip("[]") == address and port not in (None, 80, 443):
         # dicomweb-client leaves the port out. Whoever names our own address did not come through a proxy's port.
         host = f"{host}:{port}"
     return f"{request.url.scheme}://{host}{request.scope.get('root_path', '')}{DICOMWEB}"

@@ -11,6 +11,7 @@ standard: uncompressed, unless the client asks for `transfer-syntax=*` or a comp
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -44,6 +45,8 @@ COMPRESSED_MEDIA_TYPES: dict[str, str] = {
     "1.2.840.10008.1.2.5": "image/dicom-rle",
     **{_J + last: name for name, parts in _BY_LAST_PART.items() for last in parts.split()},
 }
+
+_SPACE = re.compile(r"(?<=[a-z]) (?=json|xml)")
 
 # Names older editions and clients use
 _ALIASES = {"image/x-dicom-rle": "image/dicom-rle", "image/x-jls": "image/jls", "image/dicom+jpeg": "image/jpeg"}
@@ -133,7 +136,8 @@ def accepted_ranges(request: Request) -> list[Range]:
     Without either, anything. Raises BadRequest for an `accept` parameter or header that is no list of media types.
     """
     header = parse_ranges(",".join(request.headers.getlist("accept")) or "*/*")
-    parameter = ",".join(request.query_params.getlist("accept"))
+    # A plus sign written as it is in a query means a space, and no media type has one there.
+    parameter = _SPACE.sub("+", ",".join(request.query_params.getlist("accept")))
     if not parameter:
         return header
     ranges = parse_ranges(parameter)

@@ -33,6 +33,8 @@ _IF_KNOWN = frozenset(
     }
 )
 
+_UIDS = {Level.STUDY: STUDY_UID, Level.SERIES: SERIES_UID, Level.IMAGE: INSTANCE_UID}
+
 JSON_OFFERS = (Offer(DICOM_JSON), Offer(JSON))
 _BATCH = 1000
 
@@ -47,6 +49,8 @@ class Projection:
     def __init__(self, levels: Iterable[Level], search: Search, base: str) -> None:
         levels = tuple(levels)
         wanted = {tag for level in levels for tag in DEFAULT[level]} | search.returned | {RETRIEVE_URL}
+        # An answer alone should say what it belongs to, though the path said so.
+        wanted |= {uid for level, uid in _UIDS.items() if level <= search.query.level}
         required = wanted - (_IF_KNOWN - search.returned)
         self._absent: dict[str, dict[str, Any]] = {_key(tag): {"vr": vr_of(tag)} for tag in required}
         self._wanted = None if search.all_fields else [_key(tag) for tag in sorted(wanted)]

@@ -55,14 +55,18 @@ export class FrameLoader {
     return this.#cache.has(keyOf(entry));
   }
 
-  /** @param {Entry} entry @returns {Promise<Frame>} */
-  get(entry) {
+  /**
+   * @param {Entry} entry
+   * @param {AbortSignal} [signal] gives up the request, if it is this one that made it
+   * @returns {Promise<Frame>}
+   */
+  get(entry, signal) {
     const here = this.peek(entry);
     if (here) return Promise.resolve(here);
     const key = keyOf(entry);
     const running = this.#running.get(key);
     if (running) return running;
-    const promise = this.#fetch(entry)
+    const promise = this.#fetch(entry, signal)
       .then((frame) => {
         this.#keep(key, frame);
         return frame;
@@ -72,13 +76,13 @@ export class FrameLoader {
     return promise;
   }
 
-  /** @param {Entry} entry @returns {Promise<Frame>} */
-  async #fetch({ image, frame }) {
+  /** @param {Entry} entry @param {AbortSignal} [signal] @returns {Promise<Frame>} */
+  async #fetch({ image, frame }, signal) {
     if (image.kind === "rendered") {
-      const bitmap = await createImageBitmap(await this.client.rendered(image.path, frame));
+      const bitmap = await createImageBitmap(await this.client.rendered(image.path, frame, signal));
       return { kind: "bitmap", bitmap, bytes: bitmap.width * bitmap.height * 4 };
     }
-    const [bytes] = await Promise.all([this.client.frame(image.path, frame), this.tables.prepare(image, frame)]);
+    const [bytes] = await Promise.all([this.client.frame(image.path, frame, signal), this.tables.prepare(image, frame)]);
     return unpack(bytes, image);
   }
 

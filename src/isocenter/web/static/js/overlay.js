@@ -30,8 +30,8 @@ export class Overlay {
 
   /** @param {Viewport} viewport */
   update(viewport) {
-    const { entry, stack } = viewport;
-    const ds = entry?.image.ds ?? stack?.images[0]?.ds ?? null;
+    const { painted, stack } = viewport;
+    const ds = (painted?.entry.image ?? stack?.images[0])?.ds ?? null;
     if (ds !== this.#ds) {
       this.#ds = ds;
       this.#patient(ds);
@@ -58,14 +58,14 @@ export class Overlay {
 
   /** @param {Viewport} viewport */
   #place(viewport) {
-    const { entry, index, length } = viewport;
-    if (!entry) {
+    const { painted, length } = viewport;
+    if (!painted) {
       fill(this.#bottomLeft);
       return;
     }
-    const { ds } = entry.image;
+    const { ds } = painted.entry.image;
     const series = [text(ds, Tag.Modality), text(ds, Tag.SeriesNumber) && `series ${text(ds, Tag.SeriesNumber)}`].filter(Boolean).join(" · ");
-    const position = length > 1 ? `${index + 1} / ${length}` : "";
+    const position = length > 1 ? `${painted.index + 1} / ${length}` : "";
     const location = number(ds, Tag.SliceLocation);
     const thickness = number(ds, Tag.SliceThickness);
     const slice = [location !== undefined && `${short(location)} mm`, thickness && `thickness ${short(thickness)} mm`].filter(Boolean).join(" · ");
@@ -74,7 +74,7 @@ export class Overlay {
 
   /** @param {Viewport} viewport */
   #greys(viewport) {
-    const { entry } = viewport;
+    const entry = viewport.painted?.entry;
     if (!entry) {
       fill(this.#bottomRight);
       return;
@@ -90,7 +90,7 @@ export class Overlay {
 
   /** @param {Viewport} viewport */
   #directions(viewport) {
-    const { entry } = viewport;
+    const entry = viewport.painted?.entry;
     const markers = entry
       ? edgeMarkers(entry.image.plane(entry.frame).orientation, texts(entry.image.ds, Tag.PatientOrientation), viewport.view)
       : { left: "", right: "", top: "", bottom: "" };
@@ -101,7 +101,7 @@ export class Overlay {
 
   /** @param {Viewport} viewport */
   #scale(viewport) {
-    const { entry } = viewport;
+    const entry = viewport.painted?.entry;
     const plane = entry?.image.plane(entry.frame);
     const spacing = plane?.spacing;
     this.#bar.hidden = !spacing;

@@ -49,7 +49,7 @@ export class Toolbar {
         { role: "group", "aria-label": "Panels" },
         iconButton("grid", "Layout", () => page.layout.cycle(), "L"),
         toggle("text", iconButton("text", "Text on the picture", () => page.toggleText(), "O")),
-        toggle("header", iconButton("header", "Header", () => page.toggleHeader(), "D")),
+        toggle("header", iconButton("header", "Header", () => void page.toggleHeader(), "D")),
         iconButton("help", "Keyboard map", () => page.actions.help(), "?"),
       ),
     );
@@ -65,7 +65,7 @@ export class Toolbar {
     const pressed = {
       [page.tools.active]: true,
       invert: page.active.inverted,
-      header: page.header.open,
+      header: page.header?.open ?? false,
       text: !page.element?.classList.contains("no-overlay"),
     };
     for (const [name, button] of this.#toggles) button.setAttribute("aria-pressed", String(pressed[name] ?? false));

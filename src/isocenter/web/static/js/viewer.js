@@ -8,11 +8,9 @@ import { fill, h, icon, iconButton, nameElement } from "./dom.js";
 import { date } from "./format.js";
 import { Layout } from "./layout.js";
 import { FrameLoader } from "./loader.js";
-import { HeaderPanel } from "./panels/header.js";
 import { Scrubber } from "./panels/scrubber.js";
 import { SeriesStrip } from "./panels/series.js";
 import { WindowMenu } from "./panels/windows.js";
-import { formatRoute } from "./router.js";
 import { cineRate, isMovie, stacksOf } from "./stack.js";
 import { ToolBox, attachTools } from "./tools.js";
 import { Toolbar } from "./toolbar.js";
@@ -29,6 +27,7 @@ const SERIES_KEPT = 40;
 const ADDRESS_DELAY = 300;
 
 export class ViewerPage {
+  #stage = h("div.stage");
   #title = h("div.study-title");
   #problem = h("div.page-problem", { role: "alert", hidden: true });
   /** @type {Map<string, Promise<Stack[]>>} by series */
@@ -36,6 +35,8 @@ export class ViewerPage {
   /** @type {WeakMap<Viewport, Cine>} */
   #cines = new WeakMap();
   #study = "";
+  /** Loaded when it is first opened. @type {import("./panels/header.js").HeaderPanel | null} */
+  header = null;
   #addressTimer = 0;
   /** @type {AbortController} */
   #opening = new AbortController();
@@ -49,7 +50,6 @@ export class ViewerPage {
     this.actions = actions;
     this.loader = new FrameLoader(client);
     this.tools = new ToolBox();
-    this.header = new HeaderPanel(() => this.toggleHeader(false));
     this.scrubber = new Scrubber();
     this.strip = new SeriesStrip(client, (series, clip) => void this.openSeries(series, { clip }));
     this.layout = new Layout(this.loader, (viewport) => this.#adopt(viewport));
@@ -58,11 +58,12 @@ export class ViewerPage {
     this.loader.onprogress = () => this.scrubber.drawLoaded();
     this.layout.addEventListener("active", () => this.#follow());
     this.layout.addEventListener("shape", () => this.#fillEmpty());
+    this.#stage.append(this.strip.element, h("div.centre", null, this.layout.element, this.scrubber.element, this.#problem));
     this.element = h(
       "main.viewer-page",
       null,
       h("header.bar", null, iconButton("back", "Study list", () => actions.back(), "Esc"), this.#title, this.toolbar.element),
-      h("div.stage", null, this.strip.element, h("div.centre", null, this.layout.element, this.scrubber.element, this.#problem), this.header.element),
+      this.#stage,
     );
     this.bindings = viewerBindings(this);
     this.#follow();
@@ -105,8 +106,7 @@ export class ViewerPage {
     if (viewport !== this.layout.active) return;
     this.scrubber.update();
     this.toolbar.update();
-    const { entry, stack } = viewport;
-    this.header.show(entry?.image.ds ?? stack?.images[0]?.ds ?? null);
+    this.header?.show(this.#shownHeader());
     viewport.describe();
     clearTimeout(this.#addressTimer);
     if (!this.cine.playing) this.#addressTimer = window.setTimeout(() => this.#remember(), ADDRESS_DELAY);
@@ -266,8 +266,21 @@ export class ViewerPage {
     if (next) await this.openSeries(next, {});
   }
 
+  /** @returns {DataSet | null} of the painted image, or of an object without picture */
+  #shownHeader() {
+    const { painted, stack } = this.active;
+    return (painted?.entry.image ?? stack?.images[0])?.ds ?? null;
+  }
+
   /** @param {boolean} [open] */
-  toggleHeader(open = !this.header.open) {
+  async toggleHeader(open = !this.header?.open) {
+    if (!this.header) {
+      const { HeaderPanel } = await import("./panels/header.js");
+      // Pressed twice before the code was here: one panel is enough.
+      this.header ??= new HeaderPanel(() => void this.toggleHeader(false));
+      this.#stage.append(this.header.element);
+      this.header.show(this.#shownHeader());
+    }
     this.header.setOpen(open);
     if (!open) this.active.element.focus();
     this.toolbar.update();
@@ -280,7 +293,7 @@ export class ViewerPage {
 
   /** Leaves what is open first, then the study. */
   escape() {
-    if (this.header.open) this.toggleHeader(false);
+    if (this.header?.open) void this.toggleHeader(false);
     else this.actions.back();
   }
 
@@ -291,15 +304,5 @@ export class ViewerPage {
     for (const viewport of this.layout.viewports) this.#cines.get(viewport)?.stop();
     this.loader.plan([]);
     this.windows.close();
-  }
-
-  /** Address of what is shown, to be copied. */
-  get address() {
-    const { entry, stack, chosen, inverted } = this.active;
-    const window = chosen && "center" in chosen ? chosen : null;
-    return new URL(
-      formatRoute({ page: "view", study: stack?.study ?? this.#study, series: stack?.series ?? "", instance: entry?.image.path.instance ?? "", frame: entry?.frame ?? 1, window, inverted }),
-      location.href,
-    ).href;
   }
 }

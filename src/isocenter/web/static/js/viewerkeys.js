@@ -61,7 +61,7 @@ export function viewerBindings(page) {
       [["s"], "Scroll", () => page.tools.choose("scroll")],
     ]),
     ...group("Panels", [
-      [["d"], "Header", () => page.toggleHeader()],
+      [["d"], "Header", () => void page.toggleHeader()],
       [["l"], "Layout", () => page.layout.cycle()],
       [["o"], "Text on the picture", () => page.toggleText()],
       [["Escape"], "Close, back to the study list", () => page.escape()],

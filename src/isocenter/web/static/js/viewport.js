@@ -21,6 +21,8 @@ import { quantiles } from "./pixels.js";
 /** Names in the browser's performance timeline: from table to canvas, and the page's first picture. */
 const PAINT = "isocenter-paint";
 const FIRST = "isocenter-first-image";
+/** Frames a viewport waits for at a time. */
+const MOST_PENDING = 3;
 const MIN_ZOOM = 0.02;
 const MAX_ZOOM = 40;
 
@@ -36,8 +38,8 @@ export class Viewport extends EventTarget {
   #message = h("div.viewport-message", { role: "status", hidden: true });
   #scheduled = 0;
   #dirtyGreys = true;
-  /** @type {Frame | null} frame on the canvas */
-  #frame = null;
+  /** Requests of this viewport under way, oldest first. @type {AbortController[]} */
+  #pending = [];
   /** @type {1 | -1} */
   #direction = 1;
   #fitted = true;
@@ -45,7 +47,14 @@ export class Viewport extends EventTarget {
   #automatic = null;
   /** @type {Stack | null} */
   stack = null;
+  /** Place in the stack that was asked for; the frame may still be on its way. */
   index = 0;
+  /**
+   * What is on the canvas, maybe not yet what was asked for. Greys, text and values go by this: a slice's position must
+   * never stand beside another slice's picture.
+   * @type {{entry: Entry, index: number, frame: Frame} | null}
+   */
+  painted = null;
   view = defaultView();
   /** @type {ChosenWindow | ChosenLut | null} null: each frame by its own header */
   chosen = null;
@@ -60,7 +69,7 @@ export class Viewport extends EventTarget {
     new ResizeObserver(() => this.#resize()).observe(this.element);
   }
 
-  /** @returns {Entry | null} */
+  /** @returns {Entry | null} what was asked for */
   get entry() {
     return this.stack?.entries[this.index] ?? null;
   }
@@ -81,7 +90,8 @@ export class Viewport extends EventTarget {
     this.inverted = options.inverted ?? false;
     this.view = defaultView();
     this.#fitted = true;
-    this.#frame = null;
+    this.painted = null;
+    this.#abandon(0);
     this.index = -1;
     this.#direction = 1;
     this.#schedule();
@@ -101,7 +111,7 @@ export class Viewport extends EventTarget {
     this.index = to;
     const entry = /** @type {Entry} */ (stack.entries[to]);
     const here = this.loader.peek(entry);
-    if (here) this.#take(here);
+    if (here) this.#take(entry, here);
     else void this.#wait(entry);
     this.#changed("frame");
   }
@@ -109,26 +119,42 @@ export class Viewport extends EventTarget {
   /** @param {Entry} entry */
   async #wait(entry) {
     this.element.classList.add("is-loading");
+    // Slices that were scrolled past give way, or the one that is wanted would wait behind them.
+    this.#abandon(MOST_PENDING - 1);
+    const pending = new AbortController();
+    this.#pending.push(pending);
     try {
-      const frame = await this.loader.get(entry);
-      if (entry === this.entry) this.#take(frame);
+      const frame = await this.loader.get(entry, pending.signal);
+      if (entry === this.entry) this.#take(entry, frame);
     } catch (error) {
-      if (entry !== this.entry || isAbort(error)) return;
-      this.#frame = null;
+      if (entry !== this.entry) return;
+      if (isAbort(error)) {
+        // It was wanted, given up, and is wanted again.
+        void this.#wait(entry);
+        return;
+      }
+      this.painted = null;
       this.element.classList.remove("is-loading");
       this.#schedule();
       this.#say("alert", "This image cannot be shown", error instanceof Error ? error.message : String(error), () => {
         this.#say(null);
         void this.#wait(entry);
       });
+    } finally {
+      this.#pending = this.#pending.filter((other) => other !== pending);
     }
   }
 
-  /** @param {Frame} frame */
-  #take(frame) {
+  /** @param {number} keep requests that may go on */
+  #abandon(keep) {
+    while (this.#pending.length > keep) this.#pending.shift()?.abort();
+  }
+
+  /** @param {Entry} entry @param {Frame} frame */
+  #take(entry, frame) {
     this.element.classList.remove("is-loading");
     this.#say(null);
-    this.#frame = frame;
+    this.painted = { entry, index: this.index, frame };
     this.#dirtyGreys = true;
     this.#schedule();
     const stack = /** @type {Stack} */ (this.stack);
@@ -163,9 +189,9 @@ export class Viewport extends EventTarget {
 
   /** The transform of the shown frame, with its name for the overlay; null for colour. @returns {{transform: GreyTransform, label: string, unit: string} | null} */
   get greys() {
-    const { entry } = this;
-    const frame = this.#frame;
-    if (!entry || entry.image.kind !== "grey" || frame?.kind !== "values") return null;
+    if (!this.painted) return null;
+    const { entry, frame } = this.painted;
+    if (entry.image.kind !== "grey" || frame.kind !== "values") return null;
     const { modality, windows, luts } = entry.image.values(entry.frame);
     const { tables } = this.loader;
     /** @type {GreyTransform} */
@@ -317,7 +343,7 @@ export class Viewport extends EventTarget {
   }
 
   #fit() {
-    const image = this.entry?.image;
+    const image = (this.painted?.entry ?? this.entry)?.image;
     if (!image) return;
     this.view.zoom = fitZoom(this.view, image.columns, image.rows, image.aspect, this.#canvas.width, this.#canvas.height);
   }
@@ -340,8 +366,8 @@ export class Viewport extends EventTarget {
     return [(clientX - box.left) * devicePixelRatio, (clientY - box.top) * devicePixelRatio];
   }
 
-  #matrix() {
-    const image = /** @type {Entry} */ (this.entry).image;
+  /** @param {import("./image.js").Image} image */
+  #matrix(image) {
     return imageToCanvas(this.view, image.columns, image.rows, image.aspect, this.#canvas.width, this.#canvas.height);
   }
 
@@ -351,10 +377,9 @@ export class Viewport extends EventTarget {
    * @returns {{column: number, row: number, value: number | null, unit: string} | null}
    */
   probe(clientX, clientY) {
-    const { entry } = this;
-    const frame = this.#frame;
-    if (!entry || !frame) return null;
-    const [x, y] = canvasToImage(this.#matrix(), ...this.toCanvas(clientX, clientY)).map(Math.floor);
+    if (!this.painted) return null;
+    const { entry, frame } = this.painted;
+    const [x, y] = canvasToImage(this.#matrix(entry.image), ...this.toCanvas(clientX, clientY)).map(Math.floor);
     const { columns, rows, signed } = entry.image;
     if (x === undefined || y === undefined || x < 0 || y < 0 || x >= columns || y >= rows) return null;
     const greys = this.greys;
@@ -378,12 +403,11 @@ export class Viewport extends EventTarget {
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.fillStyle = "#000";
     context.fillRect(0, 0, this.#canvas.width, this.#canvas.height);
-    const { entry } = this;
-    const frame = this.#frame;
-    if (entry && frame) {
+    if (this.painted) {
+      const { entry, frame } = this.painted;
       if (this.#fitted) this.#fit();
       const source = frame.kind === "bitmap" ? frame.bitmap : this.#render(frame, entry);
-      const matrix = this.#matrix();
+      const matrix = this.#matrix(entry.image);
       context.setTransform(...matrix);
       const whole = Number.isInteger(this.view.zoom) && entry.image.aspect === 1;
       context.imageSmoothingEnabled = !(whole && this.view.zoom === 1) && this.view.zoom < 8;
@@ -395,7 +419,7 @@ export class Viewport extends EventTarget {
     // User Timing, for whoever looks with the browser's own tools; only the last is kept.
     performance.clearMeasures(PAINT);
     performance.measure(PAINT, { start: started });
-    if (entry && frame && performance.getEntriesByName(FIRST).length === 0) performance.mark(FIRST);
+    if (this.painted && performance.getEntriesByName(FIRST).length === 0) performance.mark(FIRST);
     this.overlay.update(this);
   }
 
@@ -440,7 +464,7 @@ export class Viewport extends EventTarget {
 
   /** What the picture shows, for screen readers. */
   describe() {
-    const ds = this.entry?.image.ds ?? this.stack?.images[0]?.ds;
+    const ds = (this.painted?.entry.image ?? this.stack?.images[0])?.ds;
     const label = [text(ds, Tag.Modality), text(ds, Tag.SeriesDescription), this.length > 1 ? `image ${this.index + 1} of ${this.length}` : ""];
     this.element.setAttribute("aria-label", label.filter(Boolean).join(", ") || "Image");
   }

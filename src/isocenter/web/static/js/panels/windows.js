@@ -12,7 +12,7 @@ import { presetsFor } from "../presets.js";
 
 /** @param {Viewport} viewport @returns {Choice[]} */
 export function windowChoices(viewport) {
-  const { entry } = viewport;
+  const entry = viewport.painted?.entry;
   if (!entry || entry.image.kind !== "grey") return [];
   const { windows, luts } = entry.image.values(entry.frame);
   const detail = (/** @type {{center: number, width: number}} */ w) => `W ${short(w.width)}  L ${short(w.center)}`;
@@ -62,7 +62,7 @@ export class WindowMenu {
     const own = choices.filter((choice) => choice.fromHeader);
     const named = choices.filter((choice) => !choice.fromHeader);
     if (choices.length === 0) fill(this.#menu, h("p.muted", null, "The greys of this image are fixed."));
-    else fill(this.#menu, h("h3", null, "From the header"), ...own.map(item), named.length > 0 && h("h3", null, viewport.entry?.image.modality), ...named.map(item));
+    else fill(this.#menu, h("h3", null, "From the header"), ...own.map(item), named.length > 0 && h("h3", null, viewport.painted?.entry.image.modality), ...named.map(item));
     this.#menu.hidden = false;
     this.#button.setAttribute("aria-expanded", "true");
     this.#menu.querySelector("button")?.focus();
