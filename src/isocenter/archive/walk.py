@@ -60,20 +60,24 @@ class Candidate:
             raise DataSetError("cannot be read: the zip is damaged here") from None
 
     def require_dicom(self) -> None:
-        """Raise NotDicomError when the first bytes are not those of a DICOM object, nor of a DICOMDIR, which lists
-        objects and is none; DataSetError when they cannot be read."""
-        head = next(self.chunks(), b"")[:_HEAD]
-        try:
-            meta = read_header(head)
-        except TruncatedError:
-            return
-        if meta.sop_class == MEDIA_STORAGE_DIRECTORY:
-            raise NotDicomError("a DICOMDIR: a list of objects, not one")
+        """As `require_dicom`, of this candidate's first bytes; DataSetError when they cannot be read."""
+        require_dicom(next(self.chunks(), b""))
 
     def _open(self) -> IO[bytes]:
         if self.container is None or self.member is None:
             return self.path.open("rb")
         return self.container.open(self.member)
+
+
+def require_dicom(head: bytes) -> None:
+    """Raise NotDicomError when the first bytes of a file are not those of a DICOM object, nor of a DICOMDIR, which
+    lists objects and is none."""
+    try:
+        meta = read_header(head[:_HEAD])
+    except TruncatedError:
+        return
+    if meta.sop_class == MEDIA_STORAGE_DIRECTORY:
+        raise NotDicomError("a DICOMDIR: a list of objects, not one")
 
 
 def walk(paths: Iterable[Path | str] | Path | str, *, everything: bool = False) -> Iterator[Candidate]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from isocenter.archive.walk import CHUNK, Candidate, walk
+from isocenter.archive.walk import CHUNK, Candidate, require_dicom, walk
 from isocenter.cli import exit_codes, output, running
 from isocenter.cli.summary import Summary
 from isocenter.errors import IsocenterError, OutOfResources, UsageError
@@ -20,6 +21,8 @@ from isocenter.wire.limits import Limits
 if TYPE_CHECKING:
     from isocenter.archive.archive import Archive
     from isocenter.settings import Settings
+
+_AHEAD = 64  # files found in one go
 
 
 def command(
@@ -56,7 +59,8 @@ def command(
     output.hush()
     summary = Summary(named=frozenset(paths))
     with output.bar("importing", None) as bar:
-        threading.Thread(target=_count, args=(paths, bar), daemon=True).start()
+        if bar.visible:
+            threading.Thread(target=_count, args=(paths, bar), daemon=True).start()
         if to is not None:
             from isocenter.cli.stow import send
 
@@ -95,9 +99,10 @@ async def _into_folder(
                     bar.advance()
                     free.release()
 
-            while not full and (candidate := await asyncio.to_thread(next, found, None)) is not None:
-                await free.acquire()
-                group.create_task(take(candidate))
+            while not full and (some := await asyncio.to_thread(lambda: list(islice(found, _AHEAD)))):
+                for candidate in some:
+                    await free.acquire()
+                    group.create_task(take(candidate))
         if full:
             raise full[0]
     finally:
@@ -108,7 +113,7 @@ async def _take(archive: Archive, candidate: Candidate, summary: Summary) -> Non
     """Store one file; everything but a full disk is counted, not raised."""
     chunks = candidate.chunks(Limits.of(archive.settings))
     try:
-        chunk = await asyncio.to_thread(_first, candidate, chunks)
+        chunk = await asyncio.to_thread(_first, chunks)
         incoming = archive.begin(Origin("import", str(candidate.path.parent)))
         size = 0
         try:
@@ -130,7 +135,8 @@ async def _take(archive: Archive, candidate: Candidate, summary: Summary) -> Non
         chunks.close()
 
 
-def _first(candidate: Candidate, chunks: Generator[bytes]) -> bytes:
+def _first(chunks: Iterator[bytes]) -> bytes:
     # What is not DICOM is told by its first bytes, before any of it is written anywhere
-    candidate.require_dicom()
-    return next(chunks, b"")
+    chunk = next(chunks, b"")
+    require_dicom(chunk)
+    return chunk

@@ -95,7 +95,7 @@ class Bar:
         self._title = title
         self._bytes = unit_is_bytes
         self._begun = time.monotonic()
-        self._visible = sys.stderr.isatty()
+        self.visible = sys.stderr.isatty()
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self.total = total
@@ -103,7 +103,7 @@ class Bar:
 
     def advance(self, by: int = 1) -> None:
         self.done += by
-        if not self._visible:
+        if not self.visible:
             return
         if self._progress is None:
             if time.monotonic() - self._begun < _PATIENCE:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from isocenter.archive.walk import Candidate
+from isocenter.archive.walk import Candidate, require_dicom
 from isocenter.cli.output import Bar
 from isocenter.cli.summary import Summary
 from isocenter.errors import ConnectFailed, DataSetError, IsocenterError, NetworkError, UsageError
@@ -148,9 +148,9 @@ def _send(service: _Service, batch: list[Candidate], summary: Summary, bar: Bar)
     try:
         for candidate in batch:
             try:
-                candidate.require_dicom()
                 chunks = candidate.chunks()
                 head = next(chunks, b"")
+                require_dicom(head)
             except IsocenterError as error:
                 summary.refuse(candidate, error)
             else:
