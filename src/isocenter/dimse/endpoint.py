@@ -37,7 +37,11 @@ def dimse_server(services: tuple[Service, ...], settings: Settings) -> DimseServ
         operations=_OPERATIONS,
     )
     config = ServerConfig(
-        policy, connection_config(settings), settings.dimse_max_associations, settings.dimse_drain_timeout
+        policy,
+        connection_config(settings),
+        settings.dimse_max_associations,
+        settings.dimse_drain_timeout,
+        settings.dimse_response_timeout,
     )
     return DimseServer(offered, config)
 

@@ -169,8 +169,8 @@ class Peer:
         association = await self._association_for(set())
         context = association.context_for(VERIFICATION)
         response = await association.request(context, echo_request(association.next_message_id()))
-        if response.get("Status") != 0:
-            raise NetworkError(f"C-ECHO answered with status {response.get('Status', 0):04X}")
+        if response.status != 0:
+            raise NetworkError(f"C-ECHO answered with status {response.status:04X}")
 
     async def store(self, items: Iterable[StoreItem]) -> AsyncIterator[StoreOutcome]:
         """C-STORE each item; yields one outcome for each, in order.
@@ -226,8 +226,8 @@ class Peer:
             association.abort()
             self._association = None
             return StoreOutcome(item.source, item.sop_class, item.sop_instance, None, str(error))
-        status = response.get("Status", 0xC000)
-        return StoreOutcome(item.source, item.sop_class, item.sop_instance, status, response.get("ErrorComment", ""))
+        comment = response.command.get("ErrorComment", "")
+        return StoreOutcome(item.source, item.sop_class, item.sop_instance, response.status, comment)
 
     async def _associate(self, needs: set[tuple[str, str]]) -> Requestor:
         """A new association whose contexts cover `needs` and, as far as they fit, what was proposed before."""

@@ -1,22 +1,27 @@
 """What a service class is: SOP classes it supports, one method per DIMSE verb, and no idea of sockets or archive.
 
-A service gets a Request and gives a Reply, or for C-STORE a Sink that takes the data set as it arrives. Whatever raises
-an IsocenterError is answered with that error's own status.
+A method gets a Request, and the data set of the request if it has one, and gives a Reply; a query or retrieve gives one
+for each answer. C-STORE gives a Sink instead, which takes the data set as it arrives. Whatever raises an
+IsocenterError is answered with that error's own status.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Protocol
 
 from isocenter.errors import IsocenterError
-from isocenter.std.statuses import SUCCESS
+from isocenter.std.statuses import PENDING, PENDING_WITH_WARNING, SUCCESS
 from isocenter.ul.negotiation import Agreed, Support
 from isocenter.wire.command import CommandSet
 
 UNRECOGNIZED_OPERATION = 0x0211  # PS3.7 C.5.23
 SOP_CLASS_NOT_SUPPORTED = 0x0122  # PS3.7 C.5.6
+CANNOT_UNDERSTAND = 0xC000
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,24 +35,70 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """One DIMSE request: from whom, in which presentation context, and its command set."""
-
-    peer: Peer
-    context: Agreed
-    command: CommandSet
-
-
-@dataclass(frozen=True, slots=True)
 class Reply:
-    """The status of a response (std/statuses.py) and, if not success, an Error Comment of at most 64 characters."""
+    """One response: its status (std/statuses.py), an Error Comment of at most 64 characters, a data set in the transfer
+    syntax of the request's presentation context, and further command elements by keyword."""
 
     status: int = SUCCESS
     comment: str = ""
+    data_set: bytes | None = field(default=None, repr=False)
+    elements: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
 
     @classmethod
     def of(cls, error: IsocenterError) -> Reply:
         return cls(error.dimse_status, str(error))
+
+    @property
+    def pending(self) -> bool:
+        """Whether more responses to the same request follow (PS3.7 Annex C.1)."""
+        return self.status in (PENDING, PENDING_WITH_WARNING)
+
+
+class Invoker(Protocol):
+    """What a service may ask of the association its request came on: sub-operations and event reports (PS3.7 8.1)."""
+
+    def contexts_for(self, abstract_syntax: str) -> Sequence[Agreed]:
+        """Accepted contexts in which our side may act as SCU."""
+
+    def next_message_id(self) -> int:
+        """A Message ID that no outstanding request of ours has."""
+
+    async def request(
+        self, context: Agreed, command: CommandSet, data_set: Iterable[bytes | bytearray | memoryview] | None = None
+    ) -> Response:
+        """Send a request and wait for its (first) response. Raises NetworkErrors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A response as it arrived: command set and the bytes of its data set."""
+
+    command: CommandSet
+    data_set: bytes | None = field(default=None, repr=False)
+
+    @property
+    def status(self) -> int:
+        return int(self.command.get("Status", CANNOT_UNDERSTAND))
+
+
+class Cancellation:
+    """Set when the peer sends C-CANCEL; long operations look at it between steps (PS3.7 section 9.3.2.3)."""
+
+    __slots__ = ("requested",)
+
+    def __init__(self) -> None:
+        self.requested = False
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One DIMSE request: from whom, in which presentation context, its command set, and the way back."""
+
+    peer: Peer
+    context: Agreed
+    command: CommandSet
+    invoker: Invoker = field(repr=False)
+    cancellation: Cancellation = field(default_factory=Cancellation, repr=False)
 
 
 class Sink(Protocol):
@@ -79,6 +130,10 @@ class Refusal:
         """Nothing is held."""
 
 
+async def _refused(verb: str) -> Reply:
+    return Reply(UNRECOGNIZED_OPERATION, f"this SOP class has no {verb}")
+
+
 class Service:
     """Base of the service classes: every verb is refused until a subclass takes it."""
 
@@ -92,17 +147,44 @@ class Service:
         """How we support it, or None."""
         raise NotImplementedError
 
-    async def c_echo(self, request: Request) -> Reply:
-        return Reply(UNRECOGNIZED_OPERATION, "this SOP class has no C-ECHO")
-
     def c_store(self, request: Request) -> Sink:
         return Refusal(Reply(UNRECOGNIZED_OPERATION, "this SOP class has no C-STORE"))
 
+    def c_echo(self, request: Request, data_set: bytes) -> Awaitable[Reply]:
+        return _refused("C-ECHO")
+
+    def c_find(self, request: Request, data_set: bytes) -> Awaitable[Reply] | AsyncIterator[Reply]:
+        return _refused("C-FIND")
+
+    def c_move(self, request: Request, data_set: bytes) -> Awaitable[Reply] | AsyncIterator[Reply]:
+        return _refused("C-MOVE")
+
+    def c_get(self, request: Request, data_set: bytes) -> Awaitable[Reply] | AsyncIterator[Reply]:
+        return _refused("C-GET")
+
+    def n_event_report(self, request: Request, data_set: bytes) -> Awaitable[Reply]:
+        return _refused("N-EVENT-REPORT")
+
+    def n_get(self, request: Request, data_set: bytes) -> Awaitable[Reply]:
+        return _refused("N-GET")
+
+    def n_set(self, request: Request, data_set: bytes) -> Awaitable[Reply]:
+        return _refused("N-SET")
+
+    def n_action(self, request: Request, data_set: bytes) -> Awaitable[Reply]:
+        return _refused("N-ACTION")
+
+    def n_create(self, request: Request, data_set: bytes) -> Awaitable[Reply]:
+        return _refused("N-CREATE")
+
+    def n_delete(self, request: Request, data_set: bytes) -> Awaitable[Reply]:
+        return _refused("N-DELETE")
+
 
 class Services:
-    """The services one server offers, in order; the first that supports an abstract syntax serves it."""
+    """The services one side of an association offers; the first that supports an abstract syntax serves it."""
 
-    def __init__(self, services: Iterable[Service]) -> None:
+    def __init__(self, services: Iterable[Service] = ()) -> None:
         self._services = tuple(services)
 
     def __iter__(self) -> Iterator[Service]:

@@ -26,7 +26,7 @@ class VerificationService(Service):
     def supports(self, abstract_syntax: str) -> Support | None:
         return _SUPPORT if abstract_syntax == VERIFICATION else None
 
-    async def c_echo(self, request: Request) -> Reply:
+    async def c_echo(self, request: Request, data_set: bytes) -> Reply:
         return Reply()
 
 

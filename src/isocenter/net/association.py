@@ -1,0 +1,466 @@
+"""An open association, whoever opened it: requests of ours matched with their responses, requests of the peer served.
+
+Requests of the peer are served in the order they came, up to the negotiated number at a time; further ones wait in the
+receive buffer. A failing service costs its own request a status and nothing else. Messages are never interleaved: what
+has a data set holds the line until its last fragment is written (PS3.8 Annex E).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import dataclass
+
+from isocenter.errors import (
+    AssociationAborted,
+    IsocenterError,
+    LimitExceeded,
+    NetworkError,
+    NoPresentationContext,
+    PeerTimeout,
+    ProtocolError,
+)
+from isocenter.net.link import Link
+from isocenter.services.base import (
+    UNRECOGNIZED_OPERATION,
+    Cancellation,
+    Peer,
+    Refusal,
+    Reply,
+    Request,
+    Response,
+    Service,
+    Services,
+    Sink,
+)
+from isocenter.std.statuses import CANCEL, PENDING, PENDING_WITH_WARNING
+from isocenter.ul import events
+from isocenter.ul.connection import Buffer, Connection
+from isocenter.ul.negotiation import Agreed
+from isocenter.wire.command import NO_DATA_SET, RESPONSE, CommandSet, Verb, response_to
+
+log = logging.getLogger("isocenter.dimse")
+
+_PROCESSING_FAILURE = Reply(0x0110, "internal error; see the server's log")
+_CANCELLED = Reply(CANCEL)
+_DATA_SET_FOLLOWS = 0x0001
+
+_Queue = asyncio.Queue[Response | NetworkError]
+Answer = Awaitable[Reply] | AsyncIterator[Reply]
+
+_METHODS: dict[int, Callable[[Service, Request, bytes], Answer]] = {
+    Verb.C_ECHO: lambda service, request, data: service.c_echo(request, data),
+    Verb.C_FIND: lambda service, request, data: service.c_find(request, data),
+    Verb.C_MOVE: lambda service, request, data: service.c_move(request, data),
+    Verb.C_GET: lambda service, request, data: service.c_get(request, data),
+    Verb.N_EVENT_REPORT: lambda service, request, data: service.n_event_report(request, data),
+    Verb.N_GET: lambda service, request, data: service.n_get(request, data),
+    Verb.N_SET: lambda service, request, data: service.n_set(request, data),
+    Verb.N_ACTION: lambda service, request, data: service.n_action(request, data),
+    Verb.N_CREATE: lambda service, request, data: service.n_create(request, data),
+    Verb.N_DELETE: lambda service, request, data: service.n_delete(request, data),
+}
+
+
+class _Collector:
+    """A data set that is held in memory, up to the limit for identifiers and attribute lists."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._raw = bytearray()
+
+    def write(self, views: list[memoryview]) -> None:
+        if len(self._raw) + sum(map(len, views)) > self._limit:
+            raise LimitExceeded(f"the data set is larger than {self._limit} bytes (limits.identifier_bytes)")
+        for view in views:
+            self._raw += view
+
+    @property
+    def raw(self) -> bytes:
+        return bytes(self._raw)
+
+
+@dataclass(slots=True)
+class _Receiving:
+    """The message whose data set is arriving: a request to a sink or to memory, or a response to one of ours."""
+
+    message: events.MessageStarted
+    request: Request | None  # None: a response
+    sink: Sink | None = None
+    collector: _Collector | None = None
+    failed: Reply | None = None
+
+
+class Association(Link):
+    """Base of both roles; subclasses open and close it."""
+
+    def __init__(
+        self, connection: Connection, loop: asyncio.AbstractEventLoop, services: Services, timeout: float
+    ) -> None:
+        super().__init__(connection, loop)
+        self.services = services
+        self.peer = Peer("", "", "")
+        self.contexts: dict[int, Agreed] = {}
+        self.over = asyncio.Event()
+        self.operations = 1  # requests of the peer served at a time
+        self._as_requestor = connection.requestor
+        self._timeout = timeout
+        self._failure: NetworkError | None = None
+        # incoming
+        self._receiving: _Receiving | None = None
+        self._running: dict[int, Cancellation] = {}
+        self._busy = 0
+        self._held: events.MessageStarted | None = None
+        self._release_waits = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        # outgoing
+        self._message_id = 0
+        self._waiting: dict[int, _Queue] = {}
+        self._line = asyncio.Lock()
+
+    @property
+    def usable(self) -> bool:
+        """Whether requests can be sent."""
+        return self._failure is None and not self.ended
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is being received or served."""
+        return self._busy == 0 and self._receiving is None
+
+    # --- our requests ------------------------------------------------------------------------------------------
+
+    def contexts_for(self, abstract_syntax: str) -> list[Agreed]:
+        """Accepted contexts for `abstract_syntax` in which our side may act as SCU."""
+        return [
+            context
+            for context in self.contexts.values()
+            if context.abstract_syntax == abstract_syntax and (context.as_scu if self._as_requestor else context.as_scp)
+        ]
+
+    def context_for(self, abstract_syntax: str, transfer_syntax: str | None = None) -> Agreed:
+        """One of contexts_for(), in `transfer_syntax` if that is given. Raises NoPresentationContext."""
+        for context in self.contexts_for(abstract_syntax):
+            if transfer_syntax in (None, context.transfer_syntax):
+                return context
+        what = abstract_syntax if transfer_syntax is None else f"{abstract_syntax} in {transfer_syntax}"
+        raise NoPresentationContext(f"the peer accepted no presentation context for {what}")
+
+    def next_message_id(self) -> int:
+        """A Message ID that no outstanding request of ours has."""
+        while True:
+            self._message_id = self._message_id % 0xFFFF + 1
+            if self._message_id not in self._waiting:
+                return self._message_id
+
+    async def request(self, context: Agreed, command: CommandSet, data_set: Iterable[Buffer] | None = None) -> Response:
+        """Send one request and wait for its response. Chunks of `data_set`, but the last, have an even length.
+
+        Raises PeerTimeout (and aborts) when no response comes, AssociationAborted when the association ends.
+        """
+        queue = self._expect(command)
+        try:
+            await self._send(context.id, command, data_set)
+            return await self._next(queue)
+        finally:
+            del self._waiting[command["MessageID"]]
+
+    async def responses(
+        self, context: Agreed, command: CommandSet, data_set: Iterable[Buffer] | None = None
+    ) -> AsyncIterator[Response]:
+        """Send one request and give its responses as they come, pending ones first. Raises as request() does."""
+        queue = self._expect(command)
+        try:
+            await self._send(context.id, command, data_set)
+            pending = True
+            while pending:
+                response = await self._next(queue)
+                pending = response.status in (PENDING, PENDING_WITH_WARNING)
+                yield response
+        finally:
+            del self._waiting[command["MessageID"]]
+
+    def _expect(self, command: CommandSet) -> _Queue:
+        if self._failure is not None:
+            raise self._failure
+        queue: _Queue = asyncio.Queue()
+        self._waiting[command["MessageID"]] = queue
+        return queue
+
+    async def _next(self, queue: _Queue) -> Response:
+        try:
+            async with asyncio.timeout(self._timeout):
+                response = await queue.get()
+        except TimeoutError:
+            self.abort("no response in time")
+            raise PeerTimeout(f"no response within {self._timeout:g} s") from None
+        if isinstance(response, NetworkError):
+            raise response
+        return response
+
+    def cancel(self, context: Agreed, message_id: int) -> None:
+        """C-CANCEL of a request of ours; its final response still comes (PS3.7 section 9.3.2.3)."""
+        if self.connection.can_send:
+            command = {
+                "CommandField": Verb.C_CANCEL,
+                "MessageIDBeingRespondedTo": message_id,
+                "CommandDataSetType": NO_DATA_SET,
+            }
+            self.connection.send_message(context.id, command)
+            self.flush()
+
+    async def _send(self, context_id: int, command: CommandSet, data_set: Iterable[Buffer] | None) -> None:
+        async with self._line:
+            if self._failure is not None:
+                raise self._failure
+            command = {**command, "CommandDataSetType": NO_DATA_SET if data_set is None else _DATA_SET_FOLLOWS}
+            self.connection.send_message(context_id, command)
+            if data_set is None:
+                self.flush()
+                return
+            chunks = iter(data_set)
+            chunk = next(chunks, b"")
+            while True:
+                following = next(chunks, None)
+                if self._failure is not None:
+                    raise self._failure
+                self.connection.send_data(context_id, chunk, last=following is None)
+                self.connection.touch(self.loop.time())
+                self.flush()
+                await self.drain()
+                if following is None:
+                    return
+                chunk = following
+
+    # --- ends --------------------------------------------------------------------------------------------------
+
+    async def release(self) -> None:
+        """A-RELEASE; aborts when the peer does not confirm within the response timeout."""
+        if self.ended or self._failure is not None:
+            return
+        self.connection.release()
+        self.flush()
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self.over.wait()
+        except TimeoutError:
+            self.abort("the peer did not confirm the release")
+
+    def abort(self, why: str = "aborted by us") -> None:
+        """A-ABORT, now."""
+        self.connection.abort(why)
+        self._pump()
+        if self.transport is not None:
+            self.transport.close()
+
+    def fail(self, error: NetworkError) -> None:
+        """The association is over: everybody who waits hears of it."""
+        if self._failure is None:
+            self._failure = error
+        for queue in self._waiting.values():
+            queue.put_nowait(error)
+
+    def on_end(self) -> None:
+        self._held = None
+        receiving, self._receiving = self._receiving, None
+        if receiving is not None and receiving.sink is not None and receiving.failed is None:
+            # The bytes stopped in the middle of an object: nothing was promised, nothing is kept.
+            log.info("%s %s: connection ended within an object; dropped", self.peer_address, self.peer.calling)
+            receiving.sink.abandon()
+        for cancellation in self._running.values():
+            cancellation.requested = True
+        self.fail(AssociationAborted("the association is over"))
+        self.over.set()
+
+    async def finished(self) -> None:
+        """Wait until no request of the peer is being served any more."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _release_if_idle(self) -> None:
+        if self._release_waits and self.idle and not self.connection.close_expected:
+            self._release_waits = False
+            self.connection.release_response()
+
+    # --- messages ----------------------------------------------------------------------------------------------
+
+    def on_event(self, event: events.UpperLayerEvent) -> bool:
+        if isinstance(event, events.DataSetChunk):
+            self._on_chunk(event)
+        elif isinstance(event, events.MessageStarted):
+            return self._on_message(event)
+        elif isinstance(event, events.ReleaseRequested):
+            self._release_waits = True
+            self.fail(AssociationAborted("the peer released the association"))
+            self._release_if_idle()
+        elif isinstance(event, events.Aborted):
+            level = logging.INFO if self.contexts else logging.DEBUG
+            log.log(level, "%s %s: association ended: %s", self.peer_address, self.peer.calling, event.why)
+            self.fail(AssociationAborted(event.why))
+        return True
+
+    def _on_message(self, message: events.MessageStarted) -> bool:
+        verb = message.command["CommandField"]
+        if verb == Verb.C_CANCEL:
+            # What it refers to may have been answered meanwhile; then there is nothing to do (PS3.7 section 9.3.2.3).
+            running = self._running.get(message.command.get("MessageIDBeingRespondedTo", 0))
+            if running is not None:
+                running.requested = True
+            return True
+        if verb & RESPONSE:
+            self._on_response(message)
+            return True
+        if self._busy >= self.operations:
+            self._held = message
+            return False
+        context = self.contexts[message.context_id]
+        request = Request(self.peer, context, message.command, self)
+        service = self.services.serving(context.abstract_syntax)
+        allowed = context.as_scu if not self._as_requestor else context.as_scp
+        receiving = _Receiving(message, request)
+        if service is None or not allowed:
+            receiving.sink = Refusal(Reply(UNRECOGNIZED_OPERATION, "not in this role"))
+        elif verb == Verb.C_STORE:
+            try:
+                receiving.sink = service.c_store(request)
+            except IsocenterError as error:
+                receiving.sink = Refusal(Reply.of(error))
+            if not message.has_data and not isinstance(receiving.sink, Refusal):
+                receiving.sink.abandon()
+                receiving.sink = Refusal(Reply(0xC000, "the data set is missing"))
+        elif verb in _METHODS:
+            receiving.collector = _Collector(self.connection.config.limits.identifier_bytes)
+        else:
+            receiving.sink = Refusal(Reply(UNRECOGNIZED_OPERATION, "operation not supported"))
+        self._receiving = receiving
+        if not message.has_data:
+            self._finish(receiving)
+        return True
+
+    def _on_response(self, message: events.MessageStarted) -> None:
+        if message.command.get("MessageIDBeingRespondedTo", 0) not in self._waiting:
+            log.info("%s: response to no request of ours; ignored", self.peer_address)
+        receiving = _Receiving(message, None, collector=_Collector(self.connection.config.limits.identifier_bytes))
+        self._receiving = receiving
+        if not message.has_data:
+            self._finish(receiving)
+
+    def _on_chunk(self, event: events.DataSetChunk) -> None:
+        receiving = self._receiving
+        assert receiving is not None
+        if receiving.failed is None:
+            taker = receiving.sink or receiving.collector
+            assert taker is not None
+            try:
+                taker.write(event.views)
+            except IsocenterError as error:
+                self._drop(receiving, Reply.of(error))
+            except Exception:
+                log.exception("%s: receiving a data set failed", self.peer_address)
+                self._drop(receiving, _PROCESSING_FAILURE)
+        if event.last:
+            self._finish(receiving)
+
+    def _drop(self, receiving: _Receiving, reply: Reply) -> None:
+        receiving.failed = reply
+        if receiving.sink is not None:
+            receiving.sink.abandon()
+
+    def _finish(self, receiving: _Receiving) -> None:
+        """The message is whole."""
+        self._receiving = None
+        request = receiving.request
+        if request is None:
+            self._resolve(receiving)
+            return
+        if receiving.failed is not None:
+            self._reply(request, receiving.failed)
+            return
+        try:
+            if receiving.sink is not None:
+                result: Reply | Answer = receiving.sink.finish()
+            else:
+                service = self.services.serving(request.context.abstract_syntax)
+                assert service is not None
+                assert receiving.collector is not None
+                method = _METHODS[request.command["CommandField"]]
+                result = method(service, request, receiving.collector.raw)
+        except IsocenterError as error:
+            result = Reply.of(error)
+        except Exception:
+            log.exception("%s: a request failed", self.peer_address)
+            result = _PROCESSING_FAILURE
+        if isinstance(result, Reply):
+            self._reply(request, result)
+            return
+        self._busy += 1
+        self._running[request.command.get("MessageID", 0)] = request.cancellation
+        task = self.loop.create_task(self._serve(request, result))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _resolve(self, receiving: _Receiving) -> None:
+        command = receiving.message.command
+        queue = self._waiting.get(command.get("MessageIDBeingRespondedTo", 0))
+        if queue is None:
+            return
+        if receiving.failed is not None:
+            queue.put_nowait(ProtocolError(receiving.failed.comment))
+            return
+        assert receiving.collector is not None
+        queue.put_nowait(Response(command, receiving.collector.raw if receiving.message.has_data else None))
+
+    async def _serve(self, request: Request, work: Answer) -> None:
+        try:
+            if isinstance(work, AsyncIterator):
+                reply = await self._serve_many(request, work)
+            else:
+                reply = await work
+        except IsocenterError as error:
+            reply = Reply.of(error)
+        except Exception:
+            log.exception("%s: a request failed", self.peer_address)
+            reply = _PROCESSING_FAILURE
+        self._busy -= 1
+        self._running.pop(request.command.get("MessageID", 0), None)
+        if self._line.locked():
+            async with self._line:
+                pass
+        self._reply(request, reply)
+        held, self._held = self._held, None
+        if held is None or self._on_message(held):
+            self.resume()
+
+    async def _serve_many(self, request: Request, replies: AsyncIterator[Reply]) -> Reply:
+        """Send pending replies as they come; the final one is returned."""
+        async for reply in replies:
+            if not reply.pending:
+                return reply
+            if request.cancellation.requested or self._failure is not None:
+                return _CANCELLED
+            if self._line.locked():
+                async with self._line:
+                    pass
+            self._reply(request, reply)
+            await self.drain()
+        return _CANCELLED if request.cancellation.requested else Reply()
+
+    def _reply(self, request: Request, reply: Reply) -> None:
+        if self.transport is None or self.connection.close_expected:
+            return
+        if reply.status and not reply.pending:
+            field = request.command["CommandField"]
+            name = Verb(field).name if field in set(Verb) else f"{field:04X}"
+            log.info("%s %s: %s: %04X %s", self.peer_address, self.peer.calling, name, reply.status, reply.comment)
+        if self.connection.can_send:
+            command = response_to(request.command, reply.status, **reply.elements)
+            if reply.comment:
+                command["ErrorComment"] = reply.comment
+            if reply.data_set is not None:
+                command["CommandDataSetType"] = _DATA_SET_FOLLOWS
+            self.connection.send_message(request.context.id, command, reply.data_set)
+            self.connection.touch(self.loop.time())
+        self._release_if_idle()
+        if not self._pumping:
+            self.flush()
