@@ -192,10 +192,18 @@ def _entry(store: BlobStore, name: str, limits: Limits) -> Entry:
         keys, _ = examine(view, meta.data_set_offset, announced, limits)
         header, data = _digests(blob, meta.data_set_offset)
         origin = Origin("rebuild", calling=(meta.source_aet or "")[:16])
-        at = datetime.fromtimestamp(time_of(name), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        at = _moment(time_of(name))
         return Entry(
             keys, meta.transfer_syntax, name, blob.size, meta.data_set_offset, data, header, origin, at
         )  # fmt: skip
+
+
+def _moment(seconds: float) -> str:
+    try:
+        at = datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        at = datetime.fromtimestamp(0, UTC)  # a name that is no time of ours
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _exchange(old: Path, fresh: Path) -> None:

@@ -251,7 +251,7 @@ class Incoming:
         if said is not None and self._from_file and (said.sop_class, said.sop_instance) != _names(keys):
             # A file's header is repaired, the data set counts; a command that names another object was refused.
             self._flags |= {"file-meta-mismatch"}
-            await asyncio.wait(map(asyncio.wrap_future, work))
+            await asyncio.gather(*map(asyncio.wrap_future, work), return_exceptions=True)
             await self._renew(Announced(*_names(keys), said.transfer_syntax))
             keys, work = await self._sync_and_examine()
         done: asyncio.Future[Applied] = loop.create_future()
@@ -273,7 +273,7 @@ class Incoming:
         try:
             if self._hashing is not None:
                 # Its errors are met again by the next reading.
-                await asyncio.wait([asyncio.wrap_future(self._hashing)])
+                await asyncio.gather(asyncio.wrap_future(self._hashing), return_exceptions=True)
             digest = self._digest = self._digest or _Digest(self._offset)
             small = None if self._small is None else b"".join(self._small)
             if small is None:
@@ -284,6 +284,11 @@ class Incoming:
                 return self._examine(writer.view() if small is None else small), work
             examining = asyncio.get_running_loop().run_in_executor(threads, self._examine, writer.view())
             return await examining, work
+        except IsocenterError:
+            # Whoever hears of the refusal finds nothing left.
+            await asyncio.gather(*map(asyncio.wrap_future, work), return_exceptions=True)
+            writer.abandon()
+            raise
         except BaseException:
             _end(work, writer.abandon)
             raise
