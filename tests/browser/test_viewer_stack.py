@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -266,3 +268,37 @@ def test_two_by_two(viewer: Viewer) -> None:
     )
     viewer.press("l")
     assert 1 == viewer.page.locator(".viewport").count()
+
+
+def test_text_belongs_to_the_picture_while_the_next_one_is_on_its_way(viewer: Viewer) -> None:
+    """A slow answer must not put one slice's position beside another slice's picture."""
+    held: list[Any] = []
+    released = ["/2.25.70001.1.1/"]
+
+    def answer(route: Any) -> None:
+        if any(name in route.request.url for name in released):
+            route.continue_()
+        else:
+            held.append(route)
+
+    viewer.page.route("**/frames/1", answer)
+    viewer.open(f"{STACK}/2.25.70001.1/2.25.70001.1.1")
+    viewer.press("End")
+    assert "12 / 12" == position(viewer)
+    assert "1 / 12" in viewer.text("bottom-left")
+    assert 1 == bright_slice(viewer)
+    wait_until(viewer, lambda: any("/2.25.70001.1.12/" in route.request.url for route in held))
+    released.append("/frames/")
+    for route in held:
+        route.continue_()
+    viewer.shown()
+    assert "12 / 12" in viewer.text("bottom-left")
+    assert 12 == bright_slice(viewer)
+
+
+def wait_until(viewer: Viewer, ready: Callable[[], bool]) -> None:
+    for _ in range(200):
+        if ready():
+            return
+        viewer.page.wait_for_timeout(50)
+    raise AssertionError("it did not happen")
