@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
 
 import isocenter
@@ -234,3 +235,67 @@ def test_a_different_patient_cannot_join_a_study() -> None:
     assert isinstance(study, Dataset)
     with pytest.raises(UsageError, match="patient_id: differs"):
         isocenter.create(GREY, study=study, patient_id="2")
+
+
+def test_integers_with_rescale_are_stored_values_and_floats_output_values() -> None:
+    (stored,) = made(np.array([[0, 1000]], "u2"), **CT, rescale=(2, -1024))
+    assert stored.pixel_array.tolist() == [[0, 1000]]
+    assert output_values(stored).tolist() == [[-1024, 976]]
+    (converted,) = made(np.array([[-1000.2, 40.0]]), **CT, rescale=(0.5, -1024))
+    assert converted.pixel_array.tolist() == [[48, 2128]]
+    assert output_values(converted).tolist() == [[-1000, 40]]
+
+
+def test_signed_stacks_become_unsigned_with_an_intercept() -> None:
+    (ds,) = made(np.array([[[-32768, 0]], [[1, 32767]]], "i2"))
+    assert (ds.PixelRepresentation, ds.RescaleIntercept) == (0, -32768)
+    assert output_values(ds).ravel().tolist() == [-32768, 0, 1, 32767]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "window", "function"),
+    [
+        ({"window": (40, 400)}, (40, 400), None),
+        ({"window": (0.5, 0.25)}, (0.5, 0.25), "LINEAR_EXACT"),
+        ({}, (50, 100), None),
+    ],
+)
+def test_windows(arguments: dict[str, Any], window: tuple[float, float], function: str | None) -> None:
+    (ds,) = made(np.array([[0, 100]], "i2"), **arguments)
+    assert (ds.WindowCenter, ds.WindowWidth) == window
+    assert ds.get("VOILUTFunction") == function
+    assert "WindowCenter" not in made(GREY)[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "vector", "values"),
+    [
+        ({"frame_time": 40}, "FrameTime", 40),
+        ({"slice_thickness": 2, "pixel_spacing": (1, 1)}, "SliceLocationVector", [0, 2]),
+        ({}, "PageNumberVector", [1, 2]),
+    ],
+)
+def test_what_tells_one_frame_from_the_next(arguments: dict[str, Any], vector: str, values: Any) -> None:
+    (ds,) = made(np.zeros((2, 3, 5), "u1"), **arguments)
+    assert keyword_for_tag(ds.FrameIncrementPointer) == vector
+    assert ds[vector].value == values
+
+
+def test_placed_multi_frame_objects_have_functional_groups() -> None:
+    placed = {"pixel_spacing": (1, 2), "slice_thickness": 3, "image_position_patient": (5, 6, 7), "multi_frame": True}
+    (ds,) = made(np.zeros((2, 3, 5), "u1"), **placed)
+    assert ds.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing == [1, 2]
+    positions = [group.PlanePositionSequence[0].ImagePositionPatient for group in ds.PerFrameFunctionalGroupsSequence]
+    assert positions == [[5, 6, 7], [5, 6, 10]]
+    assert ds.PatientOrientation == ["L", "P"]
+
+
+def test_an_oblique_orientation_in_letters() -> None:
+    oblique = {"image_orientation_patient": (0.6, 0.8, 0, 0, 0, -1), "pixel_spacing": (1, 1)}
+    assert made(GREY, **oblique)[0].PatientOrientation == ["PL", "F"]
+
+
+def test_an_empty_study_date_stays_empty() -> None:
+    (ds,) = made(np.zeros((2, 3, 5), "u1"), study_date="")
+    assert ds.StudyDate == ""
+    assert len(ds.ContentDate) == 8

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -58,21 +59,30 @@ def command(
     found = walk(paths, everything=True)
     output.hush()
     summary = Summary(named=frozenset(paths))
-    with output.bar("importing", None) as bar:
-        if bar.visible:
-            threading.Thread(target=_count, args=(paths, bar), daemon=True).start()
-        if to is not None:
-            from isocenter.cli.stow import send
+    try:
+        with output.bar("importing", None) as bar:
+            if bar.visible:
+                threading.Thread(target=_count, args=(paths, bar), daemon=True).start()
+            if to is not None:
+                from isocenter.cli.stow import send
 
-            send(found, to, jobs or 4, summary, bar)
-        else:
-            running.run(_into_folder(found, settings, jobs or 32, summary, bar))
+                send(found, to, jobs or 4, summary, bar)
+            else:
+                running.run(_into_folder(found, settings, jobs or 32, summary, bar))
+    except (IsocenterError, KeyboardInterrupt):
+        if summary.counts:
+            _report(summary, as_json)  # what was done before it ended
+        raise
+    _report(summary, as_json)
+    if summary.refused:
+        raise typer.Exit(exit_codes.SOME_FAILED)
+
+
+def _report(summary: Summary, as_json: bool) -> None:
     if as_json:
         output.write_json(summary.as_json())
     else:
         summary.tell()
-    if summary.refused:
-        raise typer.Exit(exit_codes.SOME_FAILED)
 
 
 def _count(paths: list[Path], bar: output.Bar) -> None:
@@ -132,7 +142,8 @@ async def _take(archive: Archive, candidate: Candidate, summary: Summary) -> Non
     else:
         summary.took(outcome.kind, size)
     finally:
-        chunks.close()
+        with suppress(ValueError):  # after Ctrl-C a thread may still be reading; it closes the file when it is done
+            chunks.close()
 
 
 def _first(chunks: Iterator[bytes]) -> bytes:

@@ -10,17 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
-from pydicom.valuerep import format_number_as_ds
 
 from isocenter.errors import UsageError
+from isocenter.iod.decimal_string import ds_value, ds_values
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 _TOLERANCE = 1e-4  # what six decimals of a direction cosine leave
-
-
-def ds_values(values: Sequence[float]) -> list[str]:
-    """Decimal Strings of at most 16 characters."""
-    return [format_number_as_ds(float(value)) for value in values]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +52,10 @@ class Geometry:
         ds.PixelSpacing = ds_values(self.spacing)
         ds.ImageOrientationPatient = ds_values(self.orientation)
         ds.ImagePositionPatient = ds_values(self.position_of(index))
-        ds.SliceThickness = None if self.thickness is None else ds_values([self.thickness])[0]
+        ds.SliceThickness = None if self.thickness is None else ds_value(self.thickness)
         if self.slices > 1:
-            ds.SpacingBetweenSlices = ds_values([abs(self.step)])[0]
-        ds.SliceLocation = ds_values([self.location_of(index)])[0]
+            ds.SpacingBetweenSlices = ds_value(abs(self.step))
+        ds.SliceLocation = ds_value(self.location_of(index))
 
     def patient_orientation(self) -> list[str]:
         """Patient Orientation (C.7.6.1.1.1): the directions of rows and columns in letters, strongest first."""

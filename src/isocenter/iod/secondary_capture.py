@@ -13,7 +13,8 @@ from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 
 from isocenter.errors import UsageError
-from isocenter.iod.geometry import Geometry, ds_values
+from isocenter.iod.decimal_string import ds_value, ds_values
+from isocenter.iod.geometry import Geometry
 from isocenter.iod.series import Request, finish, full_window, write_pixels, write_rescale, write_window
 from isocenter.iod.stored_values import IDENTITY
 
@@ -105,7 +106,7 @@ def _write_frame_increment(ds: Dataset, request: Request, modules: list[str]) ->
     # C.7.6.6.1.2: what tells one frame from the next; time, place, or only the page number
     geometry, count = request.geometry, ds.NumberOfFrames
     if request.description.frame_time is not None:
-        ds.FrameTime = ds_values([request.description.frame_time])[0]
+        ds.FrameTime = ds_value(request.description.frame_time)
         ds.FrameIncrementPointer = Tag("FrameTime")
         modules.append("cine")
         return
@@ -123,9 +124,9 @@ def _write_functional_groups(ds: Dataset, geometry: Geometry) -> None:
     measures, orientation, shared = Dataset(), Dataset(), Dataset()
     measures.PixelSpacing = ds_values(geometry.spacing)
     if geometry.thickness is not None:
-        measures.SliceThickness = ds_values([geometry.thickness])[0]
+        measures.SliceThickness = ds_value(geometry.thickness)
     if geometry.slices > 1:
-        measures.SpacingBetweenSlices = ds_values([abs(geometry.step)])[0]
+        measures.SpacingBetweenSlices = ds_value(abs(geometry.step))
     orientation.ImageOrientationPatient = ds_values(geometry.orientation)
     shared.PixelMeasuresSequence = Sequence([measures])
     shared.PlaneOrientationSequence = Sequence([orientation])

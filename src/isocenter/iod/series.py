@@ -17,7 +17,8 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from isocenter.errors import UsageError
 from isocenter.iod import tables, text
-from isocenter.iod.geometry import Geometry, ds_values
+from isocenter.iod.decimal_string import ds_values
+from isocenter.iod.geometry import Geometry
 from isocenter.iod.stored_values import IDENTITY, StoredValues
 from isocenter.iod.subject import Subject, joined_study, new_study
 from isocenter.iod.uids import UIDs
@@ -92,6 +93,7 @@ def base(series: Series, subject: Subject, study: Dataset | None, uids: UIDs) ->
     number = series.series_number
     if number is None:
         number = 1 if study is None else int(study.get("SeriesNumber") or 0) + 1
+    number = int(number)
     if not -(2**31) <= number < 2**31:
         raise UsageError(f"series_number: {number} does not fit an Integer String (PS3.5 section 6.2)")
     ds.SeriesNumber = number
@@ -108,7 +110,7 @@ def base(series: Series, subject: Subject, study: Dataset | None, uids: UIDs) ->
         ds.Laterality = series.laterality
     ds.Manufacturer = text.checked("manufacturer", series.manufacturer, "LO")
     # Of the content, not of this run: the study's own moment where it is told, so that a seed repeats every byte
-    told = study is None and subject.study_date is not None
+    told = study is None and subject.study_date is not None and bool(ds.StudyDate)
     ds.ContentDate = ds.StudyDate if told else now.strftime("%Y%m%d")
     ds.ContentTime = (ds.get("StudyTime") or "000000") if told else now.strftime("%H%M%S")
     return ds

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.valuerep import format_number_as_ds
 
 from isocenter.errors import UsageError
+from isocenter.iod.decimal_string import decimal
 
 IDENTITY = (1.0, 0.0)
 _WORDS = (np.dtype("<i2"), np.dtype("<u2"))
@@ -63,11 +63,6 @@ class StoredValues:
         slope, intercept = self.rescale
         shifted = (self.array.astype("<i4") + 32768).astype("<u2")
         return StoredValues(shifted, (slope, decimal(intercept - 32768 * slope)))
-
-
-def decimal(value: float) -> float:
-    """The nearest value that a Decimal String of 16 characters can hold."""
-    return float(format_number_as_ds(float(value)))
 
 
 def frames_of(pixels: Any, color: bool | None) -> tuple[NDArray[Any], bool]:
