@@ -1,0 +1,191 @@
+"""Objects of a Store request on their way into the archive, part by part (PS3.18 section 10.5).
+
+The bytes go on as they arrive: no part is ever held in memory. While one object is made durable the next is being
+received, so that the archive can commit several together. Each instance succeeds or fails by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from isocenter.errors import InstanceMismatch, IsocenterError, PayloadTooLarge
+from isocenter.model import InstanceRef, Origin, is_uid
+from isocenter.std.transfer_syntaxes import transfer_syntax
+from isocenter.web.context import Context
+from isocenter.web.errors import log_failure
+from isocenter.web.qido import STUDY_UID
+from isocenter.wire.part10 import read_header, text_of
+from isocenter.wire.scan import scan
+
+if TYPE_CHECKING:
+    from isocenter.archive.ingest import Incoming
+
+MAX_PARTS = 100_000
+COMMITS = 32  # objects of one request that may wait for the disk at a time
+_HEAD = 4096  # file meta information is shorter, and names the object a failure is about
+_STUDY_HEAD = 1024 * 1024  # where a request names a study, this much is looked through for the object's own
+
+
+@dataclass(slots=True)
+class Result:
+    """What became of one part: exactly one of `ref` and `error` is set in the end."""
+
+    sop_class: str = ""
+    sop_instance: str = ""
+    ref: InstanceRef | None = None
+    kept_first: bool = False
+    error: IsocenterError | None = None
+
+
+def study_of(head: bytes) -> str | None:
+    """Study Instance UID of the object that begins with `head`, a Part 10 file or data set; None if it is not in it."""
+    try:
+        meta = read_header(head)
+        syntax = transfer_syntax(meta.transfer_syntax)
+        data, start = head, meta.data_set_offset
+        if syntax.deflated:
+            data, start = zlib.decompressobj(-zlib.MAX_WBITS).decompress(head[start:], _STUDY_HEAD), 0
+        found = scan(
+            data,
+            little=syntax.little,
+            explicit=syntax.explicit,
+            start=start,
+            wanted=frozenset({STUDY_UID}),
+            stop=STUDY_UID + 1,
+            whole=False,
+        )
+    except (IsocenterError, zlib.error):
+        return None
+    element = found.elements.get(STUDY_UID)
+    return None if element is None else text_of(data[element.offset : element.offset + element.length])
+
+
+class _Part:
+    """One object being received. After a failure the rest of it is thrown away."""
+
+    def __init__(self, incoming: Incoming | None, result: Result, study: str | None) -> None:
+        self.result = result
+        self._incoming = incoming
+        self._study = study
+        self._head = bytearray()
+        self._kept = _HEAD if study is None else _STUDY_HEAD
+        self._size = 0
+
+    def write(self, data: memoryview) -> None:
+        self._size += len(data)
+        if len(self._head) < self._kept:
+            self._head += data[: self._kept - len(self._head)]
+        if self._incoming is None:
+            return
+        try:
+            self._incoming.write([data])
+        except IsocenterError as error:
+            self._fail(error)
+
+    def _fail(self, error: IsocenterError) -> None:
+        self.result.error = error
+        if self._incoming is not None:
+            self._incoming.abandon()
+            self._incoming = None
+
+    def cut(self, error: IsocenterError) -> None:
+        """The rest will not come."""
+        self._name()
+        if self.result.error is None:
+            self._fail(error)
+
+    def _name(self) -> None:
+        """Name the object in the result as far as its header does."""
+        with suppress(IsocenterError):  # what is no header names no object
+            meta = read_header(bytes(self._head[:_HEAD]))
+            self.result.sop_class = meta.sop_class if is_uid(meta.sop_class) else ""
+            self.result.sop_instance = meta.sop_instance if is_uid(meta.sop_instance) else ""
+
+    def finish(self) -> Incoming | None:
+        """Ready to be committed; None if it has failed already, or belongs to another study than the request."""
+        self._name()
+        if self._study is not None and self._incoming is not None:
+            study = study_of(bytes(self._head))
+            # A whole object without a study is the archive's to refuse; it knows better why.
+            if study != self._study and (study is not None or self._size > len(self._head)):
+                self._fail(InstanceMismatch("the object is not of the study in the path", tag_path="(0020,000D)"))
+        return self._incoming
+
+
+class Receiver:
+    """One Store request: parts in, results out, in the order of the parts."""
+
+    def __init__(self, context: Context, origin: Origin, study: str | None) -> None:
+        self.results: list[Result] = []
+        self._origin = origin
+        self._archive = context.archive
+        self._study = study
+        self._part: _Part | None = None
+        self._slots = asyncio.Semaphore(COMMITS)
+        self._commits: set[asyncio.Task[None]] = set()
+        self._named: dict[str, asyncio.Task[None]] = {}
+
+    def begin(self, refusal: IsocenterError | None = None) -> None:
+        if len(self.results) >= MAX_PARTS:
+            raise PayloadTooLarge(f"more than {MAX_PARTS} parts in one request")
+        result = Result(error=refusal)
+        self.results.append(result)
+        incoming = None
+        if refusal is None:
+            try:
+                incoming = self._archive.begin(self._origin)
+            except IsocenterError as error:
+                result.error = error
+        self._part = _Part(incoming, result, self._study)
+
+    def write(self, data: memoryview) -> None:
+        assert self._part is not None
+        self._part.write(data)
+
+    async def end(self) -> None:
+        assert self._part is not None
+        part, self._part = self._part, None
+        incoming = part.finish()
+        if incoming is None:
+            return
+        await self._slots.acquire()
+        uid = part.result.sop_instance
+        if uid in self._named and not self._named[uid].done():
+            await asyncio.wait([self._named[uid]])  # of two with one UID the first is the first
+        task = asyncio.create_task(self._commit(incoming, part.result))
+        self._commits.add(task)
+        self._named[uid] = task
+        task.add_done_callback(self._commits.discard)
+
+    async def _commit(self, incoming: Incoming, result: Result) -> None:
+        try:
+            outcome = await incoming.commit()
+            result.ref = outcome.ref
+            result.kept_first = outcome.kind == "kept-first"
+        except IsocenterError as error:
+            result.error = error
+        except Exception as error:  # noqa: BLE001  # one object's failure must not take the others' answers away
+            log_failure(error, "storing an instance")
+            result.error = IsocenterError("the instance could not be stored")
+        finally:
+            self._slots.release()
+
+    def cut(self, error: IsocenterError) -> None:
+        """The body ended, or became unreadable, within a part or between two."""
+        if self._part is None:
+            self.results.append(Result(error=error))
+        else:
+            self._part.cut(error)
+            self._part = None
+
+    async def settle(self) -> None:
+        """Abandon what is unfinished and wait for what is being committed."""
+        if self._part is not None:
+            self._part.cut(IsocenterError("the request was broken off"))
+            self._part = None
+        if self._commits:
+            await asyncio.wait(self._commits)
