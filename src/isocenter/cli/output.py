@@ -60,7 +60,8 @@ def hush() -> None:
 
 def fail(error: IsocenterError, subject: str = "") -> None:
     """A typed error as message and hint on stderr; `subject` is the file or peer it is about."""
-    mark, end = ("\x1b[1;31m", "\x1b[0m") if sys.stderr.isatty() else ("", "")
+    coloured = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    mark, end = ("\x1b[1;31m", "\x1b[0m") if coloured else ("", "")
     note(f"{mark}error:{end} {subject + ': ' if subject else ''}{error}")
     if error.hint:
         note(f"       {error.hint}")
@@ -110,7 +111,8 @@ class Bar:
                 return
             self._start()
         if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, completed=self.done, total=self.total)
+            rate = f"{self.done / (time.monotonic() - self._begun):.0f}/s"
+            self._progress.update(self._task, completed=self.done, total=self.total, rate=rate)
 
     def _start(self) -> None:
         from rich import progress
