@@ -8,6 +8,8 @@ input is discarded.
 Everything follows Table 9-10 (ul/table.py). P-DATA-TF is parsed in place and never has to be whole in memory: the
 fragments that are there are handed out as views of the buffer, one event for a run of them, because an event per PDV
 was what made a first version of this three times slower than its sockets.
+
+Long because the parser and the state machine share their state: in two files they would share all of it.
 """
 
 from __future__ import annotations
