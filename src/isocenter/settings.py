@@ -85,7 +85,7 @@ class Settings:
     limits_elements: int = _row(1_000_000, "limits", "Data elements in one data set.", low=1)
     limits_inflate_ratio: int = _row(200, "limits", "Inflated to deflated size, above 16 MiB.", low=1)
     limits_inflate_bytes: int = _row(4 * GiB, "limits", "Inflated size of one data set.", unit="bytes", low=1)
-    limits_frame_bytes: int = _row(2 * GiB, "limits", "Decoded size of one frame.", unit="bytes", low=1)
+    limits_frame_bytes: int = _row(512 * MiB, "limits", "Decoded size of one frame.", unit="bytes", low=1)
     limits_frames: int = _row(1_000_000, "limits", "Frames of one object that are looked at.", low=1)
     limits_object_bytes: int = _row(64 * GiB, "limits", "Size of one received object.", unit="bytes", low=1)
     limits_associate_pdu: int = _row(256 * KiB, "limits", "Size of an A-ASSOCIATE-RQ or -AC.", unit="bytes", low=1024)

@@ -14,7 +14,7 @@ from isocenter.settings import Settings
 
 def command(
     address: running.PeerAddress,
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many, on one association.")] = 1,
+    count: Annotated[int, typer.Option("--count", "-n", metavar="N", min=1, help="How many, on one association.")] = 1,
     calling: running.Calling = None,
     config: running.Config = None,
     as_json: output.Json = False,

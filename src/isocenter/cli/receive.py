@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the files go; made if absent.")],
     listen: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where to listen.")] = None,
-    aet: Annotated[str | None, typer.Option(help="Our AE title.")] = None,
+    aet: Annotated[str | None, typer.Option(metavar="AET", help="Our AE title.")] = None,
     sync: Annotated[bool, typer.Option("--sync", help="Answer only when a file's bytes are on the disk.")] = False,
     private: Annotated[bool, typer.Option("--private", help="Take private SOP classes too.")] = False,
     config: running.Config = None,

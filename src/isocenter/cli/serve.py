@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 
 
 def command(
-    data: Annotated[Path | None, typer.Option("--data", "-d", help="Folder of the archive; made if absent.")] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", "-d", metavar="FOLDER", help="Folder of the archive; made if absent.")
+    ] = None,
     dimse: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where DIMSE listens.")] = None,
     http: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where viewer and DICOMweb listen.")] = None,
-    aet: Annotated[str | None, typer.Option(help="Our AE title.")] = None,
+    aet: Annotated[str | None, typer.Option(metavar="AET", help="Our AE title.")] = None,
     config: running.Config = None,
     demo: Annotated[bool, typer.Option("--demo", help="Fill the archive with demo data.")] = False,
     as_json: output.Json = False,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def command(
     address: running.PeerAddress,
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, folders and zip files.")],
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=64, help="Associations at a time.")] = 1,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Associations at a time.")] = 1,
     calling: running.Calling = None,
     config: running.Config = None,
     as_json: output.Json = False,
