@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from io import BytesIO
 
 import pydicom
 import pytest
@@ -62,18 +63,27 @@ def test_the_study_of_the_path(web: Web, three: list[bytes]) -> None:
 
 
 def test_a_failing_part_leaves_the_others_stored(web: Web, three: list[bytes]) -> None:
-    wrong_meta = read(three[2])
-    wrong_meta.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
-    mismatched = pydicom.filebase.DicomBytesIO()
-    pydicom.dcmwrite(mismatched, wrong_meta)
-    response = web.store(three[0], b"no DICOM", three[1][:-300], mismatched.getvalue(), three[2])
+    without_study = read(three[1])
+    del without_study.StudyInstanceUID
+    response = web.store(three[0], b"no DICOM", three[1][:-300], saved(without_study), three[2])
     answer = response.json()
     assert response.status_code == 202
     assert uids(answer, REFERENCED) == [read(three[0]).SOPInstanceUID, read(three[2]).SOPInstanceUID]
-    assert uids(answer, FAILED) == [read(three[1]).SOPInstanceUID, "1.2.3"]
-    assert reasons(answer, FAILED) == [0xC000, 0xA900]
+    assert uids(answer, FAILED) == [read(three[1]).SOPInstanceUID] * 2
+    assert reasons(answer, FAILED) == [0xC000, 0xC001]
     assert reasons(answer, OTHERS) == [0xC000]
     assert len(web.get("/dicomweb/instances").json()) == 2
+
+
+def test_the_data_set_says_which_object_a_file_is(web: Web, three: list[bytes]) -> None:
+    wrong_meta = read(three[2])
+    wrong_meta.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    output = BytesIO()
+    pydicom.dcmwrite(output, wrong_meta)
+    answer = web.store(output.getvalue()).json()
+    assert uids(answer, REFERENCED) == [wrong_meta.SOPInstanceUID]
+    (found,) = web.get("/dicomweb/instances").json()
+    assert found["00080018"]["Value"] == [wrong_meta.SOPInstanceUID]
 
 
 def test_the_same_again_is_success_and_other_bytes_are_a_warning(web: Web, three: list[bytes]) -> None:
