@@ -136,19 +136,23 @@ export class ViewerPage {
     const { signal } = this.#opening;
     this.#tellProblem(null);
     if (route.study !== this.#study) this.#clear(route.study);
-    // With the series known, its metadata are asked for at once, beside the list of series.
-    if (route.series) void this.#load(route.series).catch(() => undefined);
     try {
-      if (this.strip.series.length === 0) {
-        const series = await this.client.searchSeries(route.study, signal);
-        if (series.length === 0) throw new RequestError(404, "There is no such study.", "It may have been deleted, or the address is incomplete.");
-        this.strip.show(route.study, series);
-      }
-      const series = route.series || text(this.strip.series[0], Tag.SeriesInstanceUID);
-      await this.openSeries(series, { route });
+      // With the series known, its first image does not wait for the list of series.
+      const opened = route.series ? this.openSeries(route.series, { route }) : null;
+      await this.#listSeries(route.study, signal);
+      await (opened ?? this.openSeries(text(this.strip.series[0], Tag.SeriesInstanceUID), { route }));
+      if (opened && this.active.stack) await this.#mark(this.active.stack);
     } catch (error) {
       if (!isAbort(error) && !signal.aborted) this.#tellProblem(error);
     }
+  }
+
+  /** @param {string} study @param {AbortSignal} signal */
+  async #listSeries(study, signal) {
+    if (this.strip.series.length > 0) return;
+    const series = await this.client.searchSeries(study, signal);
+    if (series.length === 0) throw new RequestError(404, "There is no such study.", "It may have been deleted, or the address is incomplete.");
+    if (study === this.#study) this.strip.show(study, series);
   }
 
   /** @param {string} study */
