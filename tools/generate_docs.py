@@ -46,7 +46,17 @@ def settings_page() -> str:
         "",
         "[dimse]",
         'aet = "ISOCENTER"',
+        "",
+        "[[peer]]",
+        'name = "workstation"',
+        'aet = "VIEWER"',
+        'host = "10.0.0.7"',
+        "port = 104",
         "```",
+        "",
+        "Each `[[peer]]` is an application entity that we know: `name`, `aet`, `host` and `port` are needed; `tls`",
+        "(default `false`) and `services` (default all: `echo`, `store`, `find`, `get`, `move`, `commit`) may follow.",
+        "Commands that are given the file take a peer's name in place of `AET@HOST:PORT`.",
     ]
     group = ""
     for row in rows():

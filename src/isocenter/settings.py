@@ -19,6 +19,8 @@ from isocenter.errors import SettingsError
 
 KiB, MiB, GiB = 1024, 1024**2, 1024**3
 
+_TABLES_ELSEWHERE = frozenset({"peer"})  # tables of the file that are no rows: known_peers.py
+
 
 def _row(
     default: Any, group: str, text: str, *, choices: tuple[str, ...] = (), unit: str = "", low: float | None = None
@@ -189,6 +191,8 @@ def load(
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise SettingsError(f"{file}: {error}") from None
         for group, content in document.items():
+            if group in _TABLES_ELSEWHERE:
+                continue
             if not isinstance(content, dict):
                 raise SettingsError(f"{file}: {group} stands outside a table such as [archive]")
             for name, value in content.items():

@@ -21,6 +21,7 @@ def command(
 ) -> None:
     """Ask a peer whether it answers (C-ECHO), and how long that takes."""
     settings = running.settings_from(config)
+    address = running.peer_from(address, config).address
     times = running.run(_echo(address, count, calling or settings.dimse_aet, settings))
     association, *trips = times
     if as_json:

@@ -13,7 +13,9 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from isocenter.net.address import host_and_port
+from isocenter.errors import UsageError
+from isocenter.known_peers import KnownPeer, load_peers
+from isocenter.net.address import host_and_port, parse_address
 from isocenter.settings import Settings, load
 
 T = TypeVar("T")
@@ -22,7 +24,10 @@ Config = Annotated[
     Path | None, typer.Option("--config", "-c", metavar="FILE.toml", help="Settings file; see `isocenter settings`.")
 ]
 Calling = Annotated[str | None, typer.Option("--calling", metavar="AET", help="Our AE title (default: dimse.aet).")]
-PeerAddress = Annotated[str, typer.Argument(metavar="AET@HOST:PORT", help="The peer, as PACS@10.0.0.5:11112.")]
+PeerAddress = Annotated[
+    str,
+    typer.Argument(metavar="AET@HOST:PORT", help="The peer, as PACS@10.0.0.5:11112, or its name in the settings file."),
+]
 
 
 def settings_from(config: Path | None, *, dimse: str | None = None, http: str | None = None, **rows: Any) -> Settings:
@@ -32,6 +37,17 @@ def settings_from(config: Path | None, *, dimse: str | None = None, http: str | 
     if http is not None:
         rows["web_host"], rows["web_port"] = host_and_port(http, lowest=0)
     return load(config, rows)
+
+
+def peer_from(text: str, config: Path | None) -> KnownPeer:
+    """The peer that `text` names in the settings file, or else spells out. Raises UsageError or SettingsError."""
+    known = load_peers(config)
+    if text in known:
+        return known[text]
+    if known and "@" not in text:
+        raise UsageError(f"{text!r} is neither AET@HOST:PORT nor one of {', '.join(known)} in {config}")
+    address = parse_address(text)
+    return KnownPeer(text, address.aet, address.host, address.port)
 
 
 class _JsonLines(logging.Formatter):

@@ -35,6 +35,7 @@ def command(
     from isocenter.archive.walk import walk
 
     settings = running.settings_from(config)
+    address = running.peer_from(address, config).address
     tally = _Tally(as_json)
     candidates = walk(paths)
     with output.bar("sending", None) as progress:
