@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from isocenter.dimse.endpoint import dimse_server, listen_dimse
+from isocenter.dimse.endpoint import dimse_server, listening_socket
 from isocenter.dimse.folder import FolderStorage
 from isocenter.net.server import DimseServer
 from isocenter.services.base import Request
@@ -79,7 +79,7 @@ def receiver(folder: Path, *, private: bool = False, **settings: Any) -> Iterato
         storage = FolderStorage(folder, lambda path, request: stored.append((path, request)))
         services = (VerificationService(), StorageService(storage, private=private))
         server = dimse_server(services, chosen)
-        await listen_dimse(server, chosen)
+        await server.listen(listening_socket(chosen.dimse_host, chosen.dimse_port, "DIMSE"))
         yield Receiver(server, folder, stored)
         await server.close()
 

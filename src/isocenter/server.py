@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import uvicorn
 
 from isocenter.archive.archive import Archive
-from isocenter.dimse.endpoint import cannot_listen, dimse_server, listen_dimse, warn_if_open
+from isocenter.dimse.endpoint import dimse_server, listening_socket
 from isocenter.dimse.storage import ArchiveStorage
 from isocenter.services.storage import StorageService
 from isocenter.services.verification import VerificationService
@@ -69,13 +69,9 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
     async with await Archive.open(settings.archive_data, settings) as archive:
         storage = StorageService(ArchiveStorage(archive), private=settings.archive_private_sop_classes)
         dimse = dimse_server((VerificationService(), storage), settings)
-        try:
-            web_socket = _listening_socket(settings.web_host, settings.web_port)
-        except OSError as error:
-            raise cannot_listen(settings.web_host, settings.web_port, error) from None
-        warn_if_open(settings.web_host, "The web server")
+        web_socket = listening_socket(settings.web_host, settings.web_port, "The web server")
         with contextlib.closing(web_socket):
-            await listen_dimse(dimse, settings)
+            await dimse.listen(listening_socket(settings.dimse_host, settings.dimse_port, "DIMSE"))
             web = _WebServer(
                 uvicorn.Config(
                     create_app(archive, settings),
@@ -97,11 +93,6 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
                 web.should_exit = True
                 await dimse.close()
                 await serving
-
-
-def _listening_socket(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=1024)
 
 
 async def serve(settings: Settings, ready: Callable[[Node], object]) -> None:

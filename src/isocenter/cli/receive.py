@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from isocenter.cli import output, running
+from isocenter.errors import UsageError
 
 if TYPE_CHECKING:
     from isocenter.services.base import Request
@@ -22,6 +25,10 @@ def command(
     aet: Annotated[str | None, typer.Option(metavar="AET", help="Our AE title.")] = None,
     sync: Annotated[bool, typer.Option("--sync", help="Answer only when a file's bytes are on the disk.")] = False,
     private: Annotated[bool, typer.Option("--private", help="Take private SOP classes too.")] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", "-w", metavar="N", min=1, max=64, help="Processes (default: cores, at most 4)."),
+    ] = None,
     config: running.Config = None,
     as_json: output.Json = False,
 ) -> None:
@@ -31,12 +38,30 @@ def command(
     """
     settings = running.settings_from(config, dimse=listen, dimse_aet=aet)
     running.start_logging(settings)
-    count = running.run(_receive(folder, settings, sync, private or settings.archive_private_sop_classes, as_json))
+    from isocenter.cli.workers import run_workers
+    from isocenter.dimse.endpoint import listening_socket
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder}: {error.strerror}") from None
+    with listening_socket(settings.dimse_host, settings.dimse_port, "DIMSE") as listener:
+        host, port = listener.getsockname()[:2]
+        output.note(f"receiving as {settings.dimse_aet}@{host}:{port} into {folder}; Ctrl-C stops")
+
+        def work(parent: int) -> int:
+            private_too = private or settings.archive_private_sop_classes
+            return running.run(_receive(folder, settings, listener, parent, sync, private_too, as_json))
+
+        count = run_workers(workers or min(os.cpu_count() or 1, 4), work)
     output.note(f"{count} objects received into {folder}")
 
 
-async def _receive(folder: Path, settings: Settings, sync: bool, private: bool, as_json: bool) -> int:
-    from isocenter.dimse.endpoint import dimse_server, listen_dimse
+async def _receive(
+    folder: Path, settings: Settings, listener: socket.socket, parent: int, sync: bool, private: bool, as_json: bool
+) -> int:
+    """Serve until SIGTERM, or until the descriptor `parent` reads as ended; how many objects came."""
+    from isocenter.dimse.endpoint import dimse_server
     from isocenter.dimse.folder import FolderStorage
     from isocenter.services.storage import StorageService
     from isocenter.services.verification import VerificationService
@@ -53,17 +78,14 @@ async def _receive(folder: Path, settings: Settings, sync: bool, private: bool, 
             }
         )
 
-    try:
-        storage = FolderStorage(folder, stored if as_json else None, sync=sync, limits=Limits.of(settings))
-    except OSError as error:
-        raise typer.BadParameter(f"{folder}: {error.strerror}") from None
+    storage = FolderStorage(folder, stored if as_json else None, sync=sync, limits=Limits.of(settings))
     server = dimse_server((VerificationService(), StorageService(storage, private=private)), settings)
-    await listen_dimse(server, settings)
-    host, port = server.address
-    output.note(f"receiving as {settings.dimse_aet}@{host}:{port} into {folder}; Ctrl-C stops")
+    await server.listen(listener)
     stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_reader(parent, stop.set)
     await stop.wait()
+    loop.remove_reader(parent)
     await server.close()
     return storage.count

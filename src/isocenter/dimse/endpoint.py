@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 
 from isocenter.errors import CannotListen, SettingsError
 from isocenter.model import ae_title
@@ -46,23 +47,16 @@ def dimse_server(services: tuple[Service, ...], settings: Settings) -> DimseServ
     return DimseServer(offered, config)
 
 
-async def listen_dimse(server: DimseServer, settings: Settings) -> None:
-    """Start listening at the settings' address. Raises CannotListen."""
+def listening_socket(host: str, port: int, what: str) -> socket.socket:
+    """A socket bound to the address, for `what` ("DIMSE"). Raises CannotListen.
+
+    Whoever listens beyond this machine is told so in the log.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        await server.listen(settings.dimse_host, settings.dimse_port)
+        listener = socket.create_server((host, port), family=family, backlog=1024)
     except OSError as error:
-        raise cannot_listen(settings.dimse_host, settings.dimse_port, error) from None
-    warn_if_open(settings.dimse_host, "DIMSE")
-
-
-def cannot_listen(host: str, port: int, error: OSError) -> CannotListen:
-    """What to raise when the system refuses an address."""
-    return CannotListen(f"cannot listen on {host}:{port}: {error.strerror or error}")
-
-
-def warn_if_open(host: str, what: str) -> None:
-    """A log line for everyone who listens beyond this machine."""
+        raise CannotListen(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
     if host not in ("127.0.0.1", "::1", "localhost"):
-        log.warning(
-            "%s listens on %s without TLS or authentication: anyone who reaches it can read and store", what, host
-        )
+        log.warning("%s listens on %s without TLS or authentication: who reaches it can read and store", what, host)
+    return listener

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
 from dataclasses import dataclass
 
@@ -101,9 +102,10 @@ class DimseServer:
     def has_room(self) -> bool:
         return self.associations < self.config.max_associations
 
-    async def listen(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
+    async def listen(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> None:
+        """Accept associations on a bound socket (backlog included); other processes may do so on the same one."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._accept, host, port, ssl=tls, backlog=1024, reuse_address=True)
+        self._server = await loop.create_server(self._accept, sock=listener, ssl=tls, backlog=1024)
 
     def _accept(self) -> Acceptor:
         link = Acceptor(self)

@@ -29,6 +29,7 @@ from isocenter.wire.limits import DEFAULT_LIMITS, Limits
 Buffer = bytes | bytearray | memoryview
 
 _COMMAND, _LAST = 0x01, 0x02  # message control header, PS3.8 Annex E.2
+_SMALL = 4096  # fragments up to here are copied behind their header: one buffer is written sooner than two
 _UNLIMITED_PDU = 1024 * 1024  # what we send at most to a peer that sets no limit
 
 
@@ -516,11 +517,12 @@ class Connection:
         while True:
             size = min(room, total - position)
             final = last and position + size == total
-            out.append(
-                pdu.PDU_HEADER.pack(pdu.P_DATA_TF, size + 6)
-                + pdu.PDV_HEADER.pack(size + 2, context_id, flags | (_LAST if final else 0))
-            )
-            if size:
+            head = pdu.PDU_HEADER.pack(pdu.P_DATA_TF, size + 6)
+            head += pdu.PDV_HEADER.pack(size + 2, context_id, flags | (_LAST if final else 0))
+            if size <= _SMALL:
+                out.append(head + bytes(view[position : position + size]))
+            else:
+                out.append(head)
                 out.append(view[position : position + size])
             position += size
             if position >= total:

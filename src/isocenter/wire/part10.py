@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from struct import Struct
 from typing import Final
 
@@ -250,22 +251,27 @@ def file_meta(
     """
     if preamble is not None and len(preamble) != PREAMBLE_LENGTH:
         raise ValueError(f"a preamble of {len(preamble)} bytes")
+    before, after = _around_instance(sop_class, transfer_syntax_uid, calling_aet, called_aet)
+    instance = _element(0x0003, b"UI", sop_instance.encode("ascii"))
+    length = _element(0x0000, b"UL", LITTLE.u32.pack(len(before) + len(instance) + len(after)))
+    return b"".join((bytes(PREAMBLE_LENGTH) if preamble is None else preamble, PREFIX, length, before, instance, after))
+
+
+@lru_cache(maxsize=256)
+def _around_instance(sop_class: str, transfer_syntax_uid: str, calling: str, called: str) -> tuple[bytes, bytes]:
+    """The elements before and after the SOP Instance UID, the same for all objects of an association."""
+    before = _element(0x0001, b"OB", b"\x00\x01") + _element(0x0002, b"UI", sop_class.encode("ascii"))
     parts = [
-        _element(0x0001, b"OB", b"\x00\x01"),
-        _element(0x0002, b"UI", sop_class.encode("ascii")),
-        _element(0x0003, b"UI", sop_instance.encode("ascii")),
         _element(0x0010, b"UI", transfer_syntax_uid.encode("ascii")),
         _element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID.encode("ascii")),
         _element(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME.encode("ascii")),
     ]
-    if calling_aet:
-        parts.append(_element(0x0016, b"AE", calling_aet.encode("ascii")))
-        parts.append(_element(0x0017, b"AE", calling_aet.encode("ascii")))
-    if called_aet:
-        parts.append(_element(0x0018, b"AE", called_aet.encode("ascii")))
-    group = b"".join(parts)
-    length = _element(0x0000, b"UL", LITTLE.u32.pack(len(group)))
-    return (preamble if preamble is not None else bytes(PREAMBLE_LENGTH)) + PREFIX + length + group
+    if calling:
+        parts.append(_element(0x0016, b"AE", calling.encode("ascii")))
+        parts.append(_element(0x0017, b"AE", calling.encode("ascii")))
+    if called:
+        parts.append(_element(0x0018, b"AE", called.encode("ascii")))
+    return before, b"".join(parts)
 
 
 def preamble_is_safe(preamble: Buffer) -> bool:
