@@ -36,7 +36,9 @@ def whole(archive: Archive, ref: InstanceRef) -> bytes:
 
 
 def files(folder: Path) -> list[Path]:
-    return sorted(path for path in (folder / "objects").rglob("*") if path.is_file())
+    """Every file with content; a store at work keeps empty ones ready."""
+    found = (path for path in (folder / "objects").rglob("*") if path.is_file())
+    return sorted(path for path in found if path.stat().st_size)
 
 
 async def _nothing_aside(archive: Archive) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -37,7 +39,9 @@ def test_folders_rotate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_reopened_store_begins_another_folder(tmp_path: Path) -> None:
-    first = put(FileStore(tmp_path), b"1")
+    earlier = FileStore(tmp_path)
+    first = put(earlier, b"1")
+    earlier.close()
     store = FileStore(tmp_path)
     second = put(store, b"2")
     assert first.partition("/")[0] < second.partition("/")[0]
@@ -45,15 +49,34 @@ def test_a_reopened_store_begins_another_folder(tmp_path: Path) -> None:
     assert content(store, first) == b"1"
 
 
-def test_new_folders_are_made_durable_in_their_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_entries_are_durable_when_they_are_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blob after blob: its folder was synced after the file had come to be, and the folder's own entry once."""
     store = FileStore(tmp_path)
-    synced: list[str] = []
-    monkeypatch.setattr(filesystem, "_sync_folder", lambda path: synced.append(os.path.relpath(path, tmp_path)))
-    first = put(store, b"x")
-    second = put(store, b"y")
-    folder = "objects/" + first.partition("/")[0]
-    assert second.partition("/")[0] == first.partition("/")[0]
-    assert synced == [folder, "objects", folder]
+    contents: dict[str, set[str]] = {}
+
+    def sync(path: str) -> None:
+        contents[os.path.relpath(path, tmp_path)] = set(os.listdir(path))
+
+    monkeypatch.setattr(filesystem, "_sync_folder", sync)
+    for _ in range(100):
+        folder, _, file = put(store, b"x").partition("/")
+        assert file in contents[f"objects/{folder}"]
+        assert folder in contents["objects"]
+    store.close()
+
+
+def test_most_blobs_need_no_directory_sync_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = FileStore(tmp_path)
+    put(store, b"x")
+    while len(store._spares) < 8:
+        time.sleep(0.001)
+    callers: list[str] = []
+    monkeypatch.setattr(filesystem, "_sync_folder", lambda path: callers.append(threading.current_thread().name))
+    for _ in range(8):
+        put(store, b"x")
+    assert threading.current_thread().name not in callers
+    store.close()
+    assert [size for _, size in FileStore(tmp_path).list()] == [1] * 9
 
 
 def test_an_unused_folder_is_removed(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -166,7 +166,7 @@ class Archive:
         """All answers in the stable order. BadRequest for values that cannot be matched."""
         return await self._read(lambda: list(self._index.find(query)))
 
-    def find_stream(self, query: Query) -> AsyncIterator[list[Found]]:
+    def find_stream(self, query: Query) -> AsyncGenerator[list[Found], None]:
         """The same answers some at a time, in bounded memory, from one snapshot; close it to stop early."""
         return self._stream(lambda: _grouped(self._index.find(query)))
 
@@ -198,7 +198,7 @@ class Archive:
         if not some:
             raise NotFound("nothing is stored there")
 
-    async def _stream(self, begin: Callable[[], Iterator[_T]]) -> AsyncIterator[_T]:
+    async def _stream(self, begin: Callable[[], Iterator[_T]]) -> AsyncGenerator[_T, None]:
         """Step a blocking iterator in the reading threads, one step ahead of the consumer at most."""
         iterator = begin()
         end = object()

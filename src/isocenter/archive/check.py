@@ -25,7 +25,7 @@ from isocenter.index.base import BlobRow, Entry, Index, Policy
 from isocenter.index.sql import SqlIndex
 from isocenter.model import Origin, Scope
 from isocenter.settings import Settings
-from isocenter.store.base import Blob, BlobStore, time_of
+from isocenter.store.base import Blob, BlobStore
 from isocenter.store.filesystem import FileStore
 from isocenter.wire.limits import Limits
 from isocenter.wire.part10 import read_header
@@ -192,7 +192,8 @@ def _entry(store: BlobStore, name: str, limits: Limits) -> Entry:
         keys, _ = examine(view, meta.data_set_offset, announced, limits)
         header, data = _digests(blob, meta.data_set_offset)
         origin = Origin("rebuild", calling=(meta.source_aet or "")[:16])
-        at = _moment(time_of(name))
+        # The name may have lain ready for a while; the file was last written when the object came.
+        at = _moment(os.fstat(blob.fileno()).st_mtime)
         return Entry(
             keys, meta.transfer_syntax, name, blob.size, meta.data_set_offset, data, header, origin, at
         )  # fmt: skip
@@ -202,7 +203,7 @@ def _moment(seconds: float) -> str:
     try:
         at = datetime.fromtimestamp(seconds, UTC)
     except (ValueError, OverflowError, OSError):
-        at = datetime.fromtimestamp(0, UTC)  # a name that is no time of ours
+        at = datetime.fromtimestamp(0, UTC)  # a clock that was far off
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

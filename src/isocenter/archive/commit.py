@@ -90,6 +90,8 @@ class GroupCommit:
         self._discard([waiting.entry.blob for waiting, done in zip(batch, applied, strict=True) if done.leftover])
 
     def _discard(self, blobs: Sequence[str]) -> None:
+        if not blobs:
+            return
         try:
             self._store.delete(blobs)
         except IsocenterError as error:

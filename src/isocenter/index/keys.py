@@ -17,7 +17,7 @@ import orjson
 from isocenter.errors import DataSetError, InvalidUID
 from isocenter.index.matching import key
 from isocenter.index.normal import is_single, name_groups, normal, vr_of_key, words
-from isocenter.model import Level, Query, is_uid
+from isocenter.model import UNIQUE_KEY, Level, Query, is_uid
 
 PATIENT_TAGS = (
     0x00100010, 0x00100020, 0x00100021, 0x00100022, 0x00100024, 0x00100030, 0x00100032, 0x00100040, 0x00101000,
@@ -83,12 +83,7 @@ DEFAULT: dict[Level, tuple[int, ...]] = {
         0x00280100,
     ),
 }  # fmt: skip
-UNIQUE: dict[Level, int] = {
-    Level.PATIENT: 0x00100020,
-    Level.STUDY: 0x0020000D,
-    Level.SERIES: 0x0020000E,
-    Level.IMAGE: 0x00080018,
-}
+UNIQUE = UNIQUE_KEY
 
 
 class Column(NamedTuple):

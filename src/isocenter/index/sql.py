@@ -22,8 +22,8 @@ from isocenter.index.sql_read import SqlReader, within
 from isocenter.index.sql_write import HIERARCHY, REF_COLUMNS, SqlWriter, ref_of
 from isocenter.model import Change, Found, InstanceRef, Query, Scope
 
-# A longer log makes fewer, larger checkpoints; 4,000 pages are 16 MB.
-_CHECKPOINT_PAGES = 4000
+# A longer log makes fewer, larger checkpoints; but while it still grows, each commit costs a journal commit more.
+_CHECKPOINT_PAGES = 2000
 
 
 def _engine(path: Path, busy_seconds: float, *, write: bool) -> sa.Engine:

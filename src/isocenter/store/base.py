@@ -91,7 +91,8 @@ class BlobStore(Protocol):
     def create(self) -> BlobWriter: ...
 
     def sync_directories(self, names: Iterable[str]) -> None:
-        """Make the entries of `names` durable in their folders; blocking, one fsync for each folder."""
+        """Make the entries of `names` durable in their folders, as far as they are not; blocking, at most one fsync for
+        each folder."""
         ...
 
     def open(self, name: str) -> Blob:
@@ -117,14 +118,6 @@ class BlobStore(Protocol):
         ...
 
     def close(self) -> None: ...
-
-
-def time_of(name: str) -> float:
-    """When the blob was begun, in seconds since the epoch; 0 for a name no NameMaker made."""
-    try:
-        return int(name.rpartition("/")[2][:12], 16) / 1000
-    except ValueError:
-        return 0.0
 
 
 class NameMaker:

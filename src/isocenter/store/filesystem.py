@@ -6,16 +6,23 @@ A folder's own entry is made durable in its parent before the first of its blobs
 
 fdatasync makes bytes and size durable, not the name; a rename after the fact would cost another directory sync and was
 seen undone by a power cut. So a file is created under its last name, and the index row is what makes it visible.
+
+Once blobs are being written, empty files are kept ready whose entries a thread has made durable before: then no
+directory needs a sync while somebody waits for an object (measured at 512 KiB, one after the other: 0.74 ms with the
+directory's fsync, 0.53 ms without). After a crash they are files without a row and without content.
 """
 
 from __future__ import annotations
 
 import errno
+import logging
 import mmap
 import os
 import stat
 import threading
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
@@ -26,7 +33,10 @@ from isocenter.store.base import NameMaker
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+log = logging.getLogger("isocenter.store")
+
 FOLDER_SIZE = 4096
+SPARES = 32
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _IOV_MAX = min(os.sysconf("SC_IOV_MAX"), 1024)
 _HEX = frozenset("0123456789abcdef")
@@ -49,11 +59,12 @@ def _map(descriptor: int, size: int) -> memoryview:
 class FileWriter:
     """See BlobWriter. The descriptor stays open until `close` or `abandon`."""
 
-    __slots__ = ("_descriptor", "_path", "name", "size")
+    __slots__ = ("_descriptor", "_path", "_store", "name", "size")
 
-    def __init__(self, name: str, path: str) -> None:
+    def __init__(self, store: FileStore, name: str, path: str) -> None:
         self.name = name
         self.size = 0
+        self._store = store
         self._path = path
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
@@ -105,6 +116,7 @@ class FileWriter:
 
     def abandon(self) -> None:
         self.close()
+        self._store.forget(self.name)
         try:
             os.unlink(self._path)
         except FileNotFoundError:
@@ -177,6 +189,11 @@ class FileStore:
         self._current = ""
         self._left = 0
         self._new_folders: set[str] = set()
+        self._fresh: set[str] = set()  # in use, with entries that are not durable yet
+        self._spares: deque[FileWriter] = deque()
+        self._waiting: deque[FileWriter] = deque()  # spares to be
+        self._refilling: threading.Thread | None = None
+        self._closed = False
         try:
             os.makedirs(self._objects, mode=0o750, exist_ok=True)
             _sync_folder(os.fspath(self.folder))
@@ -189,11 +206,48 @@ class FileStore:
 
     def create(self) -> FileWriter:
         with self._lock:
-            if not self._left:
-                self._begin_folder()
-            self._left -= 1
-            name = f"{self._current}/{self._make_name()}"
-        return FileWriter(name, f"{self._objects}/{name}")
+            # In the order of their names; one whose entry is not durable yet is as good as a new one.
+            if self._spares:
+                writer = self._spares.popleft()
+            else:
+                writer = self._waiting.popleft() if self._waiting else self._new()
+                self._fresh.add(writer.name)
+            if len(self._spares) < SPARES // 2 and self._refilling is None and not self._closed:
+                self._refilling = threading.Thread(target=self._refill, name="isocenter-spares", daemon=True)
+                self._refilling.start()
+        return writer
+
+    def _new(self) -> FileWriter:
+        """A file in the newest folder; with the lock held."""
+        if not self._left:
+            self._begin_folder()
+        name = f"{self._current}/{self._make_name()}"
+        writer = FileWriter(self, name, f"{self._objects}/{name}")
+        self._left -= 1
+        return writer
+
+    def _refill(self) -> None:
+        """Make more spare files and their entries durable; in a thread."""
+        try:
+            names = []
+            for _ in range(SPARES):
+                # One at a time: whoever needs the lock waits for one file at most.
+                with self._lock:
+                    self._waiting.append(self._new())
+                    names.append(self._waiting[-1].name)
+            self._sync(names)
+        except IsocenterError as error:
+            # No object is the worse for it; create meets the same where it matters.
+            log.info("no spare files: %s", error)
+            with self._lock:
+                useless, self._waiting = self._waiting, deque()
+            for writer in useless:
+                with suppress(IsocenterError):  # an empty file that stays is removed at the next start
+                    writer.abandon()
+        with self._lock:
+            self._spares.extend(self._waiting)
+            self._waiting.clear()
+            self._refilling = None
 
     def _begin_folder(self) -> None:
         name = self._make_name()
@@ -204,7 +258,20 @@ class FileStore:
         self._new_folders.add(name)
         self._current, self._left = name, FOLDER_SIZE
 
+    def forget(self, name: str) -> None:
+        """Nobody will ask for this blob's entry any more."""
+        with self._lock:
+            self._fresh.discard(name)
+
     def sync_directories(self, names: Iterable[str]) -> None:
+        with self._lock:
+            fresh = self._fresh.intersection(names)
+        if fresh:
+            self._sync(fresh)
+            with self._lock:
+                self._fresh -= fresh
+
+    def _sync(self, names: Iterable[str]) -> None:
         folders = {name.partition("/")[0] for name in names}
         try:
             for folder in folders:
@@ -244,6 +311,8 @@ class FileStore:
             _refuse(error, "removing an object")
 
     def list(self, since: str = "") -> Iterator[tuple[str, int]]:
+        with self._lock:
+            spares = {writer.name for writer in (*self._spares, *self._waiting)}
         first = since.partition("/")[0]
         for folder in sorted(os.listdir(self._objects)):
             if folder < first:
@@ -255,7 +324,7 @@ class FileStore:
             with os.scandir(path) as entries:
                 found = sorted((entry.name, entry.stat(follow_symlinks=False).st_size) for entry in entries)
             for name, size in found:
-                if f"{folder}/{name}" >= since:
+                if f"{folder}/{name}" >= since and f"{folder}/{name}" not in spares:
                     yield f"{folder}/{name}", size
 
     def last_folder(self) -> str:
@@ -273,7 +342,14 @@ class FileStore:
         return os.fspath(target)
 
     def close(self) -> None:
-        """Remove folders that stayed empty, so that starts without work leave no trace."""
+        """Remove the spare files, and a folder that stayed empty, so that starts without work leave no trace."""
+        with self._lock:
+            self._closed = True
+            refilling = self._refilling
+        if refilling is not None:
+            refilling.join()
+        while self._spares:
+            self._spares.pop().abandon()
         with self._lock:
             current, self._current, self._left = self._current, "", 0
         if current:
