@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from isocenter.dimse.endpoint import dimse_server, listening_socket
+from isocenter.dimse.endpoint import dimse_listeners, dimse_server
 from isocenter.dimse.folder import FolderStorage
 from isocenter.net.server import DimseServer
 from isocenter.services.base import Request
@@ -67,11 +67,20 @@ class Receiver:
     def address(self) -> str:
         return f"ISOCENTER@127.0.0.1:{self.port}"
 
+    @property
+    def tls_port(self) -> int:
+        assert self.server.tls_address is not None
+        return self.server.tls_address[1]
+
+    @property
+    def tls_address(self) -> str:
+        return f"ISOCENTER@127.0.0.1:{self.tls_port}"
+
 
 @contextlib.contextmanager
 def receiver(folder: Path, *, private: bool = False, **settings: Any) -> Iterator[Receiver]:
     """What `isocenter receive` runs."""
-    chosen = Settings().replace(dimse_port=0, **settings)
+    chosen = Settings().replace(**{"dimse_port": 0, "dimse_tls_port": 0, **settings})
 
     @contextlib.asynccontextmanager
     async def make() -> AsyncIterator[Receiver]:
@@ -79,9 +88,11 @@ def receiver(folder: Path, *, private: bool = False, **settings: Any) -> Iterato
         storage = FolderStorage(folder, lambda path, request: stored.append((path, request)))
         services = (VerificationService(), StorageService(storage, private=private))
         server = dimse_server(services, chosen)
-        await server.listen(listening_socket(chosen.dimse_host, chosen.dimse_port, "DIMSE"))
+        for listener in dimse_listeners(chosen):
+            await server.listen(listener.socket, listener.tls)
         yield Receiver(server, folder, stored)
         await server.close()
+        storage.close()
 
     with background(make) as value:
         yield value
@@ -93,7 +104,8 @@ def node(data: Path, **settings: Any) -> Iterator[Node]:
     from isocenter.server import running
 
     chosen = Settings().replace(
-        archive_data=data, **{"dimse_port": 0, "web_port": 0, "dimse_drain_timeout": 2.0, **settings}
+        archive_data=data,
+        **{"dimse_port": 0, "dimse_tls_port": 0, "web_port": 0, "dimse_drain_timeout": 2.0, **settings},
     )
     with background(lambda: running(chosen)) as value:
         yield value

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +14,7 @@ from isocenter.cli import output, running
 from isocenter.errors import UsageError
 
 if TYPE_CHECKING:
+    from isocenter.dimse.endpoint import Listener
     from isocenter.services.base import Request
     from isocenter.settings import Settings
 
@@ -29,6 +29,10 @@ def command(
         int | None,
         typer.Option("--workers", "-w", metavar="N", min=1, max=64, help="Processes (default: cores, at most 4)."),
     ] = None,
+    tls_port: running.TlsPort = None,
+    cert: running.Certificate = None,
+    key: running.Key = None,
+    ca: running.Authorities = None,
     config: running.Config = None,
     as_json: output.Json = False,
 ) -> None:
@@ -36,29 +40,35 @@ def command(
 
     No index and no archive; for those there is `isocenter serve`. With --json, one line for each file on stdout.
     """
-    settings = running.settings_from(config, dimse=listen, dimse_aet=aet)
+    settings = running.settings_from(
+        config, dimse=listen, dimse_aet=aet, **running.tls_listener(tls_port, cert, key, ca)
+    )
     running.start_logging(settings)
     from isocenter.cli.workers import run_workers
-    from isocenter.dimse.endpoint import listening_socket
+    from isocenter.dimse.endpoint import dimse_listeners
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"{folder}: {error.strerror}") from None
-    with listening_socket(settings.dimse_host, settings.dimse_port, "DIMSE") as listener:
-        host, port = listener.getsockname()[:2]
-        output.note(f"receiving as {settings.dimse_aet}@{host}:{port} into {folder}; Ctrl-C stops")
+    listeners = dimse_listeners(settings)
+    where = " and ".join(
+        f"{settings.dimse_aet}@{host}:{port}" + (" (TLS)" if one.tls else "")
+        for one in listeners
+        for host, port in (one.address,)
+    )
+    output.note(f"receiving as {where} into {folder}; Ctrl-C stops")
 
-        def work(parent: int) -> int:
-            private_too = private or settings.archive_private_sop_classes
-            return running.run(_receive(folder, settings, listener, parent, sync, private_too, as_json))
+    def work(parent: int) -> int:
+        private_too = private or settings.archive_private_sop_classes
+        return running.run(_receive(folder, settings, listeners, parent, sync, private_too, as_json))
 
-        count = run_workers(workers or min(os.cpu_count() or 1, 4), work)
+    count = run_workers(workers or min(os.cpu_count() or 1, 4), work)
     output.note(f"{count} objects received into {folder}")
 
 
 async def _receive(
-    folder: Path, settings: Settings, listener: socket.socket, parent: int, sync: bool, private: bool, as_json: bool
+    folder: Path, settings: Settings, listeners: list[Listener], parent: int, sync: bool, private: bool, as_json: bool
 ) -> int:
     """Serve until SIGTERM, or until the descriptor `parent` reads as ended; how many objects came."""
     from isocenter.dimse.endpoint import dimse_server
@@ -80,7 +90,8 @@ async def _receive(
 
     storage = FolderStorage(folder, stored if as_json else None, sync=sync, limits=Limits.of(settings))
     server = dimse_server((VerificationService(), StorageService(storage, private=private)), settings)
-    await server.listen(listener)
+    for listener in listeners:
+        await server.listen(listener.socket, listener.tls)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
@@ -88,4 +99,5 @@ async def _receive(
     await stop.wait()
     loop.remove_reader(parent)
     await server.close()
+    storage.close()
     return storage.count

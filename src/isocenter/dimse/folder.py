@@ -2,11 +2,13 @@
 
 File names are ours (a run's random part and a number), never made from received text. A file is whole when it is
 closed; the file of an object that does not arrive whole is removed. Writing under another name first and renaming would
-cost a second change of the folder for each object, which is a third of the time of a small one.
+cost a second change of the folder for each object, which is a third of the time of a small one. For the same reason the
+next file is opened while the sender prepares its next object; when none comes, that empty file is removed.
 """
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import secrets
@@ -19,6 +21,7 @@ from isocenter.services.base import Reply, Request, Sink
 from isocenter.wire.limits import DEFAULT_LIMITS, Limits
 from isocenter.wire.part10 import file_meta
 
+_IDLE = 1.0  # seconds without an object before the spare file goes
 _RESOURCES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE}
 
 
@@ -50,24 +53,64 @@ class FolderStorage:
         self._limits = limits
         self.count = 0
         self._opened = 0
+        self._spare: tuple[str, int] | None = None
+        self._used = False  # since _watch looked last
+        self._watching = False
 
     def __call__(self, request: Request) -> Sink:
         if not is_uid(request.command["AffectedSOPInstanceUID"]):
             raise InvalidUID("Affected SOP Instance UID is not a UID")
+        spare, self._spare, self._used = self._spare, None, True
+        try:
+            path, fd = spare or self._open()
+        except OSError as error:
+            raise _refused(error) from None
+        return _FileSink(path, fd, request, self._whole, self._sync, self._limits)
+
+    def close(self) -> None:
+        """Remove the file that was opened for an object that did not come."""
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            os.close(spare[1])
+            os.unlink(spare[0])
+
+    def _open(self) -> tuple[str, int]:
         self._opened += 1
         path = f"{self._prefix}-{self._opened:06d}.dcm"
-        return _FileSink(path, request, self._whole, self._sync, self._limits)
+        return path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
 
     def _whole(self, path: str, request: Request) -> None:
         self.count += 1
         if self._stored is not None:
             self._stored(path, request)
+        if self._spare is None:
+            asyncio.get_running_loop().call_soon(self._prepare)
+
+    def _prepare(self) -> None:
+        """Open the next file, after the answer for the last one is on its way."""
+        if self._spare is None:
+            try:
+                self._spare = self._open()
+            except OSError:
+                return  # who needs it meets the same and says so
+            if not self._watching:
+                self._watching = True
+                asyncio.get_running_loop().call_later(_IDLE, self._watch)
+
+    def _watch(self) -> None:
+        if self._used:
+            self._used = False
+            asyncio.get_running_loop().call_later(_IDLE, self._watch)
+        else:
+            self._watching = False
+            self.close()
 
 
 class _FileSink:
     def __init__(
         self,
         path: str,
+        fd: int,
         request: Request,
         stored: Callable[[str, Request], None],
         sync: bool,
@@ -78,11 +121,7 @@ class _FileSink:
         self._stored = stored
         self._sync = sync
         self._room = limits.object_bytes
-        self._fd = -1
-        try:
-            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
-        except OSError as error:
-            raise _refused(error) from None
+        self._fd = fd
         command, peer = request.command, request.peer
         self._pending: list[bytes | memoryview] = [
             file_meta(

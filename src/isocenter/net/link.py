@@ -7,11 +7,14 @@ consumer that is busy simply stops pulling: the buffer fills, reading pauses and
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from typing import cast
 
-from isocenter.ul.connection import Connection
+from isocenter.ul.connection import Buffer, Connection
 from isocenter.ul.events import UpperLayerEvent
+
+_IOV_MAX = min(os.sysconf("SC_IOV_MAX"), 1024)
 
 
 class Link(asyncio.BufferedProtocol):
@@ -23,6 +26,7 @@ class Link(asyncio.BufferedProtocol):
         self.transport: asyncio.Transport | None = None
         self.peer_address = ""
         self.ended = False
+        self._descriptor = -1  # of a plain socket; with TLS only the transport can write
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._reading = True
@@ -50,13 +54,27 @@ class Link(asyncio.BufferedProtocol):
             return
         out = self.connection.data_to_send()
         if out and not transport.is_closing():
-            if len(out) == 1:
-                transport.write(out[0])
-            else:
-                transport.writelines(out)
+            self._write(transport, out)
         if self.connection.close_expected:
             transport.close()
         self._arm()
+
+    def _write(self, transport: asyncio.Transport, out: list[Buffer]) -> None:
+        """Hand the bytes to the kernel at once where that can be done; the transport's turn comes later in the loop's
+        iteration, and a peer that waits for a response waits for it."""
+        if self._descriptor >= 0 and not transport.get_write_buffer_size():
+            try:
+                sent = os.writev(self._descriptor, out[:_IOV_MAX])
+            except OSError:
+                sent = 0  # full, or gone: the transport finds out which
+            while out and sent >= len(out[0]):
+                sent -= len(out.pop(0))
+            if sent:
+                out[0] = memoryview(out[0])[sent:]
+        if len(out) == 1:
+            transport.write(out[0])
+        elif out:
+            transport.writelines(out)
 
     async def drain(self) -> None:
         """Wait until the transport takes more (back-pressure of a slow peer)."""
@@ -70,6 +88,8 @@ class Link(asyncio.BufferedProtocol):
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             # A response is a few bytes that the peer waits for; Nagle's algorithm would hold it back.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if transport.get_extra_info("ssl_object") is None:
+                self._descriptor = sock.fileno()
         name = transport.get_extra_info("peername")
         self.peer_address = f"{name[0]}:{name[1]}" if isinstance(name, tuple) else str(name or "")
         self.flush()
@@ -88,7 +108,7 @@ class Link(asyncio.BufferedProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self.transport = None
+        self.transport, self._descriptor = None, -1
         self._writable.set()
         if not self.connection.close_expected:
             self.connection.transport_closed(self.loop.time())
