@@ -45,6 +45,15 @@ class Level(IntEnum):
     IMAGE = 3
 
 
+UNIQUE_KEY: dict[Level, int] = {
+    Level.PATIENT: 0x00100020,
+    Level.STUDY: 0x0020000D,
+    Level.SERIES: 0x0020000E,
+    Level.IMAGE: 0x00080018,
+}
+"""The attribute that tells the entities of a level apart (PS3.4 C.2.2.1.1, C.6)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """What a retrieve, delete or metadata request is about: a study, a series of it, or one instance of that."""

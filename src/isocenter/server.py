@@ -14,11 +14,14 @@ import uvicorn
 
 from isocenter.archive.archive import Archive
 from isocenter.dimse.endpoint import dimse_server, listening_socket
+from isocenter.dimse.query import ArchiveFinder
 from isocenter.dimse.storage import ArchiveStorage
+from isocenter.services.query import QueryService
 from isocenter.services.storage import StorageService
 from isocenter.services.verification import VerificationService
 from isocenter.settings import Settings
 from isocenter.web.app import create_app
+from isocenter.wire.limits import Limits
 
 log = logging.getLogger("isocenter.server")
 
@@ -68,7 +71,8 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
     """
     async with await Archive.open(settings.archive_data, settings) as archive:
         storage = StorageService(ArchiveStorage(archive), private=settings.archive_private_sop_classes)
-        dimse = dimse_server((VerificationService(), storage), settings)
+        query = QueryService(ArchiveFinder(archive), settings.dimse_aet, Limits.of(settings))
+        dimse = dimse_server((VerificationService(), storage, query), settings)
         web_socket = listening_socket(settings.web_host, settings.web_port, "The web server")
         with contextlib.closing(web_socket):
             await dimse.listen(listening_socket(settings.dimse_host, settings.dimse_port, "DIMSE"))

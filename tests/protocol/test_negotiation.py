@@ -12,6 +12,7 @@ from isocenter.wire.pdu import (
     AssociateRJ,
     AssociateRQ,
     ContextResult,
+    ExtendedNegotiation,
     ProposedContext,
     RoleSelection,
     UserInformation,
@@ -92,3 +93,18 @@ def test_an_answer_that_invents_contexts_or_syntaxes_gives_none() -> None:
     request = rq(ProposedContext(1, CT, (IMPLICIT,)))
     answer = AssociateAC("US", "THEM", (ContextResult(1, 0, JPEG), ContextResult(3, 0, IMPLICIT)), UserInformation())
     assert {} == agreed(request, answer)
+
+
+def test_sop_class_extended_negotiation_is_answered_by_the_service() -> None:
+    policy = replace(
+        POLICY, supports={CT: replace(SUPPORT[CT], extended=lambda info: info[:2]), ECHO: SUPPORT[ECHO]}.get
+    )
+    items = (ExtendedNegotiation(CT, b"\1\0\1"), ExtendedNegotiation(ECHO, b"\1"), ExtendedNegotiation("1.2.3", b"\1"))
+    contexts = (ProposedContext(1, CT, (EXPLICIT,)), ProposedContext(3, ECHO, (IMPLICIT,)))
+    request = rq(*contexts, user=UserInformation(max_length=16384, extended=items))
+    answer = negotiate(request, policy)
+    assert isinstance(answer, AssociateAC)
+    assert answer.user.extended == (ExtendedNegotiation(CT, b"\1\0"),)
+    assert {number: context.extended for number, context in agreed(request, answer).items()} == {1: b"\1\0", 3: b""}
+    unasked = rq(*contexts)
+    assert agreed(unasked, answer)[1].extended == b""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from isocenter.errors import (
@@ -433,17 +433,21 @@ class Association(Link):
             self.resume()
 
     async def _serve_many(self, request: Request, replies: AsyncIterator[Reply]) -> Reply:
-        """Send pending replies as they come; the final one is returned."""
-        async for reply in replies:
-            if not reply.pending:
-                return reply
-            if request.cancellation.requested or self._failure is not None:
-                return _CANCELLED
-            if self._line.locked():
-                async with self._line:
-                    pass
-            self._reply(request, reply)
-            await self.drain()
+        """Send pending replies as they come; the final one is returned. Whatever it is, nothing goes on afterwards."""
+        try:
+            async for reply in replies:
+                if not reply.pending:
+                    return reply
+                if request.cancellation.requested or self._failure is not None:
+                    return _CANCELLED
+                if self._line.locked():
+                    async with self._line:
+                        pass
+                self._reply(request, reply)
+                await self.drain()
+        finally:
+            if isinstance(replies, AsyncGenerator):
+                await replies.aclose()
         return _CANCELLED if request.cancellation.requested else Reply()
 
     def _reply(self, request: Request, reply: Reply) -> None:

@@ -11,6 +11,7 @@ from isocenter.wire.pdu import (
     AssociateRJ,
     AssociateRQ,
     ContextResult,
+    ExtendedNegotiation,
     ProposedContext,
     RoleSelection,
     UserInformation,
@@ -23,11 +24,16 @@ TRANSFER_SYNTAXES_NOT_SUPPORTED = 4
 
 @dataclass(frozen=True, slots=True)
 class Support:
-    """What we do with one abstract syntax: transfer syntaxes, and the roles we can take."""
+    """What we do with one abstract syntax: transfer syntaxes, and the roles we can take.
+
+    `extended` answers the service class application information of SOP Class Extended Negotiation (PS3.7 D.3.3.5) with
+    what is really done; without it such an item is not answered.
+    """
 
     transfer_syntaxes: frozenset[str]
     scp: bool = True
     scu: bool = False
+    extended: Callable[[bytes], bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,7 @@ class Agreed:
     transfer_syntax: str
     as_scu: bool = False  # the requestor may act as SCU
     as_scp: bool = False  # the requestor may act as SCP
+    extended: bytes = b""  # the acceptor's answer to SOP Class Extended Negotiation
 
 
 def negotiate(rq: AssociateRQ, policy: Policy) -> AssociateAC | AssociateRJ:
@@ -76,6 +83,7 @@ def negotiate(rq: AssociateRQ, policy: Policy) -> AssociateAC | AssociateRJ:
         implementation_version_name=policy.implementation_version_name,
         async_operations=window,
         roles=_roles(rq, policy),
+        extended=_extended(rq, policy),
     )
     contexts = tuple(_context(proposed, policy) for proposed in rq.contexts)
     return AssociateAC(rq.called, rq.calling, contexts, user)
@@ -105,6 +113,15 @@ def _roles(rq: AssociateRQ, policy: Policy) -> tuple[RoleSelection, ...]:
     return tuple(answers)
 
 
+def _extended(rq: AssociateRQ, policy: Policy) -> tuple[ExtendedNegotiation, ...]:
+    answers: dict[str, ExtendedNegotiation] = {}
+    for item in rq.user.extended:
+        support = policy.supports(item.sop_class)
+        if support is not None and support.extended is not None:
+            answers.setdefault(item.sop_class, ExtendedNegotiation(item.sop_class, support.extended(item.info)))
+    return tuple(answers.values())
+
+
 def agreed(rq: AssociateRQ, ac: AssociateAC) -> dict[int, Agreed]:
     """The accepted presentation contexts by ID, with the requestor's roles (PS3.7 D.3.3.4.2; SCU by default).
 
@@ -113,6 +130,8 @@ def agreed(rq: AssociateRQ, ac: AssociateAC) -> dict[int, Agreed]:
     proposed = {c.id: c for c in rq.contexts}
     asked = {role.sop_class for role in rq.user.roles}
     answered = {role.sop_class: role for role in ac.user.roles if role.sop_class in asked}
+    asked_more = {item.sop_class for item in rq.user.extended}
+    more = {item.sop_class: item.info for item in ac.user.extended if item.sop_class in asked_more}
     result: dict[int, Agreed] = {}
     for context in ac.contexts:
         mine = proposed.get(context.id)
@@ -120,5 +139,6 @@ def agreed(rq: AssociateRQ, ac: AssociateAC) -> dict[int, Agreed]:
             continue
         role = answered.get(mine.abstract_syntax)
         scu, scp = (True, False) if role is None else (role.scu, role.scp)
-        result[context.id] = Agreed(context.id, mine.abstract_syntax, context.transfer_syntax, scu, scp)
+        extended = more.get(mine.abstract_syntax, b"")
+        result[context.id] = Agreed(context.id, mine.abstract_syntax, context.transfer_syntax, scu, scp, extended)
     return result

@@ -12,33 +12,18 @@ from dataclasses import dataclass, field
 
 from isocenter.errors import BadRequest
 from isocenter.index.keys import known_tags
-from isocenter.model import Empty, Equal, InSequence, Level, Match, Query, Range, Wildcard, is_uid
+from isocenter.model import Level, Match, Query
 from isocenter.settings import Settings
 from isocenter.std.dictionary import entry_of, tag_of, vr_of
+from isocenter.wire.criteria import LONGEST_VALUE, match_of, nested, together
 
 Path = tuple[int, ...]
 
 MAX_PATH = 8
-MAX_VALUE = 4096
 MAX_PARAMETERS = 256
 
 _HEX = re.compile(r"[0-9A-Fa-f]{8}")
 _NAME = re.compile(r"[A-Za-z0-9.]{1,256}")  # what may be repeated in a warning
-_WILD = re.compile(r"[*?]")
-_NO_WILDCARDS = frozenset(["DA", "TM", "DT", "UI", "IS", "DS", "US", "SS", "UL", "SL", "UV", "SV", "FL", "FD", "AT"])
-_NUMBERS = frozenset(["IS", "DS", "US", "SS", "UL", "SL", "UV", "SV", "FL", "FD"])
-_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
-_BULK = frozenset(["OB", "OW", "OF", "OD", "OL", "OV", "UN"])
-
-_DA = r"\d{8}"
-_TM = r"\d{2}(?:\d{2}(?:\d{2}(?:\.\d{1,6})?)?)?"
-# A hyphen and four digits up to 1400 after a date-time are its offset from UTC, not the year a range ends with
-# (PS3.5 section 6.2, VR DT).
-_DT = r"\d{4}(?:\d{2}){0,5}(?:\.\d{1,6})?(?:[+-](?:0\d[0-5]\d|1[0-3][0-5]\d|1400))?"
-_RANGES = {
-    vr: (re.compile(form), re.compile(f"(?P<low>{form})?[ ]*-[ ]*(?P<high>{form})?"))
-    for vr, form in (("DA", _DA), ("TM", _TM), ("DT", _DT))
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +90,7 @@ def _sort_parameters(parameters: Iterable[tuple[str, str]]) -> _Parameters:
     result = _Parameters()
     seen: set[str | Path] = set()
     for number, (name, value) in enumerate(parameters):
-        if number >= MAX_PARAMETERS or len(value) > MAX_VALUE:
+        if number >= MAX_PARAMETERS or len(value) > LONGEST_VALUE:
             raise BadRequest("the query has too many parameters, or one that is too long")
         key: str | Path = name
         if name == "accept":
@@ -142,77 +127,6 @@ def _include(result: _Parameters, value: str) -> None:
             result.include.append(path)
 
 
-def _values(tag: int, vr: str, value: str, multiple: bool) -> list[str]:
-    if vr == "UI":
-        values = [uid.strip(" ") for uid in re.split(r"[,\\]", value)]
-        if not all(map(is_uid, values)):
-            raise BadRequest("not a UID or list of UIDs", tag_path=_name(tag))
-        return values
-    # No backslash and, in CS, no comma can be part of a value, so they need no leave to separate values.
-    if vr == "CS" or multiple:
-        return re.split(r"[,\\]", value) if vr == "CS" else value.split("\\")
-    return value.split("\\") if vr not in ("ST", "LT", "UT", "UR") else [value]
-
-
-def _match(tag: int, value: str, options: _Parameters) -> Match | None:
-    """One attribute's match; None for universal matching (PS3.4 C.2.2.2.3)."""
-    vr = vr_of(tag)
-    if vr == "SQ":
-        if value:
-            raise BadRequest("a sequence is matched by the attributes in it", tag_path=_name(tag))
-        return None
-    if vr in _BULK:
-        raise BadRequest("this attribute cannot be matched", tag_path=_name(tag))
-    if value.strip("*") == "":
-        return None
-    if value == '""' and options.empty_values:
-        return Empty(tag)
-    if vr in _RANGES:
-        return _range_match(tag, vr, value)
-    values = _values(tag, vr, value, options.multiple_values)
-    if vr in _NUMBERS and not all(_NUMBER.fullmatch(v.strip(" ")) for v in values):
-        raise BadRequest("not a number", tag_path=_name(tag))
-    if vr not in _NO_WILDCARDS and _WILD.search(value):
-        if len(values) > 1:
-            raise BadRequest("a list of values with wildcards", tag_path=_name(tag))
-        return Wildcard(tag, values[0])
-    return Equal(tag, tuple(values))
-
-
-def _range_match(tag: int, vr: str, value: str) -> Match:
-    single, double = _RANGES[vr]
-    values = value.split("\\")
-    if all(single.fullmatch(v) for v in values):
-        return Equal(tag, tuple(values))
-    both = double.fullmatch(value)
-    if both is None or not (both["low"] or both["high"]):
-        raise BadRequest(f"not a {vr} value or range of them", tag_path=_name(tag))
-    return Range(tag, both["low"], both["high"])
-
-
-def _name(tag: int) -> str:
-    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
-
-
-def _nested(path: Path, match: Match) -> Match:
-    for tag in reversed(path[:-1]):
-        match = InSequence(tag, (match,))
-    return match
-
-
-def _together(matches: Iterable[Match]) -> tuple[Match, ...]:
-    """Matches of one sequence joined, since one item has to fulfil them all (PS3.4 C.2.2.2.6)."""
-    result: list[Match] = []
-    sequences: dict[int, list[Match]] = {}
-    for match in matches:
-        if isinstance(match, InSequence):
-            sequences.setdefault(match.tag, []).extend(match.matches)
-        else:
-            result.append(match)
-    result.extend(InSequence(tag, _together(inner)) for tag, inner in sequences.items())
-    return tuple(result)
-
-
 def parse_search(
     level: Level,
     parameters: Iterable[tuple[str, str]],
@@ -232,10 +146,16 @@ def parse_search(
         if path[0] not in known:
             ignored.append(".".join(f"{tag:08X}" for tag in path))
             continue
-        match = _match(path[-1], value, given)
+        match = match_of(
+            path[-1],
+            value,
+            separators="\\,",
+            empty_values=given.empty_values,
+            multiple_values=given.multiple_values,
+        )
         returned.add(path[0])
         if match is not None:
-            matches.append(_nested(path, match))
+            matches.append(nested(path, match))
     for path in given.include:
         if path[0] in known:
             returned.add(path[0])
@@ -245,7 +165,7 @@ def parse_search(
     limit = min(limit, settings.web_max_limit)
     query = Query(
         level,
-        _together(matches),
+        together(matches),
         None if given.all_fields else tuple(sorted(returned)),
         limit,
         given.offset,

@@ -1,4 +1,4 @@
-"""Deflated data sets (PS3.5 Annex A.5): one raw RFC 1951 stream, inflated under limits."""
+"""Deflated data sets (PS3.5 Annex A.5): one raw RFC 1951 stream, inflated under limits, or made."""
 
 from __future__ import annotations
 
@@ -57,6 +57,13 @@ def inflate(buf: Buffer, limits: Limits = DEFAULT_LIMITS, *, start: int = 0, end
     if not NulPadding(buf).from_here(after, size_in):
         raise DataSetError("something follows the deflate stream", offset=after)
     return inflated
+
+
+def deflate(raw: bytes) -> bytes:
+    """A data set as a deflated stream of even length."""
+    deflater = zlib.compressobj(wbits=-15)
+    stream = deflater.compress(raw) + deflater.flush()
+    return stream + b"\0" * (len(stream) & 1)
 
 
 def _is_gzip_trailer(rest: bytes, inflated: bytes) -> bool:

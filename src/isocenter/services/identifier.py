@@ -1,0 +1,258 @@
+"""The Identifier of a C-FIND request as a Query, and the answers as Identifiers (PS3.4 C.4.1).
+
+What comes in is read in the request's Specific Character Set; an answer is written in the same one, or in UTF-8 when
+that set lacks a character of the answer, since a name with question marks in it is nobody's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, Final
+
+from isocenter.errors import BadRequest, DataSetError
+from isocenter.model import UNIQUE_KEY, Equal, Found, InSequence, Level, Match, Query
+from isocenter.std.dictionary import vr_of
+from isocenter.std.transfer_syntaxes import TransferSyntax, transfer_syntax
+from isocenter.wire.charset import repertoire
+from isocenter.wire.criteria import match_of
+from isocenter.wire.deflate import deflate, inflate
+from isocenter.wire.dicomjson import dataset_json
+from isocenter.wire.elements import path_of
+from isocenter.wire.encode import encode_dataset
+from isocenter.wire.limits import Limits
+from isocenter.wire.scan import scan
+from isocenter.wire.values import texts
+
+SPECIFIC_CHARACTER_SET: Final = 0x00080005
+QUERY_RETRIEVE_LEVEL: Final = 0x00080052
+RETRIEVE_AE_TITLE: Final = 0x00080054
+INSTANCE_AVAILABILITY: Final = 0x00080056
+TIMEZONE_OFFSET: Final = 0x00080201
+
+UTF_8: Final = ("ISO_IR 192",)
+_EXPLICIT_LITTLE: Final = "1.2.840.10008.1.2.1"
+# No level has that many attributes; a data set of nothing but headers must not become a million objects.
+_MOST_KEYS: Final = 10_000
+_GROUPS: Final = ("Alphabetic", "Ideographic", "Phonetic")
+
+Entry = Mapping[str, Any]
+Model = Mapping[str, Entry]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What SOP Class Extended Negotiation agreed on (Table C.5-2)."""
+
+    relational: bool = False
+    fuzzy: bool = False
+    empty_values: bool = False
+    multiple_values: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An attribute to return; of a sequence, with `inner`, only these attributes of each item."""
+
+    name: str
+    vr: str
+    inner: tuple[Key, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """An Identifier, understood. `unsupported` are keys that neither restrict the answers nor are returned."""
+
+    query: Query
+    keys: tuple[Key, ...]
+    unsupported: tuple[int, ...]
+    charset: tuple[str, ...]
+
+
+def read_question(
+    raw: bytes,
+    transfer_syntax_uid: str,
+    *,
+    root: Level,
+    options: Options,
+    known: Callable[[Level], frozenset[int]],
+    limits: Limits,
+) -> Question:
+    """The question that an Identifier in `transfer_syntax_uid` asks in the information model whose top is `root`.
+
+    `known` says which attributes can be matched and returned at a level. Raises BadRequest with the tag of the
+    offending element, DataSetError if the bytes are no data set.
+    """
+    limits = replace(limits, elements=_MOST_KEYS, inflate_bytes=limits.identifier_bytes)
+    syntax = transfer_syntax(transfer_syntax_uid)
+    if syntax.deflated:
+        raw, transfer_syntax_uid = inflate(raw, limits), _EXPLICIT_LITTLE
+    model = dataset_json(raw, transfer_syntax_uid, limits=limits)
+    level = _level(model, root)
+    if not options.relational:
+        _require_upper_keys(model, root, level)
+    have = known(level)
+    matches: list[Match] = []
+    keys: list[Key] = []
+    unsupported: list[int] = []
+    for name, entry in model.items():
+        tag = int(name, 16)
+        if tag in (SPECIFIC_CHARACTER_SET, QUERY_RETRIEVE_LEVEL):
+            continue
+        if tag == RETRIEVE_AE_TITLE or (tag == INSTANCE_AVAILABILITY and tag not in have):
+            # Always in an answer, but there is nothing to compare them with.
+            if entry.get("Value"):
+                unsupported.append(tag)
+            continue
+        if tag not in have:
+            unsupported.append(tag)
+            continue
+        keys.append(_key(tag, entry))
+        match = None if tag == TIMEZONE_OFFSET else _match(tag, entry, options)
+        if match is not None:
+            matches.append(match)
+    include = tuple(int(key.name, 16) for key in keys)
+    query = Query(level, tuple(matches), include, fuzzy=options.fuzzy)
+    return Question(query, tuple(keys), tuple(unsupported), _charset(raw, syntax, limits))
+
+
+def _charset(raw: bytes, syntax: TransferSyntax, limits: Limits) -> tuple[str, ...]:
+    """Specific Character Set of the request; none if it is one nobody defined."""
+    found = scan(
+        raw,
+        little=syntax.little,
+        explicit=syntax.explicit,
+        wanted=frozenset((SPECIFIC_CHARACTER_SET,)),
+        stop=SPECIFIC_CHARACTER_SET + 1,
+        limits=limits,
+        whole=False,
+    ).elements.get(SPECIFIC_CHARACTER_SET)
+    if found is None or found.length <= 0:
+        return ()
+    terms = tuple(texts(bytes(raw[found.offset : found.offset + found.length]), "CS"))
+    return terms if repertoire(terms).known else ()
+
+
+def _level(model: Model, root: Level) -> Level:
+    values = model.get(f"{QUERY_RETRIEVE_LEVEL:08X}", {}).get("Value") or [""]
+    level = Level.__members__.get(values[0]) if len(values) == 1 and isinstance(values[0], str) else None
+    if level is None or level < root:
+        names = ", ".join(level.name for level in Level if level >= root)
+        raise BadRequest(f"Query/Retrieve Level is not one of {names}", tag_path=path_of((QUERY_RETRIEVE_LEVEL,)))
+    return level
+
+
+def _require_upper_keys(model: Model, root: Level, level: Level) -> None:
+    """C.4.1.2.1: each unique key above the level has a single value, unless relational queries were negotiated."""
+    for upper in Level:
+        if root <= upper < level:
+            tag = UNIQUE_KEY[upper]
+            match = _match(tag, model.get(f"{tag:08X}", {}), Options())
+            if not isinstance(match, Equal) or len(match.values) != 1:
+                raise BadRequest(
+                    f"a hierarchical query needs one value of the {upper.name} level's key", tag_path=path_of((tag,))
+                )
+
+
+def _key(tag: int, entry: Entry) -> Key:
+    items = entry.get("Value", ()) if entry.get("vr") == "SQ" else ()
+    inner = tuple(_key(int(name, 16), one) for name, one in items[0].items()) if items else ()
+    return Key(f"{tag:08X}", vr_of(tag), tuple(key for key in inner if key.name != f"{SPECIFIC_CHARACTER_SET:08X}"))
+
+
+def _match(tag: int, entry: Entry, options: Options) -> Match | None:
+    values = entry.get("Value", [])
+    if (entry.get("vr") == "SQ") != (vr_of(tag) == "SQ") and entry:
+        raise BadRequest("a sequence where none belongs, or none where one does", tag_path=path_of((tag,)))
+    if "InlineBinary" in entry:
+        raise BadRequest("this attribute cannot be matched", tag_path=path_of((tag,)))
+    if entry.get("vr") != "SQ":
+        text = "\\".join(map(_text, values))
+        return match_of(tag, text, empty_values=options.empty_values, multiple_values=options.multiple_values)
+    if len(values) > 1:
+        raise BadRequest("a sequence key has one item (PS3.4 C.2.2.2.6)", tag_path=path_of((tag,)))
+    inner = [
+        _match(int(name, 16), one, options)
+        for item in values
+        for name, one in item.items()
+        if name != f"{SPECIFIC_CHARACTER_SET:08X}"
+    ]
+    wanted = tuple(match for match in inner if match is not None)
+    return InSequence(tag, wanted) if wanted else None
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "=".join(str(value.get(group, "")) for group in _GROUPS).rstrip("=")
+    return "" if value is None else str(value)
+
+
+# --- answers -------------------------------------------------------------------------------------------------------
+
+
+class Answers:
+    """Writes the answers to one question: the keys asked for, the level's unique key, and where the object can be had.
+
+    A key without a value is answered with none (C.4.1.1.3.2).
+    """
+
+    def __init__(self, question: Question, transfer_syntax_uid: str, retrieve_aet: str) -> None:
+        level = question.query.level
+        unique = _key(UNIQUE_KEY[level], {})
+        keys = {key.name: key for key in (unique, *question.keys)}
+        self._keys = tuple((key.name, {"vr": key.vr}, key.inner) for key in keys.values())
+        self._fixed: dict[str, Entry] = {
+            f"{QUERY_RETRIEVE_LEVEL:08X}": {"vr": "CS", "Value": [level.name]},
+            f"{RETRIEVE_AE_TITLE:08X}": {"vr": "AE", "Value": [retrieve_aet]},
+            f"{INSTANCE_AVAILABILITY:08X}": {"vr": "CS", "Value": ["ONLINE"]},
+        }
+        self._charset = question.charset
+        self._syntax = transfer_syntax(transfer_syntax_uid)
+
+    def __call__(self, found: Found) -> bytes:
+        """The Identifier of one answer in the presentation context's transfer syntax."""
+        attributes = found.attributes
+        model: dict[str, Entry] = {}
+        for name, absent, inner in self._keys:
+            entry = attributes.get(name) or absent
+            model[name] = _selected(entry, inner) if inner else entry
+        model |= self._fixed
+        try:
+            raw = self._encode(model, self._charset)
+        except DataSetError:
+            raw = self._encode(model, UTF_8)
+        return deflate(raw) if self._syntax.deflated else raw
+
+    def _encode(self, model: Model, charset: tuple[str, ...]) -> bytes:
+        return encode_dataset(model, little=self._syntax.little, explicit=self._syntax.explicit, charset=charset)
+
+
+def _selected(entry: Entry, keys: Iterable[Key]) -> Entry:
+    """A sequence, of each item only what was asked for."""
+    items = []
+    for item in entry.get("Value", ()):
+        chosen = {}
+        for key in keys:
+            one = item.get(key.name) or {"vr": key.vr}
+            chosen[key.name] = _selected(one, key.inner) if key.inner else one
+        items.append(chosen)
+    return {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}
+
+
+@lru_cache(maxsize=64)
+def negotiated(extended: bytes) -> Options:
+    """What the answer to SOP Class Extended Negotiation means; absent bytes are 0 (Table C.5-2)."""
+    flags = [byte == 1 for byte in extended[:7].ljust(7, b"\0")]
+    return Options(relational=flags[0], fuzzy=flags[2], empty_values=flags[5], multiple_values=flags[6])
+
+
+def negotiate_options(info: bytes) -> bytes:
+    """The answer to a proposal (Table C.5-1): of what is asked for, what is done.
+
+    Not done: adjusting times to a time zone (byte 4) and views of enhanced multi-frame objects (byte 5).
+    """
+    return bytes(byte == 1 and number in _DONE for number, byte in enumerate(info[:7]))
+
+
+_DONE = frozenset((0, 2, 5, 6))

@@ -1,0 +1,105 @@
+"""Query service of the Query/Retrieve service class, C-FIND (PS3.4 Annex C), both roles.
+
+The SCP answers what a Finder finds; where that looks is the business of the composition root. Answers leave one by one
+as they are found, and nothing of them is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing
+from typing import Protocol
+
+from isocenter.errors import IsocenterError
+from isocenter.model import Found, Level, Query
+from isocenter.services.base import SOP_CLASS_NOT_SUPPORTED, Reply, Request, Service
+from isocenter.services.identifier import Answers, negotiate_options, negotiated, read_question
+from isocenter.std.sop_classes import PATIENT_ROOT_FIND, STUDY_ROOT_FIND
+from isocenter.std.statuses import CANCEL, PENDING, PENDING_WITH_WARNING
+from isocenter.ul.negotiation import Support
+from isocenter.wire.command import CommandSet, Verb
+from isocenter.wire.limits import DEFAULT_LIMITS, Limits
+
+# Explicit and implicit VR little endian, deflated, explicit VR big endian: all that a data set without pixels can have.
+TRANSFER_SYNTAXES = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2")
+
+ROOTS: dict[str, Level] = {PATIENT_ROOT_FIND: Level.PATIENT, STUDY_ROOT_FIND: Level.STUDY}
+"""The information models by SOP class, with their highest level."""
+
+_DATA_SET_FOLLOWS = 0x0001
+_SUPPORT = Support(frozenset(TRANSFER_SYNTAXES), extended=negotiate_options)
+
+
+class Finder(Protocol):
+    """Who knows the answers."""
+
+    def known(self, level: Level) -> frozenset[int]:
+        """The attributes that can be matched and returned at a level."""
+
+    def find(self, query: Query) -> AsyncGenerator[Sequence[Found], None]:
+        """The answers, some at a time; closing it ends the search. Raises IsocenterErrors."""
+
+
+class QueryService(Service):
+    """C-FIND as SCP, Patient Root and Study Root."""
+
+    name = "Query"
+
+    def __init__(self, finder: Finder, retrieve_aet: str, limits: Limits = DEFAULT_LIMITS) -> None:
+        self._finder = finder
+        self._retrieve_aet = retrieve_aet
+        self._limits = limits
+
+    def sop_classes(self) -> Iterable[str]:
+        return tuple(ROOTS)
+
+    def supports(self, abstract_syntax: str) -> Support | None:
+        return _SUPPORT if abstract_syntax in ROOTS else None
+
+    async def c_find(self, request: Request, data_set: bytes) -> AsyncGenerator[Reply, None]:
+        context = request.context
+        if request.command.get("AffectedSOPClassUID") != context.abstract_syntax:
+            yield Reply(SOP_CLASS_NOT_SUPPORTED, "SOP class differs from the presentation context")
+            return
+        try:
+            question = read_question(
+                data_set,
+                context.transfer_syntax,
+                root=ROOTS[context.abstract_syntax],
+                options=negotiated(context.extended),
+                known=self._finder.known,
+                limits=self._limits,
+            )
+            answer = Answers(question, context.transfer_syntax, self._retrieve_aet)
+            status = PENDING_WITH_WARNING if question.unsupported else PENDING
+            async with aclosing(self._finder.find(question.query)) as groups:
+                async for group in groups:
+                    for found in group:
+                        if request.cancellation.requested:
+                            yield Reply(CANCEL)
+                            return
+                        yield Reply(status, data_set=answer(found))
+        except IsocenterError as error:
+            yield refusal(error)
+            return
+        yield Reply()
+
+
+def refusal(error: IsocenterError) -> Reply:
+    """A failure response that names the offending element, where there is one (PS3.7 section 9.1.2.1)."""
+    path = error.tag_path or ""
+    if len(path) < 11:
+        return Reply.of(error)
+    tag = int(path[1:5] + path[6:10], 16)
+    return Reply(error.dimse_status, str(error), elements={"OffendingElement": (tag,)})
+
+
+def find_request(message_id: int, sop_class: str, *, priority: int = 0) -> CommandSet:
+    """C-FIND-RQ (PS3.7 section 9.3.2.1). `priority` 0 medium, 1 high, 2 low."""
+    return {
+        "AffectedSOPClassUID": sop_class,
+        "CommandField": Verb.C_FIND,
+        "MessageID": message_id,
+        "Priority": priority,
+        "CommandDataSetType": _DATA_SET_FOLLOWS,
+    }

@@ -1,0 +1,127 @@
+"""The text of a key attribute made into a Match: one reading for C-FIND identifiers and QIDO-RS parameters.
+
+PS3.4 C.2.2.2 has the kinds of matching, and which value representations each is for. Universal matching has no Match:
+`match_of` gives None. What is malformed raises BadRequest with the attribute's tag, never with its value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from isocenter.errors import BadRequest
+from isocenter.model import Empty, Equal, InSequence, Match, Range, Wildcard, is_uid
+from isocenter.std.dictionary import vr_of
+from isocenter.wire.elements import path_of
+from isocenter.wire.values import BINARY_VRS
+
+# A list of UIDs may be long (a viewer asks for all studies of a worklist); each other value costs a comparison a row.
+MOST_UIDS: Final = 10_000
+MOST_VALUES: Final = 100
+LONGEST_VALUE: Final = 4096
+
+_WILD = re.compile(r"[*?]")
+_NO_WILDCARDS = frozenset(["DA", "TM", "DT", "UI", "IS", "DS", "US", "SS", "UL", "SL", "UV", "SV", "FL", "FD", "AT"])
+_NUMBERS = frozenset(["IS", "DS", "US", "SS", "UL", "SL", "UV", "SV", "FL", "FD"])
+_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
+_ONE_TEXT = frozenset(["ST", "LT", "UT", "UR"])
+
+_DA = r"\d{8}"
+_TM = r"\d{2}(?:\d{2}(?:\d{2}(?:\.\d{1,6})?)?)?"
+# A hyphen and four digits up to 1400 after a date-time are its offset from UTC, not the year a range ends with
+# (PS3.5 section 6.2, VR DT).
+_DT = r"\d{4}(?:\d{2}){0,5}(?:\.\d{1,6})?(?:[+-](?:0\d[0-5]\d|1[0-3][0-5]\d|1400))?"
+_RANGES = {
+    vr: (re.compile(form, re.ASCII), re.compile(f"(?P<low>{form})?[ ]*-[ ]*(?P<high>{form})?", re.ASCII))
+    for vr, form in (("DA", _DA), ("TM", _TM), ("DT", _DT))
+}
+
+
+def match_of(
+    tag: int, value: str, *, separators: str = "\\", empty_values: bool = False, multiple_values: bool = False
+) -> Match | None:
+    """One attribute's match; None for universal matching (PS3.4 C.2.2.2.3).
+
+    `separators` are the characters between the UIDs of a list and between Code Strings. With `empty_values`, two
+    quotation marks ask for the empty value (C.2.2.2.7); with `multiple_values`, a backslash separates values also where
+    it could be part of one (C.2.2.2.8).
+    """
+    vr = vr_of(tag)
+    if vr == "SQ":
+        if value:
+            raise BadRequest("a sequence is matched by the attributes in it", tag_path=path_of((tag,)))
+        return None
+    if value.strip("*") == "":
+        return None
+    if vr in BINARY_VRS:
+        raise BadRequest("this attribute cannot be matched", tag_path=path_of((tag,)))
+    if value == '""' and empty_values:
+        return Empty(tag)
+    if vr in _RANGES:
+        return _range_match(tag, vr, value)
+    values = _values(tag, vr, value, separators, multiple_values)
+    if vr in _NUMBERS and not all(_NUMBER.fullmatch(v.strip(" ")) for v in values):
+        raise BadRequest("not a number", tag_path=path_of((tag,)))
+    if vr not in _NO_WILDCARDS and _WILD.search(value):
+        if len(values) > 1:
+            raise BadRequest("a list of values with wildcards", tag_path=path_of((tag,)))
+        return Wildcard(tag, values[0])
+    return Equal(tag, tuple(values))
+
+
+def _values(tag: int, vr: str, value: str, separators: str, multiple: bool) -> list[str]:
+    if vr == "UI":
+        values = [uid.strip(" ") for uid in _split(value, separators)]
+        if len(values) > MOST_UIDS:
+            raise BadRequest(f"a list of over {MOST_UIDS} UIDs", tag_path=path_of((tag,)))
+        if not all(map(is_uid, values)):
+            raise BadRequest("not a UID or list of UIDs", tag_path=path_of((tag,)))
+        return values
+    if len(value) > LONGEST_VALUE:
+        raise BadRequest(f"a value of over {LONGEST_VALUE} characters", tag_path=path_of((tag,)))
+    # No backslash and, in CS, no comma can be part of a value, so they need no leave to separate values.
+    if vr == "CS":
+        values = _split(value, separators)
+    else:
+        values = value.split("\\") if multiple or vr not in _ONE_TEXT else [value]
+    if len(values) > MOST_VALUES:
+        raise BadRequest(f"a list of over {MOST_VALUES} values", tag_path=path_of((tag,)))
+    return values
+
+
+def _split(value: str, separators: str) -> list[str]:
+    for separator in separators[1:]:
+        value = value.replace(separator, separators[0])
+    return value.split(separators[0])
+
+
+def _range_match(tag: int, vr: str, value: str) -> Match:
+    single, double = _RANGES[vr]
+    values = value.split("\\")
+    if len(values) <= MOST_VALUES and all(single.fullmatch(v) for v in values):
+        return Equal(tag, tuple(values))
+    both = double.fullmatch(value)
+    if both is None or not (both["low"] or both["high"]):
+        raise BadRequest(f"not a {vr} value or range of them", tag_path=path_of((tag,)))
+    return Range(tag, both["low"], both["high"])
+
+
+def nested(path: tuple[int, ...], match: Match) -> Match:
+    """A match of the attribute that `path` ends with, inside the sequences that it leads through."""
+    for tag in reversed(path[:-1]):
+        match = InSequence(tag, (match,))
+    return match
+
+
+def together(matches: Iterable[Match]) -> tuple[Match, ...]:
+    """Matches of one sequence joined, since one item has to fulfil them all (PS3.4 C.2.2.2.6)."""
+    result: list[Match] = []
+    sequences: dict[int, list[Match]] = {}
+    for match in matches:
+        if isinstance(match, InSequence):
+            sequences.setdefault(match.tag, []).extend(match.matches)
+        else:
+            result.append(match)
+    result.extend(InSequence(tag, together(inner)) for tag, inner in sequences.items())
+    return tuple(result)

@@ -1,0 +1,222 @@
+"""Identifiers to Queries, and answers to Identifiers (PS3.4 C.2.2.2 and C.4.1)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from data_sets import explicit, item, sequence
+from isocenter.errors import BadRequest, DataSetError
+from isocenter.index.keys import known_tags
+from isocenter.model import Empty, Equal, Found, InSequence, Level, Match, Range, Wildcard
+from isocenter.services.identifier import Answers, Options, Question, negotiate_options, negotiated, read_question
+from isocenter.wire.dicomjson import dataset_json
+from isocenter.wire.encode import encode_dataset
+from isocenter.wire.limits import DEFAULT_LIMITS
+
+EXPLICIT, IMPLICIT, BIG, DEFLATED = (f"1.2.840.10008.1.2{end}" for end in (".1", "", ".2", ".1.99"))
+NAME, ID, DATE, TIME, STUDY, MODALITIES = 0x00100010, 0x00100020, 0x00080020, 0x00080030, 0x0020000D, 0x00080061
+REQUEST, STEP = 0x00400275, 0x00400009
+STUDY_LEVEL = explicit(0x00080052, "CS", b"STUDY ")
+SERIES_LEVEL = explicit(0x00080052, "CS", b"SERIES")
+
+
+def ask(
+    *elements: bytes, root: Level = Level.STUDY, syntax: str = EXPLICIT, options: Options | None = None
+) -> Question:
+    return read_question(
+        b"".join(elements),
+        syntax,
+        root=root,
+        options=options or Options(),
+        known=known_tags,
+        limits=DEFAULT_LIMITS,
+    )
+
+
+@pytest.mark.parametrize(
+    ("expected", "tag", "vr", "value"),
+    [
+        (Equal(NAME, ("Doe^Jane",)), NAME, "PN", b"Doe^Jane"),
+        (Wildcard(NAME, "Doe*"), NAME, "PN", b"Doe* "),
+        (Wildcard(NAME, "100%_?"), NAME, "PN", b"100%_?"),
+        (Equal(ID, ("50%_off",)), ID, "LO", b"50%_off "),
+        (None, NAME, "PN", b""),
+        (None, NAME, "PN", b"* "),
+        (None, STUDY, "UI", b"*\0"),
+        (Equal(STUDY, ("1.2",)), STUDY, "UI", b"1.2\0"),
+        (Equal(STUDY, ("1.2", "1.3")), STUDY, "UI", b"1.2\\1.3\0"),
+        (Equal(MODALITIES, ("CT", "MR")), MODALITIES, "CS", b"CT\\MR "),
+        (Wildcard(MODALITIES, "C?"), MODALITIES, "CS", b"C?"),
+        (Equal(DATE, ("20240131",)), DATE, "DA", b"20240131"),
+        (Range(DATE, "20240101", "20240131"), DATE, "DA", b"20240101-20240131 "),
+        (Range(DATE, "20240101", None), DATE, "DA", b"20240101- "),
+        (Range(DATE, None, "20240131"), DATE, "DA", b"-20240131 "),
+        (Range(TIME, "1200", "130000.5"), TIME, "TM", b"1200-130000.5 "),
+        (Equal(ID, ('""',)), ID, "LO", b'""'),
+    ],
+)
+def test_one_key(expected: Match | None, tag: int, vr: str, value: bytes) -> None:
+    question = ask(STUDY_LEVEL, explicit(tag, vr, value))
+    assert question.query.matches == (() if expected is None else (expected,))
+    assert question.query.include == (tag,)
+    assert question.unsupported == ()
+
+
+@pytest.mark.parametrize(
+    ("expected", "terms", "value"),
+    [
+        ("홍^길동", b"\\ISO 2022 IR 149", b"\x1b$)C\xc8\xab^\x1b$)C\xb1\xe6\xb5\xbf"),
+        ("=山田^太郎", b"\\ISO 2022 IR 87", b"=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B"),
+        ("=张^小东", b"GB18030 ", "=张^小东".encode("gb18030")),
+        ("=洪^吉洞=홍^길동", b"ISO_IR 192", "=洪^吉洞=홍^길동".encode()),
+        ("Äneas", b"ISO_IR 100", "Äneas".encode("latin-1")),
+    ],
+)
+def test_names_in_the_character_set_of_the_request(expected: str, terms: bytes, value: bytes) -> None:
+    question = ask(explicit(0x00080005, "CS", terms), STUDY_LEVEL, explicit(NAME, "PN", value))
+    assert question.query.matches == (Equal(NAME, (expected,)),)
+    assert question.charset == tuple(terms.decode().strip().split("\\"))
+
+
+def test_a_sequence_key_is_matched_by_one_item() -> None:
+    key = explicit(STEP, "SH", b"S1*")
+    returned = explicit(0x00401001, "SH")
+    question = ask(
+        SERIES_LEVEL, explicit(STUDY, "UI", b"1.2\0"), sequence(REQUEST, item(key, returned)), options=Options()
+    )
+    assert question.query.matches[-1] == InSequence(REQUEST, (Wildcard(STEP, "S1*"),))
+    assert [key.name for key in question.keys[-1].inner] == ["00400009", "00401001"]
+    universal = ask(SERIES_LEVEL, explicit(STUDY, "UI", b"1.2\0"), sequence(REQUEST))
+    assert universal.query.matches == (Equal(STUDY, ("1.2",)),)
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT, BIG, DEFLATED])
+def test_every_transfer_syntax_and_back(syntax: str) -> None:
+    model = {"00080052": {"vr": "CS", "Value": ["STUDY"]}, "00100020": {"vr": "LO", "Value": ["7*"]}}
+    raw = encode_dataset(model, little=syntax != BIG, explicit=syntax != IMPLICIT, charset=())
+    if syntax == DEFLATED:
+        from isocenter.wire.deflate import deflate
+
+        raw = deflate(raw)
+    question = ask(raw, syntax=syntax)
+    assert question.query.matches == (Wildcard(ID, "7*"),)
+    found = Found("1.2", None, None, {"00100020": {"vr": "LO", "Value": ["77"]}})
+    answer = dataset_json(Answers(question, syntax, "US")(found), syntax)
+    assert answer["00100020"]["Value"] == ["77"]
+    assert answer["00080052"]["Value"] == ["STUDY"]
+
+
+def test_empty_and_multiple_values_need_negotiation() -> None:
+    options = Options(empty_values=True, multiple_values=True)
+    assert ask(STUDY_LEVEL, explicit(ID, "LO", b'""'), options=options).query.matches == (Empty(ID),)
+    assert ask(STUDY_LEVEL, explicit(ID, "LO", b"a\\b "), options=options).query.matches == (Equal(ID, ("a", "b")),)
+
+
+@pytest.mark.parametrize(
+    ("offending", "root", "elements"),
+    [
+        ("(0008,0052)", Level.STUDY, ()),
+        ("(0008,0052)", Level.STUDY, (explicit(0x00080052, "CS", b"PATIENT "),)),
+        ("(0008,0052)", Level.STUDY, (explicit(0x00080052, "CS", b"FRAME "),)),
+        ("(0020,000D)", Level.STUDY, (SERIES_LEVEL,)),
+        ("(0020,000D)", Level.STUDY, (SERIES_LEVEL, explicit(STUDY, "UI"))),
+        ("(0020,000D)", Level.STUDY, (SERIES_LEVEL, explicit(STUDY, "UI", b"1.2\\1.3\0"))),
+        ("(0010,0020)", Level.PATIENT, (STUDY_LEVEL,)),
+        ("(0010,0020)", Level.PATIENT, (STUDY_LEVEL, explicit(ID, "LO", b"7*"))),
+        ("(0008,0020)", Level.STUDY, (STUDY_LEVEL, explicit(DATE, "DA", b"yesterday "))),
+        ("(0020,000D)", Level.STUDY, (STUDY_LEVEL, explicit(STUDY, "UI", b"1..2"))),
+        ("(0010,0010)", Level.STUDY, (STUDY_LEVEL, sequence(NAME, item(explicit(ID, "LO"))))),
+        (
+            "(0008,1032)",
+            Level.STUDY,
+            (STUDY_LEVEL, sequence(0x00081032, item(explicit(ID, "LO")), item(explicit(ID, "LO")))),
+        ),
+    ],
+)
+def test_what_is_wrong_is_refused_with_the_offending_element(
+    offending: str, root: Level, elements: tuple[bytes, ...]
+) -> None:
+    with pytest.raises(BadRequest) as refused:
+        ask(*elements, root=root)
+    assert refused.value.tag_path == offending
+    assert refused.value.dimse_status == 0xA900
+
+
+def test_relational_queries_need_no_upper_keys() -> None:
+    question = ask(SERIES_LEVEL, explicit(ID, "LO", b"7 "), options=Options(relational=True))
+    assert question.query.matches == (Equal(ID, ("7",)),)
+
+
+def test_bytes_that_are_no_data_set() -> None:
+    with pytest.raises(DataSetError):
+        ask(STUDY_LEVEL, b"\x10\x00\x20\x00LO\xff\xffx")
+
+
+def test_an_identifier_of_nothing_but_headers_is_refused() -> None:
+    with pytest.raises(DataSetError):
+        ask(STUDY_LEVEL, *(explicit(0x00110000 + n, "LO") for n in range(0x1000, 0xF000)))
+
+
+def test_unsupported_keys_are_named_and_not_returned() -> None:
+    question = ask(
+        STUDY_LEVEL,
+        explicit(0x00080018, "UI", b"1.2\0"),  # of a lower level
+        explicit(0x00080054, "AE", b"ELSEWHERE "),
+        explicit(ID, "LO"),
+        explicit(0x00111001, "LO", b"private "),
+    )
+    assert question.unsupported == (0x00080018, 0x00080054, 0x00111001)
+    assert [key.name for key in question.keys] == ["00100020"]
+
+
+def answer_to(attributes: dict[str, Any], *keys: bytes) -> dict[str, Any]:
+    found = Found("1.2", None, None, attributes)
+    raw = Answers(ask(*keys, STUDY_LEVEL, explicit(NAME, "PN"), explicit(0x00081030, "LO")), EXPLICIT, "US")(found)
+    return {"raw": raw, **dataset_json(raw, EXPLICIT)}
+
+
+def test_an_answer_has_the_keys_asked_for_and_no_others() -> None:
+    answer = answer_to(
+        {
+            "00100010": {"vr": "PN", "Value": [{"Alphabetic": "Doe"}]},
+            "00100020": {"vr": "LO", "Value": ["7"]},
+            "0020000D": {"vr": "UI", "Value": ["1.2"]},
+        }
+    )
+    raw = answer.pop("raw")
+    assert b"ISO" not in raw
+    assert answer == {
+        "00080052": {"vr": "CS", "Value": ["STUDY"]},
+        "00080054": {"vr": "AE", "Value": ["US"]},
+        "00080056": {"vr": "CS", "Value": ["ONLINE"]},
+        "00081030": {"vr": "LO"},
+        "00100010": {"vr": "PN", "Value": [{"Alphabetic": "Doe"}]},
+        "0020000D": {"vr": "UI", "Value": ["1.2"]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("written", "asked", "name"),
+    [
+        (b"\\ISO 2022 IR 149", b"\\ISO 2022 IR 149", "홍^길동"),
+        (b"ISO_IR 192", b"ISO_IR 100", "홍^길동"),
+        (b"ISO_IR 192", b"", "홍^길동"),
+        (b"ISO_IR 100", b"ISO_IR 100", "Äneas"),
+        (b"ISO_IR 192", b"NOBODY ", "Äneas"),
+    ],
+)
+def test_the_character_set_of_the_answer_holds_its_names(written: bytes, asked: bytes, name: str) -> None:
+    declared = (explicit(0x00080005, "CS", asked),) if asked else ()
+    answer = answer_to({"00100010": {"vr": "PN", "Value": [{"Alphabetic": name}]}}, *declared)
+    assert written in answer["raw"][:30]
+    assert answer["00100010"]["Value"] == [{"Alphabetic": name}]
+
+
+def test_extended_negotiation_answers_what_is_done() -> None:
+    assert negotiate_options(b"\1\1\1\1\1\1\1\1") == b"\1\0\1\0\0\1\1"
+    assert negotiate_options(b"\0\1") == b"\0\0"
+    assert negotiate_options(b"") == b""
+    assert negotiated(b"\1\0\1\0\0\1\1") == Options(True, True, True, True)
+    assert negotiated(b"") == Options()
