@@ -15,7 +15,10 @@ _audit = logging.getLogger("isocenter.audit")
 
 def ingested(applied: Applied, origin: Origin) -> None:
     """One object was made durable, or was there already."""
-    level = logging.INFO if applied.kind in ("stored", "already-there") and not applied.warnings else logging.WARNING
+    if applied.kind in ("stored", "already-there") and not applied.warnings:
+        level = logging.DEBUG if origin.kind == "demo" else logging.INFO
+    else:
+        level = logging.WARNING
     if _audit.isEnabledFor(level):
         ref = applied.ref
         _audit.log(
