@@ -1,4 +1,7 @@
-"""The archive as the skins see it: in, known, out, deleted, closed and opened again."""
+"""The archive as the skins see it: in, known, out, deleted, closed and opened again.
+
+Long because the contract is one story, told on one set of objects.
+"""
 
 from __future__ import annotations
 
