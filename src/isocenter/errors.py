@@ -279,6 +279,17 @@ class NoPresentationContext(NetworkError):
     hint = "The peer does not support this SOP Class or transfer syntax."
 
 
+class OperationFailed(NetworkError):
+    """The peer answered a request with a failure (std/statuses.py); `status` as received."""
+
+    code = "operation-failed"
+    retry = False
+
+    def __init__(self, message: str, *, status: int) -> None:
+        self.status = status
+        super().__init__(message)
+
+
 class PeerTimeout(NetworkError):
     """The peer was silent for longer than the timeout."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -59,11 +59,15 @@ class BlockingPeer:
             except StopAsyncIteration:
                 return False, None
 
-        while True:
-            more, item = self._run(following())
-            if not more:
-                return
-            yield item
+        try:
+            while True:
+                more, item = self._run(following())
+                if not more:
+                    return
+                yield item
+        finally:
+            if isinstance(items, AsyncGenerator):
+                self._run(items.aclose())
 
     def _stop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
