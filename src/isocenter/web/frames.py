@@ -13,11 +13,11 @@ from starlette.routing import Route
 from isocenter.errors import BadRequest, NoSuchFrame, PixelError
 from isocenter.model import InstanceRef
 from isocenter.pixels.image import Image
+from isocenter.pixels.uncompressed import can_decode, native_frame
 from isocenter.std.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, transfer_syntax
 from isocenter.web.body import in_threads, streamed
 from isocenter.web.context import Context, base_url, context_of, scope_of
 from isocenter.web.negotiate import OCTET_STREAM, Offer, accepted_ranges, frame_media_type, require
-from isocenter.web.uncompressed import can_decode, native_frame
 from isocenter.web.wado import INSTANCE, multipart_type, new_boundary
 from isocenter.wire.multipart import MultipartWriter
 

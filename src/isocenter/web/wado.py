@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from isocenter.model import InstanceRef
+from isocenter.pixels.uncompressed import can_uncompress
 from isocenter.std.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
 from isocenter.web.body import in_threads, primed, stored_bytes, streamed
 from isocenter.web.context import DICOMWEB, Context, base_url, context_of, scope_of
@@ -26,7 +27,7 @@ from isocenter.web.negotiate import (
     require,
 )
 from isocenter.web.qido import JSON_OFFERS
-from isocenter.web.uncompressed import can_uncompress, uncompressed
+from isocenter.web.uncompressed import uncompressed
 from isocenter.wire.mediatypes import format_media_type
 from isocenter.wire.multipart import MultipartWriter
 

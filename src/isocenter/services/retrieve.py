@@ -1,0 +1,309 @@
+"""Query/Retrieve, its retrieving half: C-MOVE and C-GET (PS3.4 C.4.2, C.4.3 and Annex Y).
+
+Pure: an identifier becomes a Selection, whoever holds the objects performs the sub-operations, and this counts them.
+How instances are found, read and sent is the business of the Retriever that the composition root hands in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from isocenter.errors import BadRequest, DataSetError, OutOfResources
+from isocenter.model import UNIQUE_KEY, Level, is_uid
+from isocenter.services.base import Reply, Request, Service
+from isocenter.std.sop_classes import PATIENT_ROOT_GET, PATIENT_ROOT_MOVE, STUDY_ROOT_GET, STUDY_ROOT_MOVE
+from isocenter.std.statuses import CANCEL, PENDING, SUCCESS
+from isocenter.std.transfer_syntaxes import transfer_syntax
+from isocenter.ul.negotiation import Support
+from isocenter.wire.charset import decode
+from isocenter.wire.command import CommandSet, Verb
+from isocenter.wire.encode import encode_dataset
+from isocenter.wire.limits import DEFAULT_LIMITS, Limits
+from isocenter.wire.scan import scan
+from isocenter.wire.values import texts
+
+# Preferred first, as a requestor proposes them
+TRANSFER_SYNTAXES = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2")
+
+UNABLE_TO_COUNT = 0xA701
+UNABLE_TO_PERFORM = 0xA702
+MOVE_DESTINATION_UNKNOWN = 0xA801
+SOME_FAILED = 0xB000
+
+COMPOSITE_INSTANCE_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.4.2"
+COMPOSITE_INSTANCE_ROOT_GET = "1.2.840.10008.5.1.4.1.2.4.3"
+
+_HIERARCHY = {PATIENT_ROOT_GET: Level.PATIENT, PATIENT_ROOT_MOVE: Level.PATIENT}
+_HIERARCHY |= {STUDY_ROOT_GET: Level.STUDY, STUDY_ROOT_MOVE: Level.STUDY}
+_HIERARCHY |= {COMPOSITE_INSTANCE_ROOT_GET: Level.IMAGE, COMPOSITE_INSTANCE_ROOT_MOVE: Level.IMAGE}
+_MOVES = frozenset({PATIENT_ROOT_MOVE, STUDY_ROOT_MOVE, COMPOSITE_INSTANCE_ROOT_MOVE})
+
+_CHARACTER_SET, _LEVEL, _FAILED_LIST = 0x00080005, 0x00080052, "00080058"
+_NAMES = {
+    Level.PATIENT: "Patient ID (0010,0020)",
+    Level.STUDY: "Study Instance UID (0020,000D)",
+    Level.SERIES: "Series Instance UID (0020,000E)",
+    Level.IMAGE: "SOP Instance UID (0008,0018)",
+}
+_WANTED = frozenset({_CHARACTER_SET, _LEVEL, *UNIQUE_KEY.values()})
+
+_SUPPORT = Support(frozenset(TRANSFER_SYNTAXES))
+_MOST = 0xFFFF  # counters are US
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What to retrieve: unique keys as of PS3.4 C.4.2.1.4. Several values at `level` only; what is empty narrows
+    nothing."""
+
+    level: Level
+    patient: str = field(default="", repr=False)
+    studies: tuple[str, ...] = ()
+    series: tuple[str, ...] = ()
+    instances: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Suboperation:
+    """What became of one C-STORE sub-operation: its status, None where nothing was sent."""
+
+    sop_instance: str
+    status: int | None
+
+    @property
+    def warned(self) -> bool:
+        return self.status is not None and self.status >> 12 == 0xB
+
+
+class Transfer(Protocol):
+    """The sub-operations of one request."""
+
+    @property
+    def total(self) -> int:
+        """How many there will be."""
+
+    def perform(self) -> AsyncGenerator[Suboperation, None]:
+        """Perform them, one for each instance; closing it stops after the one that runs. OutOfResources if no more
+        can be performed."""
+
+
+class Retriever(Protocol):
+    """Whoever holds the objects. Both raise OutOfResources when the instances cannot be counted."""
+
+    async def get(self, request: Request, selection: Selection) -> Transfer:
+        """To the requestor, on its own association."""
+
+    async def move(self, request: Request, selection: Selection, destination: str) -> Transfer | None:
+        """To the application entity `destination`; None if that is not known."""
+
+
+@dataclass(slots=True)
+class _Tally:
+    remaining: int
+    completed: int = 0
+    warned: int = 0
+    failed: list[str] = field(default_factory=list)
+
+    def add(self, done: Suboperation) -> None:
+        self.remaining = max(0, self.remaining - 1)
+        if done.status == SUCCESS:
+            self.completed += 1
+        elif done.warned:
+            self.warned += 1
+        else:
+            self.failed.append(done.sop_instance)
+
+    def elements(self, *, remaining: bool) -> dict[str, int]:
+        """The counters of a response; Number of Remaining only in pending and cancelled ones (PS3.7 9.1.3.1)."""
+        counters = {
+            "NumberOfCompletedSuboperations": min(self.completed, _MOST),
+            "NumberOfFailedSuboperations": min(len(self.failed), _MOST),
+            "NumberOfWarningSuboperations": min(self.warned, _MOST),
+        }
+        if remaining:
+            counters["NumberOfRemainingSuboperations"] = min(self.remaining, _MOST)
+        return counters
+
+
+class RetrieveService(Service):
+    """C-MOVE and C-GET as SCP, Patient Root, Study Root and Composite Instance Root."""
+
+    name = "Query/Retrieve: Retrieve"
+
+    def __init__(self, retriever: Retriever, *, limits: Limits = DEFAULT_LIMITS) -> None:
+        self._retriever = retriever
+        self._limits = limits
+
+    def sop_classes(self) -> Iterable[str]:
+        return tuple(_HIERARCHY)
+
+    def supports(self, abstract_syntax: str) -> Support | None:
+        return _SUPPORT if abstract_syntax in _HIERARCHY else None
+
+    def c_get(self, request: Request, data_set: bytes) -> AsyncIterator[Reply]:
+        return self._retrieve(request, data_set, Verb.C_GET)
+
+    def c_move(self, request: Request, data_set: bytes) -> AsyncIterator[Reply]:
+        return self._retrieve(request, data_set, Verb.C_MOVE)
+
+    async def _retrieve(self, request: Request, data_set: bytes, verb: Verb) -> AsyncIterator[Reply]:
+        sop_class = request.context.abstract_syntax
+        if (verb == Verb.C_MOVE) != (sop_class in _MOVES):
+            yield Reply(0x0211, f"this SOP class has no {verb.name.replace('_', '-')}")
+            return
+        try:
+            selection = read_selection(data_set, request.context.transfer_syntax, sop_class, self._limits)
+            transfer = await self._transfer(request, selection, verb)
+        except DataSetError as error:
+            raise BadRequest(error.message) from None
+        except OutOfResources as error:
+            yield Reply(UNABLE_TO_COUNT, str(error))
+            return
+        if transfer is None:
+            yield Reply(MOVE_DESTINATION_UNKNOWN, "the move destination is none of the configured peers")
+            return
+        tally = _Tally(transfer.total)
+        status, comment = CANCEL, ""
+        if not _cancelled(request):
+            async with aclosing(transfer.perform()) as steps:
+                try:
+                    async for done in steps:
+                        tally.add(done)
+                        if tally.remaining and _cancelled(request):
+                            break
+                        if tally.remaining:
+                            yield Reply(PENDING, elements=tally.elements(remaining=True))
+                    else:
+                        status = SOME_FAILED if tally.failed or tally.warned else SUCCESS
+                except OutOfResources as error:
+                    status, comment = UNABLE_TO_PERFORM, str(error)
+        yield self._final(request, status, comment, tally)
+
+    async def _transfer(self, request: Request, selection: Selection, verb: Verb) -> Transfer | None:
+        if verb == Verb.C_GET:
+            return await self._retriever.get(request, selection)
+        return await self._retriever.move(request, selection, request.command.get("MoveDestination", "").strip())
+
+    def _final(self, request: Request, status: int, comment: str, tally: _Tally) -> Reply:
+        """The last response, with the Failed SOP Instance UID List (PS3.4 C.4.2.1.4.2) where something failed."""
+        data_set = None
+        if tally.failed:
+            syntax = transfer_syntax(request.context.transfer_syntax)
+            data_set = encode_dataset(
+                {_FAILED_LIST: {"vr": "UI", "Value": tally.failed}},
+                little=syntax.little,
+                explicit=syntax.explicit,
+                charset=(),
+            )
+        return Reply(status, comment, data_set, tally.elements(remaining=status == CANCEL))
+
+
+def _cancelled(request: Request) -> bool:
+    return request.cancellation.requested
+
+
+# --- identifiers ----------------------------------------------------------------------------------------------------
+
+
+def read_selection(data_set: bytes, syntax_uid: str, sop_class: str, limits: Limits = DEFAULT_LIMITS) -> Selection:
+    """What the identifier of a C-MOVE or C-GET asks for.
+
+    Raises BadRequest (A900) unless the level is one of the model's, each level above it has one value and the level
+    itself at least one (PS3.4 C.4.2.1.4.1). Other attributes have no meaning and are passed over.
+    """
+    syntax = transfer_syntax(syntax_uid)
+    found = scan(
+        data_set, little=syntax.little, explicit=syntax.explicit, wanted=_WANTED, limits=limits, whole=False
+    ).elements
+    raw = {tag: data_set[at.offset : at.offset + max(0, at.length)] for tag, at in found.items()}
+    name = decode(raw.get(_LEVEL, b""), vr="CS").strip(" \0")
+    try:
+        level = Level[name]
+    except KeyError:
+        raise BadRequest("Query/Retrieve Level (0008,0052) is missing or none of those of this SOP class") from None
+    top = _HIERARCHY[sop_class]
+    if level < top:
+        raise BadRequest(f"Query/Retrieve Level {level.name} is not one of this SOP class")
+    charset = texts(raw.get(_CHARACTER_SET, b""), "CS")
+    keys: dict[Level, tuple[str, ...]] = {}
+    for each in Level:
+        if top <= each <= level:
+            keys[each] = _key(raw.get(UNIQUE_KEY[each], b""), each, level, charset)
+    return Selection(
+        level,
+        "".join(keys.get(Level.PATIENT, ())),
+        keys.get(Level.STUDY, ()),
+        keys.get(Level.SERIES, ()),
+        keys.get(Level.IMAGE, ()),
+    )
+
+
+def _key(raw: bytes, each: Level, level: Level, charset: Sequence[str]) -> tuple[str, ...]:
+    if each == Level.PATIENT:
+        values = [decode(raw, charset, "LO").strip(" \0")]
+    else:
+        values = [one.strip(" \0") for one in raw.decode("latin-1").split("\\")]
+    values = list(dict.fromkeys(one for one in values if one))
+    if not values:
+        raise BadRequest(f"{_NAMES[each]} is missing")
+    if len(values) > 1 and each < level:
+        raise BadRequest(f"{_NAMES[each]} has several values above the Query/Retrieve Level")
+    if each == Level.PATIENT and ("\\" in values[0] or "*" in values[0] or "?" in values[0]):
+        raise BadRequest(f"{_NAMES[each]} is not a single value")
+    if each > Level.PATIENT and not all(map(is_uid, values)):
+        raise BadRequest(f"{_NAMES[each]} is not a UID")
+    return tuple(values)
+
+
+# --- as SCU ---------------------------------------------------------------------------------------------------------
+
+
+def selection_model(selection: Selection) -> dict[str, dict[str, object]]:
+    """The DICOM JSON model of an identifier; wire.encode writes it."""
+    model: dict[str, dict[str, object]] = {f"{_LEVEL:08X}": {"vr": "CS", "Value": [selection.level.name]}}
+    if selection.patient:
+        model[f"{UNIQUE_KEY[Level.PATIENT]:08X}"] = {"vr": "LO", "Value": [selection.patient]}
+    for level, uids in (
+        (Level.STUDY, selection.studies),
+        (Level.SERIES, selection.series),
+        (Level.IMAGE, selection.instances),
+    ):
+        if uids:
+            model[f"{UNIQUE_KEY[level]:08X}"] = {"vr": "UI", "Value": list(uids)}
+    return model
+
+
+def get_request(message_id: int, sop_class: str, *, priority: int = 0) -> CommandSet:
+    """C-GET-RQ (PS3.7 section 9.3.3.1). `priority` 0 medium, 1 high, 2 low."""
+    return {
+        "AffectedSOPClassUID": sop_class,
+        "CommandField": Verb.C_GET,
+        "MessageID": message_id,
+        "Priority": priority,
+    }
+
+
+def move_request(message_id: int, sop_class: str, destination: str, *, priority: int = 0) -> CommandSet:
+    """C-MOVE-RQ (PS3.7 section 9.3.4.1) to the AE title `destination`. `priority` 0 medium, 1 high, 2 low."""
+    return {
+        **get_request(message_id, sop_class, priority=priority),
+        "CommandField": Verb.C_MOVE,
+        "MoveDestination": destination,
+    }
+
+
+def failed_instances(data_set: bytes | None, syntax_uid: str) -> tuple[str, ...]:
+    """The Failed SOP Instance UID List of a final response; empty where there is none. Raises DataSetError."""
+    if not data_set:
+        return ()
+    syntax = transfer_syntax(syntax_uid)
+    tag = int(_FAILED_LIST, 16)
+    found = scan(data_set, little=syntax.little, explicit=syntax.explicit, wanted=frozenset({tag}), whole=False)
+    element = found.elements.get(tag)
+    if element is None:
+        return ()
+    value = data_set[element.offset : element.offset + element.length].decode("latin-1")
+    return tuple(uid for uid in (one.strip(" \0") for one in value.split("\\")) if uid)
