@@ -19,6 +19,7 @@ sys.path[:0] = [str(ROOT / "tests" / name) for name in ("", "architecture", "doc
 
 import peers  # noqa: E402  (the folder of this file is not a package)
 import private_network  # noqa: E402
+from certificates import Certificates  # noqa: E402
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -77,3 +78,9 @@ def corpus_index(corpus: Path) -> list[dict[str, str]]:
     """Rows of the corpus's index.csv: source, path, sop_class, transfer_syntax, kind, sop_uid, ts_uid, sha256, ..."""
     with (corpus / "index.csv").open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Good and bad certificates; skips where there is no `openssl`."""
+    return Certificates(tmp_path_factory.mktemp("certificates"))

@@ -47,6 +47,7 @@ PACKAGES = {
     "dcmcjpls": "dcmtk",
     "Orthanc": "orthanc orthanc-dicomweb",
     "dciodvfy": "dicom3tools",
+    "openssl": "openssl",
     "strace": "strace",
     "chromium": "chromium fonts-noto-cjk",
     "mkfs.ext4": "e2fsprogs",

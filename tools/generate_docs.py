@@ -22,6 +22,7 @@ _MADE = "<!-- Made by tools/generate_docs.py; edit what it is made from. -->\n"
 _GROUPS = {
     "archive": "The archive",
     "dimse": "DIMSE",
+    "tls": "TLS of DIMSE associations",
     "web": "Web",
     "limits": "Limits on what a peer can grow",
     "log": "Log",

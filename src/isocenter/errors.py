@@ -302,3 +302,55 @@ class ProtocolError(NetworkError):
 
     code = "protocol"
     retry = False
+
+
+# --- TLS -----------------------------------------------------------------------------------------------------------
+
+
+class TlsError(NetworkError):
+    """The connection could not be secured, or its protection failed (PS3.15 Annex B); nothing was sent in the clear."""
+
+    code = "tls"
+    retry = False
+
+
+class NotTls(TlsError):
+    """One side speaks TLS, the other plain DICOM."""
+
+    code = "tls-not-spoken"
+    hint = "Plain DICOM and TLS have ports of their own (TLS by convention 2762); check port and --tls on both sides."
+
+
+class TlsNegotiationFailed(TlsError):
+    """No version or cipher suite in common; older ones than TLS 1.2 and RFC 9325 allow are never agreed to."""
+
+    code = "tls-negotiation"
+    hint = "The peer has to support TLS 1.2 or 1.3 with ECDHE and AES-GCM; an older one has to be updated."
+
+
+class CertificateExpired(TlsError):
+    """A certificate outside the time for which it is valid."""
+
+    code = "tls-certificate-expired"
+    hint = "Renew the certificate, and check the clocks of both machines."
+
+
+class UntrustedCertificate(TlsError):
+    """A certificate that no known authority signed, or that is too weak or revoked."""
+
+    code = "tls-certificate-untrusted"
+    hint = "Give the file of the authority's certificate (a self-signed one is its own) with --ca or tls.ca."
+
+
+class WrongHostName(TlsError):
+    """The peer's certificate is for another name or address."""
+
+    code = "tls-host-name"
+    hint = "Connect by the name in the certificate, or, where it names none, leave the test out by --no-verify-host."
+
+
+class CertificateRequired(TlsError):
+    """Mutual authentication: the side that connects has to show a certificate and did not."""
+
+    code = "tls-certificate-required"
+    hint = "The client needs a certificate: --cert FILE --key FILE, or tls.certificate and tls.key."

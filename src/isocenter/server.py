@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import uvicorn
 
 from isocenter.archive.archive import Archive
-from isocenter.dimse.endpoint import dimse_server, listening_socket
+from isocenter.dimse.endpoint import dimse_listeners, dimse_server, listening_socket
 from isocenter.dimse.query import ArchiveFinder
 from isocenter.dimse.storage import ArchiveStorage
 from isocenter.services.query import QueryService
@@ -34,11 +34,19 @@ class Node:
     dimse: tuple[str, int]
     web: tuple[str, int]
     settings: Settings
+    dimse_tls: tuple[str, int] | None = None
 
     @property
     def address(self) -> str:
-        """AET@HOST:PORT of the DIMSE side."""
-        host, port = self.dimse
+        """AET@HOST:PORT of the DIMSE side; where it listens without TLS, if it does."""
+        return self._title_at(*self.dimse)
+
+    @property
+    def tls_address(self) -> str | None:
+        """AET@HOST:PORT where it listens with TLS."""
+        return None if self.dimse_tls is None else self._title_at(*self.dimse_tls)
+
+    def _title_at(self, host: str, port: int) -> str:
         return f"{self.settings.dimse_aet}@{f'[{host}]' if ':' in host else host}:{port}"
 
     @property
@@ -75,7 +83,8 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
         dimse = dimse_server((VerificationService(), storage, query), settings)
         web_socket = listening_socket(settings.web_host, settings.web_port, "The web server")
         with contextlib.closing(web_socket):
-            await dimse.listen(listening_socket(settings.dimse_host, settings.dimse_port, "DIMSE"))
+            for listener in dimse_listeners(settings):
+                await dimse.listen(listener.socket, listener.tls)
             web = _WebServer(
                 uvicorn.Config(
                     create_app(archive, settings),
@@ -92,7 +101,7 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
                 if serving.done():
                     serving.result()
                 host, port = web_socket.getsockname()[:2]
-                yield Node(archive, dimse.address, (host, port), settings)
+                yield Node(archive, dimse.address, (host, port), settings, dimse.tls_address)
             finally:
                 web.should_exit = True
                 await dimse.close()

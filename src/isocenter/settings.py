@@ -56,6 +56,9 @@ class Settings:
     dimse_port: int = _row(
         11112, "dimse", "Port of the DIMSE server; 104 is the standard's, 11112 the registered one.", low=0
     )
+    dimse_tls_port: int = _row(
+        2762, "dimse", "Port of the DIMSE server with TLS; it listens there when tls.certificate is set.", low=0
+    )
     dimse_aet: str = _row("ISOCENTER", "dimse", "Our AE title.")
     dimse_check_called_aet: bool = _row(False, "dimse", "Reject associations that call another AE title than ours.")
     dimse_max_pdu: int = _row(
@@ -74,6 +77,27 @@ class Settings:
     )
     dimse_connect_timeout: float = _row(10.0, "dimse", "Time to connect and associate as SCU.", unit="s", low=0.1)
     dimse_response_timeout: float = _row(60.0, "dimse", "Time to wait for a response as SCU.", unit="s", low=0.1)
+
+    # --- TLS
+    tls_certificate: str = _row("", "tls", "File of our certificate and those between it and the authority's (PEM).")
+    tls_key: str = _row("", "tls", "File of its private key (PEM, not encrypted); empty: it is in the certificate's.")
+    tls_ca: str = _row(
+        "", "tls", "File or hashed folder of the authorities we trust (PEM); empty, for peers we call: the system's."
+    )
+    tls_verify_peer: str = _row(
+        "required",
+        "tls",
+        "Whether those who connect to us have to show a certificate that tls.ca vouches for.",
+        choices=("required", "optional", "off"),
+    )
+    tls_verify_host: bool = _row(True, "tls", "Whether the certificate of a peer we call has to name its host.")
+    tls_profile: str = _row(
+        "bcp195",
+        "tls",
+        "Secure Transport Connection Profile: PS3.15 B.12 (bcp195) or B.13 (modified).",
+        choices=("bcp195", "modified"),
+    )
+    tls_only: bool = _row(False, "tls", "Do not listen without TLS (DIMSE).")
 
     # --- web
     web_host: str = _row("127.0.0.1", "web", "Address the web server listens on.")

@@ -16,13 +16,19 @@ def command(
     address: running.PeerAddress,
     count: Annotated[int, typer.Option("--count", "-n", metavar="N", min=1, help="How many, on one association.")] = 1,
     calling: running.Calling = None,
+    tls: running.Tls = False,
+    ca: running.Authorities = None,
+    cert: running.Certificate = None,
+    key: running.Key = None,
+    no_verify_host: running.NoVerifyHost = False,
     config: running.Config = None,
     as_json: output.Json = False,
 ) -> None:
     """Ask a peer whether it answers (C-ECHO), and how long that takes."""
-    settings = running.settings_from(config)
-    address = running.peer_from(address, config).address
-    times = running.run(_echo(address, count, calling or settings.dimse_aet, settings))
+    settings = running.settings_from(config, **running.tls_caller(cert, key, ca, no_verify_host))
+    known = running.peer_from(address, config)
+    address = known.address
+    times = running.run(_echo(address, count, calling or settings.dimse_aet, settings, tls or known.tls))
     association, *trips = times
     if as_json:
         output.write_json({"peer": address, "association_ms": association, "echo_ms": trips})
@@ -33,13 +39,13 @@ def command(
     output.write(f"{address} answers: association {association:.2f} ms, echo {middle}")
 
 
-async def _echo(address: str, count: int, calling: str, settings: Settings) -> list[float]:
+async def _echo(address: str, count: int, calling: str, settings: Settings, tls: bool) -> list[float]:
     """Milliseconds of the association and of each C-ECHO."""
     from isocenter.net.client import connect
 
     begun = time.perf_counter()
     times = []
-    async with connect(address, calling=calling, settings=settings) as peer:
+    async with connect(address, calling=calling, settings=settings, tls=tls) as peer:
         times.append((time.perf_counter() - begun) * 1000)
         for _ in range(count):
             begun = time.perf_counter()

@@ -24,6 +24,21 @@ Config = Annotated[
     Path | None, typer.Option("--config", "-c", metavar="FILE.toml", help="Settings file; see `isocenter settings`.")
 ]
 Calling = Annotated[str | None, typer.Option("--calling", metavar="AET", help="Our AE title (default: dimse.aet).")]
+Tls = Annotated[
+    bool, typer.Option("--tls", help="Connect with TLS (PS3.15 B.12); by itself for a peer whose settings say so.")
+]
+Certificate = Annotated[str | None, typer.Option("--cert", metavar="FILE", help="Our certificate (PEM).")]
+Key = Annotated[str | None, typer.Option("--key", metavar="FILE", help="Its private key (PEM).")]
+Authorities = Annotated[
+    str | None, typer.Option("--ca", metavar="FILE", help="Certificates of the authorities we trust (PEM).")
+]
+NoVerifyHost = Annotated[
+    bool, typer.Option("--no-verify-host", help="Take a certificate that names another host than the peer's.")
+]
+TlsPort = Annotated[
+    int | None,
+    typer.Option("--tls-port", metavar="PORT", min=0, max=65535, help="Where to listen with TLS; needs --cert."),
+]
 PeerAddress = Annotated[
     str,
     typer.Argument(metavar="AET@HOST:PORT", help="The peer, as PACS@10.0.0.5:11112, or its name in the settings file."),
@@ -37,6 +52,21 @@ def settings_from(config: Path | None, *, dimse: str | None = None, http: str | 
     if http is not None:
         rows["web_host"], rows["web_port"] = host_and_port(http, lowest=0)
     return load(config, rows)
+
+
+def tls_listener(port: int | None, cert: str | None, key: str | None, ca: str | None) -> dict[str, Any]:
+    """Rows of the settings for the TLS options of a server."""
+    return {"dimse_tls_port": port, "tls_certificate": cert, "tls_key": key, "tls_ca": ca}
+
+
+def tls_caller(cert: str | None, key: str | None, ca: str | None, no_verify_host: bool) -> dict[str, Any]:
+    """Rows of the settings for the TLS options of a command that calls a peer."""
+    return {
+        "tls_certificate": cert,
+        "tls_key": key,
+        "tls_ca": ca,
+        "tls_verify_host": False if no_verify_host else None,
+    }
 
 
 def peer_from(text: str, config: Path | None) -> KnownPeer:

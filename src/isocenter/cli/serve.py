@@ -24,6 +24,10 @@ def command(
     dimse: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where DIMSE listens.")] = None,
     http: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where viewer and DICOMweb listen.")] = None,
     aet: Annotated[str | None, typer.Option(metavar="AET", help="Our AE title.")] = None,
+    tls_port: running.TlsPort = None,
+    cert: running.Certificate = None,
+    key: running.Key = None,
+    ca: running.Authorities = None,
     config: running.Config = None,
     demo: Annotated[bool, typer.Option("--demo", help="Fill the archive with demo data.")] = False,
     as_json: output.Json = False,
@@ -32,7 +36,8 @@ def command(
 
     Listens on loopback unless told otherwise. Ctrl-C or SIGTERM: open associations finish, then it stops.
     """
-    settings = running.settings_from(config, dimse=dimse, http=http, archive_data=data, dimse_aet=aet)
+    listener = running.tls_listener(tls_port, cert, key, ca)
+    settings = running.settings_from(config, dimse=dimse, http=http, archive_data=data, dimse_aet=aet, **listener)
     running.start_logging(settings)
     from isocenter.server import serve
 
@@ -48,6 +53,7 @@ def _announce(node: Node, as_json: bool) -> None:
         "viewer": node.url,
         "dicomweb": f"{node.url}dicomweb",
         "dimse": node.address,
+        **({"dimse_tls": node.tls_address} if node.tls_address else {}),
         "data": str(node.settings.archive_data),
     }
     if as_json:
@@ -57,12 +63,16 @@ def _announce(node: Node, as_json: bool) -> None:
     from rich.table import Table
 
     rows = Table.grid(padding=(0, 2))
-    for name, value, hint in (
+    lines = [
         ("Viewer", addresses["viewer"], "open it in a browser"),
         ("DICOMweb", addresses["dicomweb"], "QIDO-RS, WADO-RS, STOW-RS"),
         ("DIMSE", addresses["dimse"], f"try: isocenter echo {addresses['dimse']}"),
         ("Data", addresses["data"], "verify: isocenter check, when stopped"),
-    ):
+    ]
+    if node.tls_address:
+        secured = ("DIMSE, TLS", node.tls_address, "try: isocenter echo --tls ...")
+        lines[2:3] = [secured] if node.settings.tls_only else [lines[2], secured]
+    for name, value, hint in lines:
         rows.add_row(f"[bold]{name}[/]", f"[cyan]{value}[/]", f"[dim]{hint}[/]")
     output.console(stderr=True).print(Panel(rows, title="Isocenter is running", expand=False, border_style="cyan"))
 

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -24,6 +24,11 @@ def command(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, folders and zip files.")],
     jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Associations at a time.")] = 1,
     calling: running.Calling = None,
+    tls: running.Tls = False,
+    ca: running.Authorities = None,
+    cert: running.Certificate = None,
+    key: running.Key = None,
+    no_verify_host: running.NoVerifyHost = False,
     config: running.Config = None,
     as_json: output.Json = False,
 ) -> None:
@@ -34,14 +39,15 @@ def command(
     """
     from isocenter.archive.walk import walk
 
-    settings = running.settings_from(config)
-    address = running.peer_from(address, config).address
+    settings = running.settings_from(config, **running.tls_caller(cert, key, ca, no_verify_host))
+    known = running.peer_from(address, config)
+    peer = _Peer(known.address, calling or settings.dimse_aet, settings, tls or known.tls)
     tally = _Tally(as_json)
     candidates = walk(paths)
     with output.bar("sending", None) as progress:
         threading.Thread(target=_count, args=(paths, progress), daemon=True).start()
-        running.run(_send(address, _Shared(candidates), jobs, calling or settings.dimse_aet, settings, tally, progress))
-    tally.tell(address)
+        running.run(_send(peer, _Shared(candidates), jobs, tally, progress))
+    tally.tell(peer.address)
     if tally.failed:
         raise typer.Exit(exit_codes.SOME_FAILED)
 
@@ -50,6 +56,15 @@ def _count(paths: list[Path], progress: output.Bar) -> None:
     from isocenter.archive.walk import walk
 
     progress.total = sum(1 for _ in walk(paths))
+
+
+class _Peer(NamedTuple):
+    """Whom to call, as whom, and how."""
+
+    address: str
+    calling: str
+    settings: Settings
+    tls: bool
 
 
 class _Shared:
@@ -110,20 +125,12 @@ class _Tally:
         output.note(text)
 
 
-async def _send(
-    address: str,
-    items: Iterator[Candidate],
-    jobs: int,
-    calling: str,
-    settings: Settings,
-    tally: _Tally,
-    progress: output.Bar,
-) -> None:
+async def _send(to: _Peer, items: Iterator[Candidate], jobs: int, tally: _Tally, progress: output.Bar) -> None:
     from isocenter.net.client import connect
 
     async def work(first: bool) -> None:
         try:
-            async with connect(address, calling=calling, settings=settings) as peer:
+            async with connect(to.address, calling=to.calling, settings=to.settings, tls=to.tls) as peer:
                 async for outcome in peer.store(items):
                     tally.add(outcome)
                     progress.advance()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import socket
+import ssl
+from dataclasses import dataclass
 
 from isocenter.errors import CannotListen, SettingsError
 from isocenter.model import ae_title
 from isocenter.net.requestor import connection_config
 from isocenter.net.server import DimseServer, ServerConfig
+from isocenter.net.tls import server_context
 from isocenter.services.base import Service, Services
 from isocenter.settings import Settings
 from isocenter.std.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -47,16 +50,48 @@ def dimse_server(services: tuple[Service, ...], settings: Settings) -> DimseServ
     return DimseServer(offered, config)
 
 
-def listening_socket(host: str, port: int, what: str) -> socket.socket:
+@dataclass(frozen=True)
+class Listener:
+    """A bound socket, and with what TLS it is served."""
+
+    socket: socket.socket
+    tls: ssl.SSLContext | None = None
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        host, port = self.socket.getsockname()[:2]
+        return host, port
+
+
+def dimse_listeners(settings: Settings) -> list[Listener]:
+    """Sockets at the settings' addresses: without TLS unless that is switched off, and with TLS, on a port of its own,
+    where there is a certificate. Raises CannotListen and, for what is wrong with certificates, SettingsError."""
+    tls = server_context(settings)
+    listeners = []
+    if not settings.tls_only:
+        listeners.append(Listener(listening_socket(settings.dimse_host, settings.dimse_port, "DIMSE")))
+    if tls is not None:
+        try:
+            secured = listening_socket(settings.dimse_host, settings.dimse_tls_port, "DIMSE", secured=True)
+        except CannotListen:
+            for listener in listeners:
+                listener.socket.close()
+            raise
+        listeners.append(Listener(secured, tls))
+    return listeners
+
+
+def listening_socket(host: str, port: int, what: str, *, secured: bool = False) -> socket.socket:
     """A socket bound to the address, for `what` ("DIMSE"). Raises CannotListen.
 
-    Whoever listens beyond this machine is told so in the log.
+    Whoever listens beyond this machine without TLS (`secured`) is told so in the log.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=1024)
     except OSError as error:
         raise CannotListen(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
-    if host not in ("127.0.0.1", "::1", "localhost"):
+    if not secured and host not in ("127.0.0.1", "::1", "localhost"):
         log.warning("%s listens on %s without TLS or authentication: who reaches it can read and store", what, host)
     return listener

@@ -26,6 +26,7 @@ from isocenter.errors import (
 from isocenter.model import ae_title
 from isocenter.net.address import Address, parse_address
 from isocenter.net.requestor import Proposal, Requestor, associate
+from isocenter.net.tls import client_context
 from isocenter.services.storage import store_request
 from isocenter.services.verification import TRANSFER_SYNTAXES as VERIFICATION_TRANSFER_SYNTAXES
 from isocenter.services.verification import echo_request
@@ -246,15 +247,19 @@ class Peer:
 
 
 def connect(
-    address: str, *, calling: str = "ISOCENTER", settings: Settings | None = None, tls: ssl.SSLContext | None = None
+    address: str, *, calling: str = "ISOCENTER", settings: Settings | None = None, tls: ssl.SSLContext | bool = False
 ) -> Peer:
     """The peer at `address` ("AET@HOST:PORT"), for use as an async context manager; entering it opens an association.
 
-    `calling` is our AE title. Raises UsageError for an address or title that cannot be; entering raises ConnectFailed,
-    AssociationRejected, AssociationAborted or PeerTimeout.
+    `calling` is our AE title. `tls` True secures the connection by the `tls` rows of the settings (PS3.15 B.12); a
+    context of your own does so in its way. Raises UsageError for an address or title that cannot be, SettingsError for
+    certificates that cannot be used; entering raises ConnectFailed, TlsError, AssociationRejected, AssociationAborted
+    or PeerTimeout.
     """
     try:
         title = ae_title(calling)
     except ValueError as error:
         raise UsageError(str(error)) from None
-    return Peer(parse_address(address), title, settings or load(), tls)
+    settings = settings or load()
+    context = client_context(settings) if tls is True else tls or None
+    return Peer(parse_address(address), title, settings, context)

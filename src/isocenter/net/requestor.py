@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from isocenter.errors import AssociationRejected, ConnectFailed, NetworkError, PeerTimeout
 from isocenter.net.address import Address
 from isocenter.net.association import Association
+from isocenter.net.tls import TlsTransport
 from isocenter.services.base import Peer, Services
 from isocenter.settings import Settings
 from isocenter.std.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -54,6 +55,11 @@ class Requestor(Association):
         self.connection.transport_connected(self.loop.time())
         super().connection_made(transport)
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        if isinstance(exc, NetworkError):
+            self.fail(exc)
+        super().connection_lost(exc)
+
     async def established(self) -> None:
         """Wait for the answer to our A-ASSOCIATE-RQ; raises AssociationRejected and other NetworkErrors."""
         await self._established
@@ -93,7 +99,8 @@ async def associate(
 ) -> Requestor:
     """Open an association; `services` serve what the peer requests on it (sub-operations, event reports).
 
-    Raises ConnectFailed, AssociationRejected, AssociationAborted or PeerTimeout.
+    With `tls` (net.tls.client_context) the connection is secured first, within the same connect timeout. Raises
+    ConnectFailed, TlsError, AssociationRejected, AssociationAborted or PeerTimeout.
     """
     if len(proposals) > 128:
         raise ValueError("an association has at most 128 presentation contexts")
@@ -107,18 +114,25 @@ async def associate(
     )
     rq = AssociateRQ(address.aet, calling, contexts, user)
     loop = asyncio.get_running_loop()
-    link: Requestor | None = None
+    link = Requestor(rq, settings, services)
+
+    def protocol() -> asyncio.BufferedProtocol:
+        if tls is None:
+            return link
+        return TlsTransport(link, tls, server_side=False, server_hostname=address.host)
+
     try:
         async with asyncio.timeout(settings.dimse_connect_timeout):
-            _, link = await loop.create_connection(
-                lambda: Requestor(rq, settings, services), address.host, address.port, ssl=tls
-            )
+            await loop.create_connection(protocol, address.host, address.port)
             await link.established()
     except TimeoutError:
-        if link is not None:
+        if link.transport is not None:
             link.abort("no answer to the association request")
             raise PeerTimeout(f"{address}: no answer within {settings.dimse_connect_timeout:g} s") from None
         raise ConnectFailed(f"{address}: no connection within {settings.dimse_connect_timeout:g} s") from None
     except OSError as error:
         raise ConnectFailed(f"{address}: {error.strerror or error}") from None
+    except asyncio.CancelledError:
+        link.abort("not wanted any more")
+        raise
     return link

@@ -8,7 +8,9 @@ import socket
 import ssl
 from dataclasses import dataclass
 
+from isocenter.errors import TlsError
 from isocenter.net.association import Association
+from isocenter.net.tls import TlsTransport
 from isocenter.services.base import Peer, Services
 from isocenter.ul import events
 from isocenter.ul.connection import Config, Connection
@@ -43,6 +45,16 @@ class Acceptor(Association):
         super().__init__(connection, loop, server.services, config.response_timeout)
         self._server = server
         self.associated = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if self._server.crowded:
+            self.shut("too many connections wait for their association request")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if isinstance(exc, TlsError):
+            log.info("%s: %s", self.peer_address, exc)
+        super().connection_lost(exc)
 
     def on_event(self, event: events.UpperLayerEvent) -> bool:
         if isinstance(event, events.AssociationRequested):
@@ -87,33 +99,55 @@ class DimseServer:
         self.associations = 0
         self._links: set[Acceptor] = set()
         self._serving: set[Acceptor] = set()  # connection gone, work not done
-        self._server: asyncio.Server | None = None
+        self._tls: ssl.SSLContext | None = None
+        self._listening: list[tuple[asyncio.Server, bool]] = []  # with TLS or not
         self._empty = asyncio.Event()
         self._empty.set()
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port we listen on."""
-        assert self._server is not None
-        host, port = self._server.sockets[0].getsockname()[:2]
+        """Host and port we listen on; without TLS, if there is such a port."""
+        server, _ = min(self._listening, key=lambda one: one[1])
+        host, port = server.sockets[0].getsockname()[:2]
         return host, port
+
+    @property
+    def tls_address(self) -> tuple[str, int] | None:
+        """Host and port we listen on with TLS."""
+        for server, secured in self._listening:
+            if secured:
+                host, port = server.sockets[0].getsockname()[:2]
+                return host, port
+        return None
+
+    @property
+    def crowded(self) -> bool:
+        """Whether too many connections have not asked for an association yet (in the TLS handshake or after it)."""
+        return len(self._links) - self.associations > _WAITING_CONNECTIONS
 
     @property
     def has_room(self) -> bool:
         return self.associations < self.config.max_associations
 
     async def listen(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> None:
-        """Accept associations on a bound socket (backlog included); other processes may do so on the same one."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._accept, sock=listener, ssl=tls, backlog=1024)
+        """Accept associations on one more bound socket (backlog included); other processes may do so on the same one.
+
+        With `tls` (net.tls.server_context) it takes TLS and nothing else.
+        """
+        accept = self._accept if tls is None else self._accept_tls
+        server = await asyncio.get_running_loop().create_server(accept, sock=listener, backlog=1024)
+        self._tls = tls or self._tls
+        self._listening.append((server, tls is not None))
 
     def _accept(self) -> Acceptor:
         link = Acceptor(self)
         self._links.add(link)
         self._empty.clear()
-        if len(self._links) - self.associations > _WAITING_CONNECTIONS:
-            asyncio.get_running_loop().call_soon(link.shut, "too many connections wait for their association request")
         return link
+
+    def _accept_tls(self) -> TlsTransport:
+        assert self._tls is not None
+        return TlsTransport(self._accept(), self._tls, server_side=True)
 
     def ended(self, link: Acceptor) -> None:
         self._links.discard(link)
@@ -129,8 +163,8 @@ class DimseServer:
 
     async def close(self) -> None:
         """Stop listening, give open associations the drain time, then abort what is left."""
-        if self._server is not None:
-            self._server.close()
+        for server, _ in self._listening:
+            server.close()
         for link in list(self._links):
             if not link.associated:
                 link.shut("the server stops")
@@ -148,5 +182,5 @@ class DimseServer:
         for link in list(self._links):
             if link.transport is not None:
                 link.transport.abort()
-        if self._server is not None:
-            await self._server.wait_closed()
+        for server, _ in self._listening:
+            await server.wait_closed()
