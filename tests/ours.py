@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from isocenter.dimse.endpoint import dimse_listeners, dimse_server
 from isocenter.dimse.folder import FolderStorage
+from isocenter.known_peers import KnownPeer
 from isocenter.net.server import DimseServer
 from isocenter.services.base import Request
 from isocenter.services.storage import StorageService
@@ -99,7 +100,7 @@ def receiver(folder: Path, *, private: bool = False, **settings: Any) -> Iterato
 
 
 @contextlib.contextmanager
-def node(data: Path, **settings: Any) -> Iterator[Node]:
+def node(data: Path, *, peers: Iterable[KnownPeer] = (), **settings: Any) -> Iterator[Node]:
     """What `isocenter serve` runs, on free ports."""
     from isocenter.server import running
 
@@ -107,5 +108,5 @@ def node(data: Path, **settings: Any) -> Iterator[Node]:
         archive_data=data,
         **{"dimse_port": 0, "dimse_tls_port": 0, "web_port": 0, "dimse_drain_timeout": 2.0, **settings},
     )
-    with background(lambda: running(chosen)) as value:
+    with background(lambda: running(chosen, peers)) as value:
         yield value

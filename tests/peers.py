@@ -373,6 +373,7 @@ class Received:
     sop_instance: str
     transfer_syntax: str
     data_set: bytes
+    originator: tuple[str | None, int | None] = (None, None)  # of a C-MOVE: AE title and Message ID
 
 
 @contextmanager
@@ -397,6 +398,7 @@ def pynetdicom_scp(
                 str(request.AffectedSOPInstanceUID),
                 str(event.context.transfer_syntax),
                 request.DataSet.getvalue(),
+                (request.MoveOriginatorApplicationEntityTitle, request.MoveOriginatorMessageID),
             )
         )
         return status

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import uvicorn
@@ -15,8 +15,11 @@ import uvicorn
 from isocenter.archive.archive import Archive
 from isocenter.dimse.endpoint import dimse_listeners, dimse_server, listening_socket
 from isocenter.dimse.query import ArchiveFinder
+from isocenter.dimse.retrieve import ArchiveRetriever
 from isocenter.dimse.storage import ArchiveStorage
+from isocenter.known_peers import KnownPeer
 from isocenter.services.query import QueryService
+from isocenter.services.retrieve import RetrieveService
 from isocenter.services.storage import StorageService
 from isocenter.services.verification import VerificationService
 from isocenter.settings import Settings
@@ -72,15 +75,17 @@ class _WebServer(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Node]:
-    """The archive of `settings`, serving both skins while the context lasts.
+async def running(settings: Settings, peers: Iterable[KnownPeer] = ()) -> AsyncIterator[Node]:
+    """The archive of `settings`, serving both skins while the context lasts; objects are moved to `peers` only.
 
     Raises DataFolderInUse, DataFolderError, CannotListen or SettingsError before anything is served.
     """
     async with await Archive.open(settings.archive_data, settings) as archive:
-        storage = StorageService(ArchiveStorage(archive), private=settings.archive_private_sop_classes)
+        storage = StorageService(ArchiveStorage(archive), private=settings.archive_private_sop_classes, sends=True)
         query = QueryService(ArchiveFinder(archive), settings.dimse_aet, Limits.of(settings))
-        dimse = dimse_server((VerificationService(), storage, query), settings)
+        destinations: dict[str, KnownPeer] = {peer.aet: peer for peer in peers}
+        retrieve = RetrieveService(ArchiveRetriever(archive, settings, destinations.get), limits=Limits.of(settings))
+        dimse = dimse_server((VerificationService(), storage, query, retrieve), settings)
         web_socket = listening_socket(settings.web_host, settings.web_port, "The web server")
         with contextlib.closing(web_socket):
             for listener in dimse_listeners(settings):
@@ -108,13 +113,13 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
                 await serving
 
 
-async def serve(settings: Settings, ready: Callable[[Node], object]) -> None:
+async def serve(settings: Settings, ready: Callable[[Node], object], peers: Iterable[KnownPeer] = ()) -> None:
     """Run until SIGINT or SIGTERM; `ready` is called (and awaited, if it gives an awaitable) once both skins listen."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with running(settings) as node:
+    async with running(settings, peers) as node:
         result = ready(node)
         work = asyncio.ensure_future(result) if asyncio.iscoroutine(result) else None
         await stop.wait()

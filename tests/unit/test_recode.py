@@ -46,7 +46,7 @@ def test_values_stay(name: str, target: str) -> None:
             assert (element.tag, element.value) == (element.tag, again[element.tag].value)
         if element.VR == "SQ":
             assert len(element.value) == len(again[element.tag].value)
-    if "PixelData" in original and not original.file_meta.TransferSyntaxUID == ExplicitVRBigEndian:
+    if "PixelData" in original and original.file_meta.TransferSyntaxUID != ExplicitVRBigEndian:
         assert original.PixelData == again.PixelData
 
 

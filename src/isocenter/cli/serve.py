@@ -11,6 +11,7 @@ import typer
 
 from isocenter.cli import output, running
 from isocenter.errors import IsocenterError
+from isocenter.known_peers import load_peers
 
 if TYPE_CHECKING:
     from isocenter.archive.archive import Archive
@@ -45,7 +46,7 @@ def command(
         _announce(node, as_json)
         return _fill(node.archive) if demo else None
 
-    running.run(serve(settings, ready))
+    running.run(serve(settings, ready, load_peers(config).values()))
 
 
 def _announce(node: Node, as_json: bool) -> None:

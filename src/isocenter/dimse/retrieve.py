@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import ssl
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from isocenter.known_peers import KnownPeer
 from isocenter.model import UNIQUE_KEY, Equal, InstanceRef, Level, Query, Scope
 from isocenter.net.address import Address
 from isocenter.net.requestor import Proposal, Requestor, associate
+from isocenter.net.tls import client_context
 from isocenter.services.base import Invoker, Request
 from isocenter.services.retrieve import Selection, Suboperation
 from isocenter.services.storage import even_chunks, store_request
@@ -42,32 +42,17 @@ _FEW = 8  # up to so many instances of a series are selected one by one
 _MOST_CONTEXTS = 128
 _MOST_BARREN = 2
 
-Context = Callable[[KnownPeer], ssl.SSLContext | None]
-
-
-def _plain(peer: KnownPeer) -> None:
-    if peer.tls:
-        raise NetworkError(f"{peer.name}: no TLS is configured, and nothing goes there without")
-
 
 class ArchiveRetriever:
     """Selects and sends; hand it to RetrieveService.
 
-    `destination` gives the peer of an AE title, None if it is not known, and `tls` the context a peer's connection
-    needs, None for a plain one; it raises an IsocenterError where there is none.
+    `destination` gives the peer of an AE title, None if it is not known. Objects go to it with TLS where it says so.
     """
 
-    def __init__(
-        self,
-        archive: Archive,
-        settings: Settings,
-        destination: Callable[[str], KnownPeer | None],
-        tls: Context = _plain,
-    ) -> None:
+    def __init__(self, archive: Archive, settings: Settings, destination: Callable[[str], KnownPeer | None]) -> None:
         self._archive = archive
         self._settings = settings
         self._destination = destination
-        self._tls = tls
 
     async def get(self, request: Request, selection: Selection) -> _Get:
         return _Get(await self.select(selection), request, _Sender(self._archive, self._settings, request, {}))
@@ -82,7 +67,7 @@ class ArchiveRetriever:
             "MoveOriginatorMessageID": request.command.get("MessageID", 0),
         }
         sender = _Sender(self._archive, self._settings, request, originator)
-        return _Move(await self.select(selection), sender, peer, self._settings, self._tls)
+        return _Move(await self.select(selection), sender, peer, self._settings)
 
     async def select(self, selection: Selection) -> list[InstanceRef]:
         """The instances of a selection, each once; [] if there are none."""
@@ -298,7 +283,6 @@ class _Move:
     sender: _Sender
     peer: KnownPeer
     settings: Settings
-    tls: Context
 
     @property
     def total(self) -> int:
@@ -355,7 +339,7 @@ class _Move:
             proposals,
             calling=self.settings.dimse_aet,
             settings=self.settings,
-            tls=self.tls(peer),
+            tls=client_context(self.settings) if peer.tls else None,
         )
 
 

@@ -107,6 +107,7 @@ class Association(Link):
         self._as_requestor = connection.requestor
         self._timeout = timeout
         self._failure: NetworkError | None = None
+        self._heard = 0.0  # when the last data of the peer came
         # incoming
         self._receiving: _Receiving | None = None
         self._running: dict[int, Cancellation] = {}
@@ -189,12 +190,17 @@ class Association(Link):
         return queue
 
     async def _next(self, queue: _Queue) -> Response:
-        try:
-            async with asyncio.timeout(self._timeout):
-                response = await queue.get()
-        except TimeoutError:
-            self.abort("no response in time")
-            raise PeerTimeout(f"no response within {self._timeout:g} s") from None
+        while True:
+            begun = self.loop.time()
+            try:
+                async with asyncio.timeout(self._timeout):
+                    response = await queue.get()
+                break
+            except TimeoutError:
+                if self._heard > begun:
+                    continue  # sub-operations of a C-GET: whoever sends objects is not silent
+                self.abort("no response in time")
+                raise PeerTimeout(f"no response within {self._timeout:g} s") from None
         if isinstance(response, NetworkError):
             raise response
         return response
@@ -219,19 +225,27 @@ class Association(Link):
             if data_set is None:
                 self.flush()
                 return
-            chunks = iter(data_set)
-            chunk = next(chunks, b"")
-            while True:
-                following = next(chunks, None)
-                if self._failure is not None:
-                    raise self._failure
-                self.connection.send_data(context_id, chunk, last=following is None)
-                self.connection.touch(self.loop.time())
-                self.flush()
-                await self.drain()
-                if following is None:
-                    return
-                chunk = following
+            try:
+                await self._send_chunks(context_id, data_set)
+            except BaseException:
+                # Half a data set cannot be taken back, and nothing else may follow it (PS3.8 Annex E).
+                self.abort("a data set broke off")
+                raise
+
+    async def _send_chunks(self, context_id: int, data_set: Iterable[Buffer]) -> None:
+        chunks = iter(data_set)
+        chunk = next(chunks, b"")
+        while True:
+            following = next(chunks, None)
+            if self._failure is not None:
+                raise self._failure
+            self.connection.send_data(context_id, chunk, last=following is None)
+            self.connection.touch(self.loop.time())
+            self.flush()
+            await self.drain()
+            if following is None:
+                return
+            chunk = following
 
     # --- ends --------------------------------------------------------------------------------------------------
 
@@ -287,6 +301,7 @@ class Association(Link):
 
     def on_event(self, event: events.UpperLayerEvent) -> bool:
         if isinstance(event, events.DataSetChunk):
+            self._heard = self.loop.time()
             self._on_chunk(event)
         elif isinstance(event, events.MessageStarted):
             return self._on_message(event)
