@@ -18,7 +18,7 @@ from isocenter.ul import events
 from isocenter.ul.connection import Config, Connection
 from isocenter.ul.negotiation import agreed
 from isocenter.wire.limits import Limits
-from isocenter.wire.pdu import AssociateRQ, ProposedContext, UserInformation
+from isocenter.wire.pdu import AssociateRQ, ExtendedNegotiation, ProposedContext, RoleSelection, UserInformation
 
 
 def connection_config(settings: Settings) -> Config:
@@ -34,10 +34,13 @@ def connection_config(settings: Settings) -> Config:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """An abstract syntax with the transfer syntaxes to offer for it, in our order."""
+    """An abstract syntax with the transfer syntaxes to offer for it, in our order, and what SOP Class Extended
+    Negotiation is to say about it, if anything."""
 
     abstract_syntax: str
     transfer_syntaxes: tuple[str, ...]
+    extended: bytes = b""
+    scp: bool = False  # we are SCP of it, not SCU (role selection, PS3.7 D.3.3.4)
 
 
 class Requestor(Association):
@@ -111,6 +114,14 @@ async def associate(
         max_length=settings.dimse_max_pdu,
         implementation_class_uid=IMPLEMENTATION_CLASS_UID,
         implementation_version_name=IMPLEMENTATION_VERSION_NAME,
+        roles=tuple(
+            RoleSelection(uid, scu=False, scp=True) for uid in {p.abstract_syntax: 0 for p in proposals if p.scp}
+        ),
+        extended=tuple(
+            {
+                p.abstract_syntax: ExtendedNegotiation(p.abstract_syntax, p.extended) for p in proposals if p.extended
+            }.values()
+        ),
     )
     rq = AssociateRQ(address.aet, calling, contexts, user)
     loop = asyncio.get_running_loop()
