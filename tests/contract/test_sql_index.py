@@ -145,5 +145,11 @@ def test_searches_take_the_short_way(path: Path, monkeypatch: pytest.MonkeyPatch
     above = Query(Level.IMAGE, (Equal(0x0020000E, ("1.1",)), Wildcard(0x00100010, "*doe*")))
     assert "series_by_uid" in explained(above)
     monkeypatch.setattr(sql_query, "BROAD", 4)
-    assert explained(Query(Level.STUDY, (Wildcard(0x00100010, "doe*"),))) == "SCAN study"
+    broad = (Wildcard(0x00100010, "doe*"), Range(0x00080020, "2024", None), Equal(0x00100020, ("P1",)))
+    put(index, *(entry(f"2.{n}", f"2.{n}.1", f"2.{n}.1.1", x00080020="20240101") for n in range(8)))
+    for match in broad:
+        assert explained(Query(Level.STUDY, (match,))) == "SCAN study"
+        images = explained(Query(Level.IMAGE, (match,)))
+        assert images.startswith("SCAN study SEARCH series")
+        assert "FOR ORDER BY" not in images
     index.close()

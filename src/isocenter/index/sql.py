@@ -37,7 +37,8 @@ def _engine(path: Path, busy_seconds: float, *, write: bool) -> sa.Engine:
 
     @sa.event.listens_for(engine, "connect")
     def connected(connection: Any, _: Any) -> None:
-        # Transactions are ours to begin: the driver would begin them late and never for a SELECT.
+        # Transactions are ours to begin: the driver would begin them late and never for a SELECT. The writer's are
+        # begun and ended in sql_write.
         connection.isolation_level = None
         cursor = connection.cursor()
         if write:
@@ -52,9 +53,12 @@ def _engine(path: Path, busy_seconds: float, *, write: bool) -> sa.Engine:
             cursor.execute("PRAGMA mmap_size = 268435456")
         cursor.close()
 
+    if write:
+        return engine.execution_options(isolation_level="AUTOCOMMIT")
+
     @sa.event.listens_for(engine, "begin")
     def begun(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+        connection.exec_driver_sql("BEGIN")
 
     return engine
 

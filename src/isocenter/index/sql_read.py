@@ -31,6 +31,7 @@ from isocenter.index.keys import (
 from isocenter.index.matching import key, matches
 from isocenter.index.sql_errors import translated
 from isocenter.index.sql_query import FROM, TABLES, Plan, plan
+from isocenter.index.sql_text import Statement
 from isocenter.index.sql_write import HIERARCHY, REF_COLUMNS, ref_of
 from isocenter.model import Change, Found, InstanceRef, Level, Query, Scope
 
@@ -62,11 +63,16 @@ class SqlReader:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
+        study, series = schema.study, schema.series
+        self._upper = (
+            Statement(sa.select(study.c.id, *_STUDY).where(study.c.id == sa.bindparam("number")), engine.dialect),
+            Statement(sa.select(series.c.id, *_SERIES).where(series.c.id == sa.bindparam("number")), engine.dialect),
+        )
 
     def find(self, query: Query) -> Iterator[Found]:
         asked = plan(query, self._engine.dialect.name)
         with translated(), self._engine.connect() as connection:
-            answers = _Answers(connection, query, asked)
+            answers = _Answers(connection, query, asked, self._upper)
             yield from answers.patients() if query.level == Level.PATIENT else answers.rows()
 
     def count(self, query: Query) -> int:
@@ -136,8 +142,14 @@ def within(scope: Scope) -> list[sa.ColumnElement[bool]]:
 class _Answers:
     """The answers to one query, from one snapshot."""
 
-    def __init__(self, connection: sa.Connection, query: Query, asked: Plan) -> None:
+    def __init__(
+        self, connection: sa.Connection, query: Query, asked: Plan, upper: tuple[Statement, Statement]
+    ) -> None:
         self._connection = connection
+        self._study_row, self._series_row = upper
+        # The driver's own cursor, in the same snapshot: the rows above are many where series are short.
+        driver: Any = connection.connection.driver_connection
+        self._cursor = driver.cursor()
         self._query = query
         self._plan = asked
         self._wanted = wanted_names(query)
@@ -213,13 +225,11 @@ class _Answers:
         return self._own(row[4], Level.SERIES, {key(SERIES_RELATED): {"vr": "IS", "Value": [row[3]]}})
 
     def _study_by_id(self, number: int) -> tuple[str, Attributes]:
-        table = schema.study
-        row = self._connection.execute(sa.select(table.c.id, *_STUDY).where(table.c.id == number)).one()
+        row = self._study_row.run(self._cursor, number=number).fetchone()
         return row[1], self._study(row)
 
     def _series_by_id(self, number: int) -> tuple[str, str, Attributes]:
-        table = schema.series
-        row = self._connection.execute(sa.select(table.c.id, *_SERIES).where(table.c.id == number)).one()
+        row = self._series_row.run(self._cursor, number=number).fetchone()
         study_uid, study = self._get_study(row[1])
         return study_uid, row[2], study | self._series(row)
 

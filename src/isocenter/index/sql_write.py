@@ -136,6 +136,7 @@ class SqlWriter:
         self._engine = engine
         self._lock = threading.Lock()
         self._connection = engine.connect()
+        self._driver: Any = self._connection.connection.driver_connection
         self._sql = _Statements(engine.dialect)
         self._studies: OrderedDict[str, _Study] = OrderedDict()
         self._series: OrderedDict[tuple[int, str], int] = OrderedDict()
@@ -147,12 +148,17 @@ class SqlWriter:
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
         """The writing connection in a transaction that is durable when the block has ended."""
+        # SQLAlchemy's own begin and commit take as long as storing an object's row; the driver's do the same.
+        driver = self._driver
         with self._lock, translated():
+            driver.execute("BEGIN IMMEDIATE")
             try:
-                with self._connection.begin():
-                    yield self._connection
+                yield self._connection
+                driver.execute("COMMIT")
             except BaseException:
                 self._forget()
+                if driver.in_transaction:
+                    driver.execute("ROLLBACK")
                 raise
 
     def _forget(self) -> None:
@@ -250,9 +256,7 @@ class _Batch:
         self._connection = connection
         self._on_conflict = on_conflict
         self._sql = writer._sql
-        # The driver's own connection: its cursor runs the compiled statements.
-        driver: Any = connection.connection.driver_connection
-        self._cursor = driver.cursor()
+        self._cursor = writer._driver.cursor()
         self._studies: dict[int, _Growth] = {}
         self._series: dict[int, int] = {}
 
