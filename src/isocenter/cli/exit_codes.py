@@ -41,6 +41,7 @@ _BY_CLASS: tuple[tuple[type[errors.IsocenterError], int], ...] = (
     (errors.UsageError, USAGE),
     (errors.SettingsError, USAGE),
     (errors.BadRequest, USAGE),
+    (errors.OperationFailed, SOME_FAILED),
     (errors.NetworkError, NO_CONNECTION),
     (errors.DataFolderInUse, NO_ARCHIVE),
     (errors.DataFolderError, NO_ARCHIVE),

@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "receive": ("isocenter.cli.receive", "Receive objects over DIMSE into a folder."),
     "echo": ("isocenter.cli.echo", "Ask a peer whether it answers (C-ECHO)."),
     "store": ("isocenter.cli.store", "Send objects to a peer (C-STORE)."),
+    "find": ("isocenter.cli.find", "Search a peer for patients, studies, series or images (C-FIND)."),
     "dump": ("isocenter.cli.dump", "Show what is in a DICOM file, damaged ones as far as they go."),
     "create": ("isocenter.cli.create", "Make DICOM objects from arrays and pictures."),
     "check": ("isocenter.cli.check", "Verify every stored byte and the index; rebuild the index."),

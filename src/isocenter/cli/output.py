@@ -71,10 +71,18 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     """A table on stdout."""
     from rich.box import SIMPLE_HEAD
     from rich.markup import escape
-    from rich.table import Table
+    from rich.table import Column, Table
 
     frame = SIMPLE_HEAD if sys.stdout.isatty() else None
-    drawn = Table(*columns, title=title or None, title_justify="left", header_style="bold", box=frame, pad_edge=False)
+    # Of a cell that does not fit nothing is cut off: half a UID is none.
+    drawn = Table(
+        *(Column(name, overflow="fold") for name in columns),
+        title=title or None,
+        title_justify="left",
+        header_style="bold",
+        box=frame,
+        pad_edge=False,
+    )
     for row in rows:
         drawn.add_row(*(escape(cell) for cell in row))
     console().print(drawn)

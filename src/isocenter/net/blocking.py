@@ -66,7 +66,8 @@ class BlockingPeer:
                     return
                 yield item
         finally:
-            if isinstance(items, AsyncGenerator):
+            # Left over when the `with` block ended, it has nothing left to cancel.
+            if isinstance(items, AsyncGenerator) and not self._loop.is_closed():
                 self._run(items.aclose())
 
     def _stop(self) -> None:

@@ -10,10 +10,11 @@ import asyncio
 import itertools
 import os
 import ssl
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from isocenter.errors import (
     DataSetError,
@@ -23,11 +24,17 @@ from isocenter.errors import (
     NotDicomError,
     UsageError,
 )
-from isocenter.model import ae_title
+from isocenter.model import AETitle, ae_title
 from isocenter.net.address import Address, parse_address
+from isocenter.net.find import answers
 from isocenter.net.requestor import Proposal, Requestor, associate
+from isocenter.net.retrieve import GET_ROOTS, MOVE_ROOTS, Progress, get_proposals, identifier_of, progress, selection_of
+from isocenter.net.retrieve import SYNTAXES as RETRIEVE_SYNTAXES
 from isocenter.net.tls import client_context
-from isocenter.services.storage import store_request
+from isocenter.services.base import Request, Services, Sink
+from isocenter.services.keys import ROOTS, question
+from isocenter.services.retrieve import get_request, move_request
+from isocenter.services.storage import StorageService, store_request
 from isocenter.services.verification import TRANSFER_SYNTAXES as VERIFICATION_TRANSFER_SYNTAXES
 from isocenter.services.verification import echo_request
 from isocenter.settings import Settings, load
@@ -36,6 +43,9 @@ from isocenter.std.transfer_syntaxes import TRANSFER_SYNTAXES
 from isocenter.ul.connection import Buffer
 from isocenter.wire.limits import Limits
 from isocenter.wire.part10 import FileMeta, data_set_uids, read_header
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 
 class Readable(Protocol):
@@ -55,6 +65,7 @@ StoreItem = str | os.PathLike[str] | bytes | Readable
 _CHUNK = 1024 * 1024
 _BATCH = 16
 _MOST_CONTEXTS = 128
+_FIND_SYNTAXES = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
 _WARNINGS = range(0xB000, 0xC000)
 
 
@@ -149,6 +160,7 @@ class Peer:
         self._tls = tls
         self._association: Requestor | None = None
         self._proposed: set[tuple[str, str]] = set()
+        self._extended: dict[str, bytes] = {}
 
     async def __aenter__(self) -> Self:
         await self._associate(set())
@@ -172,6 +184,42 @@ class Peer:
         response = await association.request(context, echo_request(association.next_message_id()))
         if response.status != 0:
             raise NetworkError(f"C-ECHO answered with status {response.status:04X}")
+
+    async def find(
+        self,
+        level: str,
+        *,
+        root: str = "STUDY",
+        charset: str = "ISO_IR 192",
+        relational: bool = False,
+        fuzzy: bool = False,
+        **keys: Any,
+    ) -> AsyncGenerator[Dataset, None]:
+        """C-FIND: what the peer has at `level` (PATIENT, STUDY, SERIES, IMAGE) that matches `keys`, as it comes.
+
+        `keys` are keywords with values to match, as PatientID="12*", StudyDate="20240101-"; empty ones ask for the
+        attribute. `root` is the information model, PATIENT or STUDY; `charset` what names are sent in and asked for in.
+        `relational` and `fuzzy` need the peer's agreement (PS3.4 C.5.1.1). Leaving the iteration early cancels.
+        Raises UsageError, OperationFailed with the peer's status, NoPresentationContext and other NetworkErrors.
+        """
+        sop_class = ROOTS.get(root)
+        if sop_class is None:
+            raise UsageError(f"{root!r} is no root: {', '.join(ROOTS)}")
+        question(level, keys, _FIND_SYNTAXES[0], charset=charset)  # what cannot be asked needs no association
+        extended = bytes((relational, False, fuzzy)) if relational or fuzzy else b""
+        needs = {(sop_class, syntax) for syntax in _FIND_SYNTAXES}
+        if self._extended.get(sop_class, b"") != extended:
+            self._extended[sop_class] = extended
+            association = await self._associate(needs)
+        else:
+            association = await self._association_for(needs)
+        context = association.context_for(sop_class)
+        if any(wanted > agreed for wanted, agreed in zip(extended, context.extended.ljust(3, b"\0"), strict=False)):
+            raise NoPresentationContext("the peer did not agree to what relational or fuzzy ask for")
+        identifier = question(level, keys, context.transfer_syntax, charset=charset)
+        async with aclosing(answers(association, context, identifier)) as matches:
+            async for match in matches:
+                yield match
 
     async def store(self, items: Iterable[StoreItem]) -> AsyncIterator[StoreOutcome]:
         """C-STORE each item; yields one outcome for each, in order.
@@ -202,6 +250,50 @@ class Peer:
         finally:
             ahead.cancel()
 
+    async def get(
+        self,
+        level: str,
+        *,
+        into: Callable[[Request], Sink],
+        root: str = "STUDY",
+        sop_classes: Iterable[str] = (),
+        transfer_syntaxes: Sequence[str] = (),
+        **keys: str | Sequence[str],
+    ) -> AsyncGenerator[Progress, None]:
+        """C-GET: what `keys` select at `level` (PATIENT, STUDY, SERIES, IMAGE) comes into the sinks that `into` opens.
+
+        Keys are PatientID, StudyInstanceUID, SeriesInstanceUID and SOPInstanceUID: one value for each level from the
+        `root` (PATIENT, STUDY, or INSTANCE: images by their UIDs alone), several at `level`. `sop_classes` and
+        `transfer_syntaxes` are what may come; by default the usual classes, everything they are stored in, uncompressed
+        preferred. Yields counters; the last Progress tells the outcome. Leaving the iteration early cancels.
+        Raises UsageError, NoPresentationContext and other NetworkErrors.
+        """
+        selection = selection_of(level, root, keys)
+        proposals = get_proposals(root, sop_classes, transfer_syntaxes)
+        async with self._apart(proposals, Services((StorageService(into, private=True),))) as association:
+            context = association.context_for(GET_ROOTS[root])
+            command = get_request(association.next_message_id(), context.abstract_syntax)
+            identifier = identifier_of(selection, context.transfer_syntax)
+            async with aclosing(progress(association, context, command, identifier)) as steps:
+                async for step in steps:
+                    yield step
+
+    async def move(
+        self, destination: str, level: str, *, root: str = "STUDY", **keys: str | Sequence[str]
+    ) -> AsyncGenerator[Progress, None]:
+        """C-MOVE: the peer sends what `keys` select to the AE title `destination`, which it has to know.
+
+        Level, root, keys, and what is yielded and raised are those of get().
+        """
+        selection = selection_of(level, root, keys)
+        association = await self._association_for({(MOVE_ROOTS[root], syntax) for syntax in RETRIEVE_SYNTAXES})
+        context = association.context_for(MOVE_ROOTS[root])
+        command = move_request(association.next_message_id(), context.abstract_syntax, _title(destination))
+        identifier = identifier_of(selection, context.transfer_syntax)
+        async with aclosing(progress(association, context, command, identifier)) as steps:
+            async for step in steps:
+                yield step
+
     def _read_batch(self, items: Iterator[StoreItem]) -> list[_Prepared | StoreOutcome]:
         batch: list[_Prepared | StoreOutcome] = []
         for item in items:
@@ -230,6 +322,30 @@ class Peer:
         comment = response.command.get("ErrorComment", "")
         return StoreOutcome(item.source, item.sop_class, item.sop_instance, response.status, comment)
 
+    @asynccontextmanager
+    async def _apart(self, proposals: Sequence[Proposal], services: Services) -> AsyncIterator[Requestor]:
+        """An association in place of the usual one, on which the peer requests things of `services`."""
+        if self._association is not None:
+            await self._association.release()
+            self._association = None
+        association = await associate(
+            self.address,
+            proposals,
+            calling=self._calling,
+            settings=self._settings,
+            tls=self._tls,
+            services=services,
+        )
+        try:
+            yield association
+        except GeneratorExit:
+            await association.release()
+            raise
+        except BaseException:
+            association.abort()
+            raise
+        await association.release()
+
     async def _associate(self, needs: set[tuple[str, str]]) -> Requestor:
         """A new association whose contexts cover `needs` and, as far as they fit, what was proposed before."""
         if self._association is not None:
@@ -238,12 +354,21 @@ class Peer:
         wanted = list(needs) + sorted(self._proposed - needs)
         pairs = wanted[: _MOST_CONTEXTS - 1]
         proposals = [Proposal(VERIFICATION, VERIFICATION_TRANSFER_SYNTAXES)]
-        proposals += [Proposal(sop_class, (syntax,)) for sop_class, syntax in sorted(pairs)]
+        proposals += [
+            Proposal(sop_class, (syntax,), self._extended.get(sop_class, b"")) for sop_class, syntax in sorted(pairs)
+        ]
         self._association = await associate(
             self.address, proposals, calling=self._calling, settings=self._settings, tls=self._tls
         )
         self._proposed = set(pairs)
         return self._association
+
+
+def _title(text: str) -> AETitle:
+    try:
+        return ae_title(text)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def connect(
@@ -256,10 +381,7 @@ def connect(
     certificates that cannot be used; entering raises ConnectFailed, TlsError, AssociationRejected, AssociationAborted
     or PeerTimeout.
     """
-    try:
-        title = ae_title(calling)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+    title = _title(calling)
     settings = settings or load()
     context = client_context(settings) if tls is True else tls or None
     return Peer(parse_address(address), title, settings, context)

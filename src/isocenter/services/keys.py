@@ -46,7 +46,7 @@ def question(
     model = _item(keys)
     model["00080052"] = {"vr": "CS", "Value": [level]}
     syntax = transfer_syntax(transfer_syntax_uid)
-    terms = tuple(filter(None, charset.split("\\"))) if isinstance(charset, str) else tuple(charset)
+    terms = tuple(charset.split("\\")) if isinstance(charset, str) and charset else tuple(charset)
     try:
         return encode_dataset(model, little=syntax.little, explicit=syntax.explicit, charset=terms)
     except DataSetError as error:

@@ -1,0 +1,151 @@
+"""`isocenter find`: C-FIND."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from isocenter.cli import output, running
+from isocenter.errors import UsageError
+from isocenter.services.keys import tag_named
+from isocenter.std.dictionary import keyword_of
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+    from isocenter.net.client import Peer
+
+# What a person wants to see of each level, and what is therefore always asked for.
+_COLUMNS: dict[str, tuple[str, ...]] = {
+    "PATIENT": ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "NumberOfPatientRelatedStudies"),
+    "STUDY": (
+        "StudyDate", "PatientID", "PatientName", "AccessionNumber", "ModalitiesInStudy", "StudyDescription",
+        "NumberOfStudyRelatedInstances", "StudyInstanceUID",
+    ),
+    "SERIES": (
+        "Modality", "SeriesNumber", "SeriesDescription", "NumberOfSeriesRelatedInstances", "SeriesInstanceUID",
+    ),
+    "IMAGE": ("InstanceNumber", "SOPClassUID", "SOPInstanceUID"),
+}  # fmt: skip
+
+_LABELS = {
+    "NumberOfPatientRelatedStudies": "Studies",
+    "NumberOfStudyRelatedInstances": "Instances",
+    "NumberOfSeriesRelatedInstances": "Instances",
+    "ModalitiesInStudy": "Modalities",
+}
+
+
+def command(
+    address: running.PeerAddress,
+    keys: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...",
+            help="What to match, by keyword or tag: PatientName='HONG*', 00080020=20240101-; in a sequence "
+            "Sequence.Keyword=VALUE. Without a value, the attribute is only asked for.",
+        ),
+    ] = None,
+    level: Annotated[str, typer.Option("--level", "-l", help="PATIENT, STUDY, SERIES or IMAGE.")] = "STUDY",
+    root: Annotated[
+        str | None, typer.Option("--root", help="PATIENT or STUDY. [default: STUDY, PATIENT at the PATIENT level]")
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Cancel after N answers.")] = None,
+    charset: Annotated[
+        str, typer.Option("--charset", metavar="TERM", help="Specific Character Set of the request; '' for none.")
+    ] = "ISO_IR 192",
+    relational: Annotated[bool, typer.Option("--relational", help="Without the keys of the levels above.")] = False,
+    fuzzy: Annotated[bool, typer.Option("--fuzzy", help="Names that sound alike, as the peer understands it.")] = False,
+    calling: running.Calling = None,
+    tls: running.Tls = False,
+    ca: running.Authorities = None,
+    cert: running.Certificate = None,
+    key: running.Key = None,
+    no_verify_host: running.NoVerifyHost = False,
+    config: running.Config = None,
+    as_json: output.Json = False,
+) -> None:
+    """Search a peer (C-FIND): a table, or with --json one DICOM JSON object for each answer, as it comes.
+
+    A level needs the UIDs of those above it: --level SERIES StudyInstanceUID=1.2.3
+    """
+    from isocenter.net.client import connect
+
+    level = level.upper()
+    if level not in _COLUMNS:
+        raise UsageError(f"--level is one of {', '.join(_COLUMNS)}")
+    wanted = parse_keys(keys or [])
+    settings = running.settings_from(config, **running.tls_caller(cert, key, ca, no_verify_host))
+    asked = {
+        "root": (root or ("PATIENT" if level == "PATIENT" else "STUDY")).upper(),
+        "charset": charset,
+        "relational": relational,
+        "fuzzy": fuzzy,
+        **dict.fromkeys(_COLUMNS[level], ""),
+        **wanted,
+    }
+    known = running.peer_from(address, config)
+    peer = connect(known.address, calling=calling or settings.dimse_aet, settings=settings, tls=tls or known.tls)
+    found = running.run(_find(peer, level, asked, limit, as_json))
+    if not as_json:
+        columns = list(dict.fromkeys((*_COLUMNS[level], *wanted)))
+        output.table(
+            "",
+            [_LABELS.get(name, name) for name in columns],
+            [[_cell(match, name) for name in columns] for match in found],
+        )
+        output.note(f"{len(found)} found{'' if len(found) != limit else '; there may be more'}")
+
+
+def parse_keys(words: Iterable[str]) -> dict[str, Any]:
+    """KEY=VALUE words as Peer.find takes them, by keyword where there is one; those in a sequence as its item."""
+    result: dict[str, Any] = {}
+    for word in words:
+        path, _, value = word.partition("=")
+        *sequences, last = [keyword_of(tag_named(name)) or f"{tag_named(name):08X}" for name in path.split(".")]
+        place = result
+        for name in sequences:
+            place = place.setdefault(name, {})
+            if not isinstance(place, dict):
+                raise UsageError(f"{name} is given a value and keys inside it")
+        if last in place:
+            raise UsageError(f"{last} is given twice")
+        place[last] = value
+    return result
+
+
+async def _find(to: Peer, level: str, asked: dict[str, Any], limit: int | None, as_json: bool) -> list[Dataset]:
+    """The answers; with `as_json` they are written as they come, and none is kept."""
+    kept: list[Dataset] = []
+    count = 0
+    async with to as peer, aclosing(peer.find(level, **asked)) as matches:
+        async for match in matches:
+            count += 1
+            if as_json:
+                output.write_json(_json(match))
+            else:
+                kept.append(match)
+            if count == limit:
+                break
+    return kept
+
+
+def _json(match: Dataset) -> dict[str, Any]:
+    model: dict[str, Any] = match.to_json_dict(suppress_invalid_tags=True)
+    if "00080005" in model:
+        model["00080005"]["Value"] = ["ISO_IR 192"]  # JSON is UTF-8, whatever the answer was (PS3.18 F.2)
+    return model
+
+
+def _cell(match: Dataset, name: str) -> str:
+    element = match.get(name) if name.isalpha() else match.get(int(name, 16))
+    value: Any = getattr(element, "value", element)
+    if value is None:
+        return ""
+    if isinstance(value, str) or name.endswith("Name") or not hasattr(value, "__iter__"):
+        return str(value)
+    parts = list(value)
+    return f"{len(parts)} items" if name.endswith("Sequence") else "\\".join(map(str, parts))
