@@ -26,6 +26,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "echo": ("isocenter.cli.echo", "Ask a peer whether it answers (C-ECHO)."),
     "store": ("isocenter.cli.store", "Send objects to a peer (C-STORE)."),
     "find": ("isocenter.cli.find", "Search a peer for patients, studies, series or images (C-FIND)."),
+    "get": ("isocenter.cli.get", "Retrieve objects from a peer into a folder (C-GET)."),
+    "move": ("isocenter.cli.move", "Have a peer send objects to another one (C-MOVE)."),
     "dump": ("isocenter.cli.dump", "Show what is in a DICOM file, damaged ones as far as they go."),
     "create": ("isocenter.cli.create", "Make DICOM objects from arrays and pictures."),
     "check": ("isocenter.cli.check", "Verify every stored byte and the index; rebuild the index."),

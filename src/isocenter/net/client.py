@@ -34,7 +34,7 @@ from isocenter.net.tls import client_context
 from isocenter.services.base import Request, Services, Sink
 from isocenter.services.keys import ROOTS, question
 from isocenter.services.retrieve import get_request, move_request
-from isocenter.services.storage import StorageService, store_request
+from isocenter.services.storage import StorageService, even_chunks, store_request
 from isocenter.services.verification import TRANSFER_SYNTAXES as VERIFICATION_TRANSFER_SYNTAXES
 from isocenter.services.verification import echo_request
 from isocenter.settings import Settings, load
@@ -102,17 +102,10 @@ class _Prepared:
 
     def data_set(self) -> Iterator[Buffer]:
         """The data set in chunks of even length; the last may be odd, where the file is."""
-        odd = b""
-        head: Iterator[bytes | memoryview] = iter((memoryview(self.head)[self.meta.data_set_offset :],))
-        for chunk in itertools.chain(head, self.rest):
-            whole = odd + bytes(chunk) if odd else chunk
-            even = len(whole) & ~1
-            odd = bytes(whole[even:])
-            yield whole[:even]
-        if odd:
-            # A file may end oddly, a PDV may not: PS3.5 A.5 has a deflated stream padded with a NUL.
-            syntax = TRANSFER_SYNTAXES.get(self.meta.transfer_syntax)
-            yield odd + b"\0" if syntax and syntax.deflated else odd
+        # A file may end oddly, a PDV may not.
+        syntax = TRANSFER_SYNTAXES.get(self.meta.transfer_syntax)
+        head = memoryview(self.head)[self.meta.data_set_offset :]
+        return even_chunks(itertools.chain((head,), self.rest), pad=syntax is not None and syntax.deflated)
 
 
 def _chunks(item: StoreItem) -> tuple[str, Iterator[bytes]]:

@@ -19,7 +19,6 @@ from isocenter.services.retrieve import (
     failed_instances,
     selection_model,
 )
-from isocenter.services.storage import STORABLE_TRANSFER_SYNTAXES
 from isocenter.std.sop_classes import (
     PATIENT_ROOT_GET,
     PATIENT_ROOT_MOVE,
@@ -38,6 +37,14 @@ MOVE_ROOTS = {"PATIENT": PATIENT_ROOT_MOVE, "STUDY": STUDY_ROOT_MOVE, "INSTANCE"
 """SOP classes by their root's name; INSTANCE is the Composite Instance Root, by SOP Instance UID alone."""
 
 SYNTAXES = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
+
+# What peers hold objects in, uncompressed first. Not all there are: a request with every one for each SOP class would
+# have over 128 KiB, and DCMTK hangs up on that.
+_STORED = (
+    *SYNTAXES,
+    *(f"1.2.840.10008.1.2.4.{n}" for n in ("50", "51", "70", "80", "81", "90", "91", "201", "203", "100", "102")),
+    "1.2.840.10008.1.2.5",
+)
 
 _TOP = {"PATIENT": Level.PATIENT, "STUDY": Level.STUDY, "INSTANCE": Level.IMAGE}
 _KEYS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
@@ -126,7 +133,7 @@ def get_proposals(root: str, sop_classes: Iterable[str] = (), syntaxes: Sequence
     classes = list(dict.fromkeys(sop_classes)) or usual_sop_classes()
     if len(classes) > _MOST_STORAGE:
         raise UsageError(f"{len(classes)} SOP classes; an association has room for {_MOST_STORAGE}")
-    offered = tuple(syntaxes) or (*SYNTAXES, *sorted(STORABLE_TRANSFER_SYNTAXES - set(SYNTAXES)))
+    offered = tuple(dict.fromkeys(syntaxes)) or _STORED
     proposals = [Proposal(GET_ROOTS[root], (syntax,)) for syntax in SYNTAXES[:1]]
     if len(classes) * len(offered) <= _MOST_STORAGE:
         return proposals + [Proposal(uid, (syntax,), scp=True) for uid in classes for syntax in offered]

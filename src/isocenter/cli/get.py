@@ -1,0 +1,97 @@
+"""`isocenter get`: C-GET into a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from isocenter.cli import output, retrieving, running
+
+if TYPE_CHECKING:
+    from isocenter.net.retrieve import Progress
+    from isocenter.services.base import Request
+    from isocenter.settings import Settings
+
+
+def command(
+    address: running.PeerAddress,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the files go; made if absent.")],
+    patient: retrieving.Patient = None,
+    study: retrieving.Study = None,
+    series: retrieving.Series = None,
+    instance: retrieving.Instance = None,
+    sop_class: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sop-class",
+            metavar="UID",
+            help="SOP classes that may come. With one or two, the peer can send each object as it is stored.",
+        ),
+    ] = None,
+    syntax: Annotated[
+        list[str] | None,
+        typer.Option("--syntax", metavar="UID", help="Transfer syntaxes that may come, the preferred first."),
+    ] = None,
+    calling: running.Calling = None,
+    tls: running.Tls = False,
+    ca: running.Authorities = None,
+    cert: running.Certificate = None,
+    key: running.Key = None,
+    no_verify_host: running.NoVerifyHost = False,
+    config: running.Config = None,
+    as_json: output.Json = False,
+) -> None:
+    """Retrieve objects from a peer into a folder (C-GET), one file each, on the one association that we open.
+
+    With --json, one line for each file on stdout, and a last one with the outcome. Exit code 1 unless all came.
+    """
+    settings = running.settings_from(config, **running.tls_caller(cert, key, ca, no_verify_host))
+    known = running.peer_from(address, config)
+    level, root, keys = retrieving.asked(patient, study, series, instance)
+    output.hush()
+    options = {**keys, "root": root, "sop_classes": sop_class or (), "transfer_syntaxes": syntax or ()}
+    last = running.run(
+        _get(known.address, folder, level, options, calling or settings.dimse_aet, settings, tls or known.tls, as_json)
+    )
+    retrieving.tell(last, f"retrieved into {folder}", known.address, as_json)
+
+
+async def _get(
+    address: str,
+    folder: Path,
+    level: str,
+    options: Mapping[str, object],
+    calling: str,
+    settings: Settings,
+    tls: bool,
+    as_json: bool,
+) -> Progress | None:
+    from isocenter.dimse.folder import FolderStorage
+    from isocenter.net.client import connect
+    from isocenter.wire.limits import Limits
+
+    def stored(path: str, request: Request) -> None:
+        bar.advance()
+        if as_json:
+            output.write_json(
+                {
+                    "file": path,
+                    "sop_class": request.command["AffectedSOPClassUID"],
+                    "sop_instance": request.command["AffectedSOPInstanceUID"],
+                    "transfer_syntax": request.context.transfer_syntax,
+                }
+            )
+
+    with output.bar("retrieving", None) as bar:
+        try:
+            storage = FolderStorage(folder, stored, limits=Limits.of(settings))
+        except OSError as error:
+            raise typer.BadParameter(f"{folder}: {error.strerror}") from None
+        try:
+            async with connect(address, calling=calling, settings=settings, tls=tls) as peer:
+                return await retrieving.follow(peer.get(level, into=storage, **options), bar)  # type: ignore[arg-type]
+        finally:
+            storage.close()

@@ -1,0 +1,64 @@
+"""`isocenter move`: C-MOVE."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from isocenter.cli import output, retrieving, running
+from isocenter.known_peers import load_peers
+
+if TYPE_CHECKING:
+    from isocenter.net.retrieve import Progress
+    from isocenter.settings import Settings
+
+
+def command(
+    address: running.PeerAddress,
+    destination: Annotated[
+        str,
+        typer.Option(
+            "--to", metavar="AET", help="AE title of the receiver, which the peer has to know; or its name in our file."
+        ),
+    ],
+    patient: retrieving.Patient = None,
+    study: retrieving.Study = None,
+    series: retrieving.Series = None,
+    instance: retrieving.Instance = None,
+    calling: running.Calling = None,
+    tls: running.Tls = False,
+    ca: running.Authorities = None,
+    cert: running.Certificate = None,
+    key: running.Key = None,
+    no_verify_host: running.NoVerifyHost = False,
+    config: running.Config = None,
+    as_json: output.Json = False,
+) -> None:
+    """Have a peer send objects to another one (C-MOVE). Exit code 1 unless all were sent."""
+    settings = running.settings_from(config, **running.tls_caller(cert, key, ca, no_verify_host))
+    known = running.peer_from(address, config)
+    receivers = load_peers(config)
+    title = receivers[destination].aet if destination in receivers else destination
+    level, root, keys = retrieving.asked(patient, study, series, instance)
+    last = running.run(
+        _move(known.address, title, level, root, keys, calling or settings.dimse_aet, settings, tls or known.tls)
+    )
+    retrieving.tell(last, f"moved to {title}", known.address, as_json)
+
+
+async def _move(
+    address: str,
+    destination: str,
+    level: str,
+    root: str,
+    keys: dict[str, str | list[str]],
+    calling: str,
+    settings: Settings,
+    tls: bool,
+) -> Progress | None:
+    from isocenter.net.client import connect
+
+    with output.bar("moving", None) as bar:
+        async with connect(address, calling=calling, settings=settings, tls=tls) as peer:
+            return await retrieving.follow(peer.move(destination, level, root=root, **keys), bar)
