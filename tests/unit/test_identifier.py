@@ -220,3 +220,23 @@ def test_extended_negotiation_answers_what_is_done() -> None:
     assert negotiate_options(b"") == b""
     assert negotiated(b"\1\0\1\0\0\1\1") == Options(True, True, True, True)
     assert negotiated(b"") == Options()
+
+
+def test_answers_in_a_row_have_each_its_own_values_and_character_set() -> None:
+    question = ask(
+        explicit(0x00080005, "CS", b"ISO_IR 100"),
+        STUDY_LEVEL,
+        explicit(NAME, "PN"),
+        explicit(ID, "LO"),
+    )
+    write = Answers(question, EXPLICIT, "US")
+    latin = {"vr": "PN", "Value": [{"Alphabetic": "Äneas"}]}
+    korean = {"vr": "PN", "Value": [{"Alphabetic": "홍"}]}
+    names = (latin, latin, korean, korean, latin, None, korean)
+    for number, name in enumerate(names):
+        attributes = {"00100020": {"vr": "LO", "Value": [str(number)]}} | ({"00100010": name} if name else {})
+        raw = write(Found("1.2", None, None, attributes))
+        answer = dataset_json(raw, EXPLICIT)
+        assert answer["00100020"]["Value"] == [str(number)]
+        assert answer["00100010"] == (name or {"vr": "PN"})
+        assert (b"ISO_IR 192" in raw) == (name is korean)

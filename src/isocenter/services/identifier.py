@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from isocenter.errors import BadRequest, DataSetError
 from isocenter.model import UNIQUE_KEY, Equal, Found, InSequence, Level, Match, Query
@@ -20,7 +20,7 @@ from isocenter.wire.criteria import match_of
 from isocenter.wire.deflate import deflate, inflate
 from isocenter.wire.dicomjson import dataset_json
 from isocenter.wire.elements import path_of
-from isocenter.wire.encode import encode_dataset
+from isocenter.wire.encode import Encoder
 from isocenter.wire.limits import Limits
 from isocenter.wire.scan import scan
 from isocenter.wire.values import texts
@@ -191,6 +191,48 @@ def _text(value: Any) -> str:
 # --- answers -------------------------------------------------------------------------------------------------------
 
 
+class _Column(NamedTuple):
+    """One attribute of every answer; `absent` is what stands there without a value."""
+
+    name: str
+    absent: Entry
+    inner: tuple[Key, ...] = ()
+
+
+class _Writer:
+    """Answers to one question in one character set.
+
+    What an answer has in common with the one before it, above all what the levels above say, is the same object in the
+    answers of the index; so each attribute is encoded when it is another object than in the last answer.
+    """
+
+    def __init__(self, columns: Iterable[_Column], encoder: Encoder) -> None:
+        self._columns = [(place, int(column.name, 16), *column) for place, column in enumerate(columns)]
+        self._encoder = encoder
+        self._head = encoder.specific_character_set()
+        self._entries: list[Entry | None] = [None] * len(self._columns)
+        self._parts: list[bytes] = [b""] * len(self._columns)
+        self._refused: tuple[str, Entry] = ("", {})
+
+    def __call__(self, attributes: Model) -> bytes | None:
+        """The Identifier; None if the character set lacks a character of it."""
+        name, refused = self._refused
+        if name and attributes.get(name) is refused:
+            return None
+        entries, parts = self._entries, self._parts
+        for place, tag, name, absent, inner in self._columns:
+            entry = attributes.get(name) or absent
+            if entry is not entries[place]:
+                entries[place] = None
+                try:
+                    parts[place] = self._encoder.element(tag, _selected(entry, inner) if inner else entry)
+                except DataSetError:
+                    self._refused = (name, entry)
+                    return None
+                entries[place] = entry
+        return self._head + b"".join(parts)
+
+
 class Answers:
     """Writes the answers to one question: the keys asked for, the level's unique key, and where the object can be had.
 
@@ -199,33 +241,31 @@ class Answers:
 
     def __init__(self, question: Question, transfer_syntax_uid: str, retrieve_aet: str) -> None:
         level = question.query.level
-        unique = _key(UNIQUE_KEY[level], {})
-        keys = {key.name: key for key in (unique, *question.keys)}
-        self._keys = tuple((key.name, {"vr": key.vr}, key.inner) for key in keys.values())
-        self._fixed: dict[str, Entry] = {
-            f"{QUERY_RETRIEVE_LEVEL:08X}": {"vr": "CS", "Value": [level.name]},
-            f"{RETRIEVE_AE_TITLE:08X}": {"vr": "AE", "Value": [retrieve_aet]},
-            f"{INSTANCE_AVAILABILITY:08X}": {"vr": "CS", "Value": ["ONLINE"]},
-        }
-        self._charset = question.charset
-        self._syntax = transfer_syntax(transfer_syntax_uid)
+        columns = {key.name: _Column(key.name, {"vr": key.vr}, key.inner) for key in question.keys}
+        columns.setdefault(
+            f"{UNIQUE_KEY[level]:08X}", _Column(f"{UNIQUE_KEY[level]:08X}", {"vr": vr_of(UNIQUE_KEY[level])})
+        )
+        for tag, vr, value in (
+            (QUERY_RETRIEVE_LEVEL, "CS", level.name),
+            (RETRIEVE_AE_TITLE, "AE", retrieve_aet),
+            (INSTANCE_AVAILABILITY, "CS", "ONLINE"),
+        ):
+            columns[f"{tag:08X}"] = _Column(f"{tag:08X}", {"vr": vr, "Value": [value]})
+        ordered = [columns[name] for name in sorted(columns)]
+        syntax = transfer_syntax(transfer_syntax_uid)
+        self._deflated = syntax.deflated
+        self._writers = [
+            _Writer(ordered, Encoder(little=syntax.little, explicit=syntax.explicit, charset=charset))
+            for charset in dict.fromkeys((question.charset, UTF_8))
+        ]
 
     def __call__(self, found: Found) -> bytes:
-        """The Identifier of one answer in the presentation context's transfer syntax."""
-        attributes = found.attributes
-        model: dict[str, Entry] = {}
-        for name, absent, inner in self._keys:
-            entry = attributes.get(name) or absent
-            model[name] = _selected(entry, inner) if inner else entry
-        model |= self._fixed
-        try:
-            raw = self._encode(model, self._charset)
-        except DataSetError:
-            raw = self._encode(model, UTF_8)
-        return deflate(raw) if self._syntax.deflated else raw
-
-    def _encode(self, model: Model, charset: tuple[str, ...]) -> bytes:
-        return encode_dataset(model, little=self._syntax.little, explicit=self._syntax.explicit, charset=charset)
+        """The Identifier of one answer in the presentation context's transfer syntax. DataSetError if it has none."""
+        for write in self._writers:
+            raw = write(found.attributes)
+            if raw is not None:
+                return deflate(raw) if self._deflated else raw
+        raise DataSetError("an answer has a value that cannot be encoded")
 
 
 def _selected(entry: Entry, keys: Iterable[Key]) -> Entry:

@@ -18,7 +18,7 @@ from isocenter.errors import DataSetError, LimitExceeded
 from isocenter.std.dictionary import vr_of
 from isocenter.wire.charset import encode as encode_text
 from isocenter.wire.dicomjson import little_endian
-from isocenter.wire.elements import BIG, ITEM, LITTLE, LONG_VRS, SHORT_VRS, Encoding, path_of
+from isocenter.wire.elements import BIG, ITEM, LITTLE, LONG_VRS, SHORT_VRS, path_of
 from isocenter.wire.limits import DEFAULT_LIMITS, Limits
 from isocenter.wire.values import BINARY_VRS, NUMBER_VRS, SINGLE_TEXT_VRS
 
@@ -47,25 +47,44 @@ def encode_dataset(
     are passed over. Raises DataSetError with the tag path for a value that is not of its VR, a character that `charset`
     lacks, or bulk data without `bulk`; LimitExceeded for nesting deeper than limits.nesting.
     """
-    writer = _Writer(LITTLE if little else BIG, explicit, tuple(charset), bulk, limits)
+    encoder = Encoder(little=little, explicit=explicit, charset=charset, bulk=bulk, limits=limits)
     model = dict(attributes)
     model.pop("00080005", None)
-    if writer.charset not in _DEFAULT_REPERTOIRE:
-        model["00080005"] = {"vr": "CS", "Value": list(writer.charset)}
-    return writer.data_set(model, ())
+    if encoder.charset not in _DEFAULT_REPERTOIRE:
+        model["00080005"] = {"vr": "CS", "Value": list(encoder.charset)}
+    return encoder.data_set(model, ())
 
 
-class _Writer:
+class Encoder:
+    """What `encode_dataset` works with; for many data sets of one kind, that are put together of single elements."""
+
     def __init__(
-        self, encoding: Encoding, explicit: bool, charset: tuple[str, ...], bulk: Bulk | None, limits: Limits
+        self,
+        *,
+        little: bool = True,
+        explicit: bool = True,
+        charset: Sequence[str] = ("ISO_IR 192",),
+        bulk: Bulk | None = None,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
-        self.encoding = encoding
-        self.order = "<" if encoding.little else ">"
+        self.encoding = LITTLE if little else BIG
+        self.order = "<" if little else ">"
         self.explicit = explicit
-        self.charset = charset
+        self.charset = tuple(charset)
         self.bulk = bulk
         self.limits = limits
         self._long = Struct(f"{self.order}HH2sHI")
+
+    def specific_character_set(self) -> bytes:
+        """The element that declares the character set, to come before all text; b"" for the default repertoire."""
+        if self.charset in _DEFAULT_REPERTOIRE:
+            return b""
+        return self.element(_SPECIFIC_CHARACTER_SET, {"vr": "CS", "Value": list(self.charset)})
+
+    def element(self, tag: int, entry: Mapping[str, Any]) -> bytes:
+        """One element; errors as of `encode_dataset`, but "vr" has to be there and be one."""
+        vr = entry["vr"]
+        return self._element(tag, vr, self._value(vr, entry, (tag,)))
 
     def data_set(self, model: Mapping[str, Any], path: tuple[int | str, ...]) -> bytes:
         parts = []
@@ -144,7 +163,7 @@ class _Writer:
         return b"".join(parts)
 
     def _text(self, vr: str, values: list[Any]) -> bytes:
-        form = {"DS": _decimal, "IS": _integer, "PN": _name}.get(vr, _string)
+        form = _FORMS.get(vr, _string)
         texts = ["" if value is None else form(value) for value in values]
         if len(texts) > 1 and vr in SINGLE_TEXT_VRS:
             raise ValueError(vr)
@@ -201,3 +220,6 @@ def _name(value: Any) -> str:
     if not isinstance(value, Mapping):
         raise TypeError(type(value))
     return "=".join(_string(value.get(group) or "") for group in _NAME_GROUPS).rstrip("=")
+
+
+_FORMS: Final = {"DS": _decimal, "IS": _integer, "PN": _name}
