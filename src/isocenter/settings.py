@@ -61,6 +61,13 @@ class Settings:
     )
     dimse_aet: str = _row("ISOCENTER", "dimse", "Our AE title.")
     dimse_check_called_aet: bool = _row(False, "dimse", "Reject associations that call another AE title than ours.")
+    dimse_users: str = _row(
+        "", "dimse", "File of users (`isocenter user`): who sends a User Identity is verified by it, or rejected."
+    )
+    dimse_authenticator: str = _row(
+        "", "dimse", "Python object MODULE:NAME that verifies User Identities instead (Kerberos, SAML, JWT)."
+    )
+    dimse_require_user: bool = _row(False, "dimse", "Reject associations without a User Identity.")
     dimse_max_pdu: int = _row(
         1 * MiB, "dimse", "Largest P-DATA-TF PDU we accept (Maximum Length).", unit="bytes", low=4096
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,6 +21,7 @@ def command(
     cert: running.Certificate = None,
     key: running.Key = None,
     no_verify_host: running.NoVerifyHost = False,
+    user: running.User = None,
     config: running.Config = None,
     as_json: output.Json = False,
 ) -> None:
@@ -28,7 +29,8 @@ def command(
     settings = running.settings_from(config, **running.tls_caller(cert, key, ca, no_verify_host))
     known = running.peer_from(address, config)
     address = known.address
-    times = running.run(_echo(address, count, calling or settings.dimse_aet, settings, tls or known.tls))
+    options = {"tls": tls or known.tls, "user": user, "passcode": running.passcode_of(user)}
+    times = running.run(_echo(address, count, calling or settings.dimse_aet, settings, options))
     association, *trips = times
     if as_json:
         output.write_json({"peer": address, "association_ms": association, "echo_ms": trips})
@@ -39,13 +41,13 @@ def command(
     output.write(f"{address} answers: association {association:.2f} ms, echo {middle}")
 
 
-async def _echo(address: str, count: int, calling: str, settings: Settings, tls: bool) -> list[float]:
+async def _echo(address: str, count: int, calling: str, settings: Settings, options: dict[str, Any]) -> list[float]:
     """Milliseconds of the association and of each C-ECHO."""
     from isocenter.net.client import connect
 
     begun = time.perf_counter()
     times = []
-    async with connect(address, calling=calling, settings=settings, tls=tls) as peer:
+    async with connect(address, calling=calling, settings=settings, **options) as peer:
         times.append((time.perf_counter() - begun) * 1000)
         for _ in range(count):
             begun = time.perf_counter()

@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "move": ("isocenter.cli.move", "Have a peer send objects to another one (C-MOVE)."),
     "dump": ("isocenter.cli.dump", "Show what is in a DICOM file, damaged ones as far as they go."),
     "create": ("isocenter.cli.create", "Make DICOM objects from arrays and pictures."),
+    "user": ("isocenter.cli.user", "Add users who may open associations."),
     "check": ("isocenter.cli.check", "Verify every stored byte and the index; rebuild the index."),
     "settings": ("isocenter.cli.settings", "Show every setting, its value and where it comes from."),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import sys
 from collections.abc import Coroutine
 from datetime import UTC, datetime
@@ -34,6 +35,12 @@ Authorities = Annotated[
 ]
 NoVerifyHost = Annotated[
     bool, typer.Option("--no-verify-host", help="Take a certificate that names another host than the peer's.")
+]
+User = Annotated[
+    str | None,
+    typer.Option(
+        "--user", metavar="NAME", help="Who asks (User Identity); passcode from ISOCENTER_PASSCODE, or asked for."
+    ),
 ]
 TlsPort = Annotated[
     int | None,
@@ -67,6 +74,16 @@ def tls_caller(cert: str | None, key: str | None, ca: str | None, no_verify_host
         "tls_ca": ca,
         "tls_verify_host": False if no_verify_host else None,
     }
+
+
+def passcode_of(user: str | None) -> str | None:
+    """The passcode of --user: never on a command line, where everybody could read it. None: the name is all."""
+    if user is None:
+        return None
+    known = os.environ.get("ISOCENTER_PASSCODE")
+    if known is None and sys.stdin.isatty():
+        known = typer.prompt(f"Passcode of {user}", hide_input=True, default="", show_default=False, err=True)
+    return known or None
 
 
 def peer_from(text: str, config: Path | None) -> KnownPeer:

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -29,6 +29,7 @@ def command(
     cert: running.Certificate = None,
     key: running.Key = None,
     no_verify_host: running.NoVerifyHost = False,
+    user: running.User = None,
     config: running.Config = None,
     as_json: output.Json = False,
 ) -> None:
@@ -41,7 +42,8 @@ def command(
 
     settings = running.settings_from(config, **running.tls_caller(cert, key, ca, no_verify_host))
     known = running.peer_from(address, config)
-    peer = _Peer(known.address, calling or settings.dimse_aet, settings, tls or known.tls)
+    options = {"tls": tls or known.tls, "user": user, "passcode": running.passcode_of(user)}
+    peer = _Peer(known.address, calling or settings.dimse_aet, settings, options)
     tally = _Tally(as_json)
     candidates = walk(paths)
     with output.bar("sending", None) as progress:
@@ -64,7 +66,7 @@ class _Peer(NamedTuple):
     address: str
     calling: str
     settings: Settings
-    tls: bool
+    options: dict[str, Any]
 
 
 class _Shared:
@@ -130,7 +132,7 @@ async def _send(to: _Peer, items: Iterator[Candidate], jobs: int, tally: _Tally,
 
     async def work(first: bool) -> None:
         try:
-            async with connect(to.address, calling=to.calling, settings=to.settings, tls=to.tls) as peer:
+            async with connect(to.address, calling=to.calling, settings=to.settings, **to.options) as peer:
                 async for outcome in peer.store(items):
                     tally.add(outcome)
                     progress.advance()

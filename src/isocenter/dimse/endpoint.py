@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from isocenter.errors import CannotListen, SettingsError
 from isocenter.model import ae_title
+from isocenter.net.identity import authenticator_of
 from isocenter.net.requestor import connection_config
 from isocenter.net.server import DimseServer, ServerConfig
 from isocenter.net.tls import server_context
@@ -46,6 +47,8 @@ def dimse_server(services: tuple[Service, ...], settings: Settings) -> DimseServ
         settings.dimse_max_associations,
         settings.dimse_drain_timeout,
         settings.dimse_response_timeout,
+        authenticator_of(settings),
+        settings.dimse_require_user,
     )
     return DimseServer(offered, config)
 

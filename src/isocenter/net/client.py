@@ -27,6 +27,7 @@ from isocenter.errors import (
 from isocenter.model import AETitle, ae_title
 from isocenter.net.address import Address, parse_address
 from isocenter.net.find import answers
+from isocenter.net.identity import user_identity
 from isocenter.net.requestor import Proposal, Requestor, associate
 from isocenter.net.retrieve import GET_ROOTS, MOVE_ROOTS, Progress, get_proposals, identifier_of, progress, selection_of
 from isocenter.net.retrieve import SYNTAXES as RETRIEVE_SYNTAXES
@@ -43,6 +44,7 @@ from isocenter.std.transfer_syntaxes import TRANSFER_SYNTAXES
 from isocenter.ul.connection import Buffer
 from isocenter.wire.limits import Limits
 from isocenter.wire.part10 import FileMeta, data_set_uids, read_header
+from isocenter.wire.pdu import UserIdentity
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -145,12 +147,20 @@ def _prepare(item: StoreItem, limits: Limits) -> _Prepared | StoreOutcome:
 class Peer:
     """A remote application entity, as SCU sees it. Made by connect()."""
 
-    def __init__(self, address: Address, calling: str, settings: Settings, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        address: Address,
+        calling: str,
+        settings: Settings,
+        tls: ssl.SSLContext | None = None,
+        identity: UserIdentity | None = None,
+    ) -> None:
         self.address = address
         self._calling = calling
         self._settings = settings
         self._limits = Limits.of(settings)
         self._tls = tls
+        self._identity = identity
         self._association: Requestor | None = None
         self._proposed: set[tuple[str, str]] = set()
         self._extended: dict[str, bytes] = {}
@@ -327,6 +337,7 @@ class Peer:
             calling=self._calling,
             settings=self._settings,
             tls=self._tls,
+            identity=self._identity,
             services=services,
         )
         try:
@@ -351,7 +362,12 @@ class Peer:
             Proposal(sop_class, (syntax,), self._extended.get(sop_class, b"")) for sop_class, syntax in sorted(pairs)
         ]
         self._association = await associate(
-            self.address, proposals, calling=self._calling, settings=self._settings, tls=self._tls
+            self.address,
+            proposals,
+            calling=self._calling,
+            settings=self._settings,
+            tls=self._tls,
+            identity=self._identity,
         )
         self._proposed = set(pairs)
         return self._association
@@ -365,16 +381,26 @@ def _title(text: str) -> AETitle:
 
 
 def connect(
-    address: str, *, calling: str = "ISOCENTER", settings: Settings | None = None, tls: ssl.SSLContext | bool = False
+    address: str,
+    *,
+    calling: str = "ISOCENTER",
+    settings: Settings | None = None,
+    tls: ssl.SSLContext | bool = False,
+    user: str | None = None,
+    passcode: str | None = None,
+    identity: UserIdentity | None = None,
 ) -> Peer:
     """The peer at `address` ("AET@HOST:PORT"), for use as an async context manager; entering it opens an association.
 
     `calling` is our AE title. `tls` True secures the connection by the `tls` rows of the settings (PS3.15 B.12); a
-    context of your own does so in its way. Raises UsageError for an address or title that cannot be, SettingsError for
-    certificates that cannot be used; entering raises ConnectFailed, TlsError, AssociationRejected, AssociationAborted
-    or PeerTimeout.
+    context of your own does so in its way. `user` with or without `passcode`, or any other `identity`, is sent along
+    (PS3.7 section D.3.3.7); without TLS everyone on the way can read it. Raises UsageError for an address or title that
+    cannot be, SettingsError for certificates that cannot be used; entering raises ConnectFailed, TlsError,
+    AssociationRejected, AssociationAborted or PeerTimeout.
     """
     title = _title(calling)
     settings = settings or load()
     context = client_context(settings) if tls is True else tls or None
-    return Peer(parse_address(address), title, settings, context)
+    if user is not None:
+        identity = user_identity(user, passcode)
+    return Peer(parse_address(address), title, settings, context, identity)

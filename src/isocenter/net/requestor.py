@@ -18,7 +18,14 @@ from isocenter.ul import events
 from isocenter.ul.connection import Config, Connection
 from isocenter.ul.negotiation import agreed
 from isocenter.wire.limits import Limits
-from isocenter.wire.pdu import AssociateRQ, ExtendedNegotiation, ProposedContext, RoleSelection, UserInformation
+from isocenter.wire.pdu import (
+    AssociateRQ,
+    ExtendedNegotiation,
+    ProposedContext,
+    RoleSelection,
+    UserIdentity,
+    UserInformation,
+)
 
 
 def connection_config(settings: Settings) -> Config:
@@ -50,6 +57,7 @@ class Requestor(Association):
         loop = asyncio.get_running_loop()
         connection = Connection(requestor=True, now=loop.time(), config=connection_config(settings))
         super().__init__(connection, loop, services, settings.dimse_response_timeout)
+        self.identity_confirmed = False
         self._rq = rq
         self._established: asyncio.Future[None] = loop.create_future()
         connection.associate(rq)
@@ -70,6 +78,7 @@ class Requestor(Association):
     def on_event(self, event: events.UpperLayerEvent) -> bool:
         if isinstance(event, events.AssociationAccepted):
             self.contexts = agreed(self._rq, event.ac)
+            self.identity_confirmed = event.ac.user.identity_response is not None
             self.peer = Peer(self._rq.calling, self._rq.called, self.peer_address)
             if not self._established.done():
                 self._established.set_result(None)
@@ -99,10 +108,12 @@ async def associate(
     settings: Settings,
     tls: ssl.SSLContext | None = None,
     services: Services = _NO_SERVICES,
+    identity: UserIdentity | None = None,
 ) -> Requestor:
     """Open an association; `services` serve what the peer requests on it (sub-operations, event reports).
 
-    With `tls` (net.tls.client_context) the connection is secured first, within the same connect timeout. Raises
+    `identity` says on whose behalf (net.identity.user_identity); Requestor.identity_confirmed, whether the peer heeded
+    it. With `tls` (net.tls.client_context) the connection is secured first, within the same connect timeout. Raises
     ConnectFailed, TlsError, AssociationRejected, AssociationAborted or PeerTimeout.
     """
     if len(proposals) > 128:
@@ -122,6 +133,7 @@ async def associate(
                 p.abstract_syntax: ExtendedNegotiation(p.abstract_syntax, p.extended) for p in proposals if p.extended
             }.values()
         ),
+        identity=identity,
     )
     rq = AssociateRQ(address.aet, calling, contexts, user)
     loop = asyncio.get_running_loop()

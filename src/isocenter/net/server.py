@@ -10,16 +10,19 @@ from dataclasses import dataclass
 
 from isocenter.errors import TlsError
 from isocenter.net.association import Association
+from isocenter.net.identity import Authenticator, Verified, shown
 from isocenter.net.tls import TlsTransport
 from isocenter.services.base import Peer, Services
 from isocenter.ul import events
 from isocenter.ul.connection import Config, Connection
-from isocenter.ul.negotiation import Policy, agreed, negotiate
-from isocenter.wire.pdu import AssociateRJ
+from isocenter.ul.negotiation import IDENTITY_REJECTED, Policy, agreed, confirm_identity, negotiate
+from isocenter.ul.table import State
+from isocenter.wire.pdu import AssociateAC, AssociateRJ, AssociateRQ, UserIdentity
 
 log = logging.getLogger("isocenter.dimse")
 
 _LOCAL_LIMIT = AssociateRJ(2, 3, 2)
+_CONGESTION = AssociateRJ(2, 3, 1)
 # Connections that have not asked for an association yet; ARTIM ends them, this bounds how many there are meanwhile.
 _WAITING_CONNECTIONS = 1000
 
@@ -33,6 +36,8 @@ class ServerConfig:
     max_associations: int = 1000
     drain: float = 10.0
     response_timeout: float = 60.0
+    authenticator: Authenticator | None = None  # None: a User Identity is not looked at, nor confirmed
+    require_user: bool = False
 
 
 class Acceptor(Association):
@@ -45,6 +50,7 @@ class Acceptor(Association):
         super().__init__(connection, loop, server.services, config.response_timeout)
         self._server = server
         self.associated = False
+        self._identifying: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -64,6 +70,8 @@ class Acceptor(Association):
 
     def on_end(self) -> None:
         super().on_end()
+        if self._identifying is not None:
+            self._identifying.cancel()
         self._server.ended(self)
 
     def shut(self, why: str) -> None:
@@ -77,16 +85,55 @@ class Acceptor(Association):
         rq = event.rq
         config = self._server.config
         answer = negotiate(rq, config.policy) if self._server.has_room else _LOCAL_LIMIT
+        if isinstance(answer, AssociateAC) and config.authenticator is not None:
+            if rq.user.identity is not None:
+                work = self._identify(rq, answer, rq.user.identity, config.authenticator)
+                self._identifying = self.loop.create_task(work)
+                return
+            if config.require_user:
+                log.info("%s %s: no user identity", self.peer_address, shown(rq.calling))
+                answer = IDENTITY_REJECTED
+        self._answer(rq, answer)
+
+    async def _identify(
+        self, rq: AssociateRQ, answer: AssociateAC, identity: UserIdentity, authenticator: Authenticator
+    ) -> None:
+        """Have the user verified, for as long as the peer waits; ARTIM bounds that too."""
+        verified: Verified | None = None
+        outcome: AssociateAC | AssociateRJ = IDENTITY_REJECTED
+        try:
+            async with asyncio.timeout(self._server.config.connection.artim):
+                verified = await authenticator.authenticate(identity, rq.calling)
+        except TimeoutError:
+            log.warning("%s: verifying a user identity took too long", self.peer_address)
+            outcome = _CONGESTION
+        except Exception:
+            log.exception("%s: verifying a user identity failed", self.peer_address)
+            outcome = _CONGESTION
+        if self.connection.state is not State.STA3 or self.transport is None:
+            return  # the peer gave up meanwhile
+        if verified is not None:
+            outcome = confirm_identity(rq, answer, verified.response) if self._server.has_room else _LOCAL_LIMIT
+        elif outcome is IDENTITY_REJECTED:
+            # Only what is a name by its kind: anything else could be a secret
+            name = f" {shown(identity.primary)}" if identity.kind in (1, 2) else ""
+            log.warning("%s %s: user%s not verified", self.peer_address, shown(rq.calling), name)
+        self._answer(rq, outcome, "" if verified is None else verified.user)
+        self.flush()
+
+    def _answer(self, rq: AssociateRQ, answer: AssociateAC | AssociateRJ, user: str = "") -> None:
         if isinstance(answer, AssociateRJ):
             log.info("%s %s: association %s", self.peer_address, rq.calling, answer.explanation)
             self.connection.reject(answer)
             return
         self.contexts = agreed(rq, answer)
-        self.peer = Peer(rq.calling, rq.called, self.peer_address, rq.user.implementation_version_name)
+        self.peer = Peer(rq.calling, rq.called, self.peer_address, rq.user.implementation_version_name, user)
         self.operations = answer.user.async_operations[0] if answer.user.async_operations else 1
         self.associated = True
         self._server.associations += 1
         log.debug("%s %s: association, %d contexts", self.peer_address, rq.calling, len(self.contexts))
+        if user:
+            log.info("%s %s: association of user %s", self.peer_address, shown(rq.calling), shown(user))
         self.connection.accept(answer)
 
 

@@ -26,12 +26,13 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who is at the other end of an association. Titles as received, `address` as host:port."""
+    """Who is at the other end of an association. Titles as received, `address` as host:port, `user` as verified."""
 
     calling: str
     called: str
     address: str
     implementation: str = ""
+    user: str = ""
 
 
 @dataclass(frozen=True, slots=True)

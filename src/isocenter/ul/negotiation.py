@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from isocenter.wire.pdu import (
     APPLICATION_CONTEXT,
@@ -16,6 +16,9 @@ from isocenter.wire.pdu import (
     RoleSelection,
     UserInformation,
 )
+
+IDENTITY_REJECTED = AssociateRJ(1, 2, 1)
+"""Who the user is could not be verified: permanent, by the ACSE related provider (PS3.7 section D.3.3.7)."""
 
 ACCEPTANCE = 0
 ABSTRACT_SYNTAX_NOT_SUPPORTED = 3
@@ -60,6 +63,13 @@ class Agreed:
     as_scu: bool = False  # the requestor may act as SCU
     as_scp: bool = False  # the requestor may act as SCP
     extended: bytes = b""  # the acceptor's answer to SOP Class Extended Negotiation
+
+
+def confirm_identity(rq: AssociateRQ, ac: AssociateAC, response: bytes = b"") -> AssociateAC:
+    """The answer with the User Identity confirmed, if the request wants that (PS3.7 section D.3.3.7)."""
+    if rq.user.identity is None or not rq.user.identity.response_requested:
+        return ac
+    return replace(ac, user=replace(ac.user, identity_response=response))
 
 
 def negotiate(rq: AssociateRQ, policy: Policy) -> AssociateAC | AssociateRJ:
