@@ -138,6 +138,20 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
+class DateTimeRange:
+    """Combined date and time range matching (C.2.2.2.5): from the one date and time to the other, both of `date` and
+    `time` being ranges, of a DA and of the TM attribute that belongs to it."""
+
+    date: Range
+    time: Range
+
+    @property
+    def tag(self) -> int:
+        """That of the date."""
+        return self.date.tag
+
+
+@dataclass(frozen=True, slots=True)
 class Empty:
     """Empty value matching (C.2.2.2.7): the attribute is absent or has no value."""
 
@@ -152,7 +166,7 @@ class InSequence:
     matches: tuple[Match, ...]
 
 
-Match = Equal | Wildcard | Range | Empty | InSequence
+Match = Equal | Wildcard | Range | DateTimeRange | Empty | InSequence
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,6 +175,9 @@ def test_what_needs_extended_negotiation(port: int) -> None:
     relational = identifier("IMAGE", PatientID="JP", InstanceNumber="")
     assert ask(port, relational)[0][0].Status == 0xA900
     assert len(ask(port, relational, extended=b"\1")[1]) == 3
+    moment = identifier("STUDY", PatientID="", StudyDate="20240105-20240106", StudyTime="0900-0100")
+    assert ask(port, moment)[1] == []
+    assert {one.PatientID for one in ask(port, moment, extended=b"\0\1")[1]} == {"100%_A", "100XYA"}
     fuzzy = identifier("STUDY", PatientName="gildong", PatientID="")
     assert ask(port, fuzzy)[1] == []
     assert [one.PatientID for one in ask(port, fuzzy, extended=b"\0\0\1")[1]] == ["KR"]

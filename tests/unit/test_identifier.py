@@ -9,7 +9,7 @@ import pytest
 from data_sets import explicit, item, sequence
 from isocenter.errors import BadRequest, DataSetError
 from isocenter.index.keys import known_tags
-from isocenter.model import Empty, Equal, Found, InSequence, Level, Match, Range, Wildcard
+from isocenter.model import DateTimeRange, Empty, Equal, Found, InSequence, Level, Match, Range, Wildcard
 from isocenter.services.identifier import Answers, Options, Question, negotiate_options, negotiated, read_question
 from isocenter.wire.dicomjson import dataset_json
 from isocenter.wire.encode import encode_dataset
@@ -106,6 +106,15 @@ def test_every_transfer_syntax_and_back(syntax: str) -> None:
     answer = dataset_json(Answers(question, syntax, "US")(found), syntax)
     assert answer["00100020"]["Value"] == ["77"]
     assert answer["00080052"]["Value"] == ["STUDY"]
+
+
+def test_ranges_of_date_and_time_are_one_where_negotiated() -> None:
+    keys = (STUDY_LEVEL, explicit(DATE, "DA", b"20240105-20240106 "), explicit(TIME, "TM", b"0900-01 "))
+    date, time = Range(DATE, "20240105", "20240106"), Range(TIME, "0900", "01")
+    assert ask(*keys).query.matches == (date, time)
+    assert ask(*keys, options=Options(combined=True)).query.matches == (date, DateTimeRange(date, time))
+    single = (STUDY_LEVEL, explicit(DATE, "DA", b"20240105"), explicit(TIME, "TM", b"0900-10 "))
+    assert ask(*single, options=Options(combined=True)).query.matches == ask(*single).query.matches
 
 
 def test_empty_and_multiple_values_need_negotiation() -> None:
@@ -215,10 +224,11 @@ def test_the_character_set_of_the_answer_holds_its_names(written: bytes, asked: 
 
 
 def test_extended_negotiation_answers_what_is_done() -> None:
-    assert negotiate_options(b"\1\1\1\1\1\1\1\1") == b"\1\0\1\0\0\1\1"
-    assert negotiate_options(b"\0\1") == b"\0\0"
+    assert negotiate_options(b"\1\1\1\1\1\1\1\1") == b"\1\1\1\0\0\1\1"
+    assert negotiate_options(b"\0\1") == b"\0\1"
     assert negotiate_options(b"") == b""
-    assert negotiated(b"\1\0\1\0\0\1\1") == Options(True, True, True, True)
+    assert negotiated(b"\1\0\1\0\0\1\1") == Options(True, False, True, True, True)
+    assert negotiated(b"\0\1") == Options(combined=True)
     assert negotiated(b"") == Options()
 
 

@@ -15,7 +15,7 @@ from isocenter.errors import BadRequest
 from isocenter.index.matching import fits, glob, key, matches
 from isocenter.index.normal import bounds, date_time, name_groups, normal, time, words
 from isocenter.index.sql import SqlIndex
-from isocenter.model import Empty, Equal, InSequence, Level, Match, Query, Range, Wildcard
+from isocenter.model import DateTimeRange, Empty, Equal, InSequence, Level, Match, Query, Range, Wildcard
 from isocenter.testing.index_suite import attributes, entry, put
 
 NAME, PATIENT_ID, SEX = 0x00100010, 0x00100020, 0x00100040
@@ -39,6 +39,30 @@ def yes(match: Match, tag: int, value: Any, **how: bool) -> bool:
 )  # fmt: skip
 def test_wildcards(expected: bool, pattern: str, text: str) -> None:
     assert glob(pattern)(text) is expected
+
+
+@pytest.mark.parametrize(
+    ("expected", "dates", "times", "date", "time"),
+    [
+        (True, ("20240105", "20240107"), ("0900", "0100"), "20240105", "090000"),
+        (False, ("20240105", "20240107"), ("0900", "0100"), "20240105", "085959"),
+        (True, ("20240105", "20240107"), ("0900", "0100"), "20240106", "030000"),
+        (True, ("20240105", "20240107"), ("0900", "0100"), "20240107", "010059"),
+        (False, ("20240105", "20240107"), ("0900", "0100"), "20240107", "010100"),
+        (False, ("20240105", "20240107"), ("0900", "0100"), "20240108", "000000"),
+        (True, ("20240105", None), ("0900", "1000"), "20250101", "230000"),
+        (False, ("20240105", None), ("0900", "1000"), "20240105", "080000"),
+        (True, (None, "20240105"), (None, "1000"), "20240105", "100000"),
+        (False, (None, "20240105"), (None, "1000"), "20240105", "100100"),
+        (True, ("20240105", "20240105"), ("0900", "1000"), "20240105", ""),
+        (False, ("20240105", "20240105"), ("0900", "1000"), "", "093000"),
+    ],
+)
+def test_combined_date_and_time(
+    expected: bool, dates: tuple[str | None, str | None], times: tuple[str | None, str | None], date: str, time: str
+) -> None:
+    match = DateTimeRange(Range(DATE, *dates), Range(TIME, *times))
+    assert matches(match, attributes({DATE: date, TIME: time})) is expected
 
 
 def test_hostile_patterns_take_no_time() -> None:
@@ -193,6 +217,14 @@ def _match(tag: int) -> st.SearchStrategy[Match]:
     if tag in (DATE, 0x00080021, 0x00080023):
         end = st.one_of(st.none(), st.sampled_from(["20240101", "202401", "2024", "20240131"]))
         kinds.append(st.tuples(end, end).map(lambda ends: Range(tag, *ends)))
+    if tag == DATE:
+        end = st.sampled_from([None, "20240101", "2024", "20240131"])
+        hour = st.sampled_from([None, "10", "1015", "12"])
+        kinds.append(
+            st.tuples(end, end, hour, hour).map(
+                lambda ends: DateTimeRange(Range(DATE, *ends[:2]), Range(TIME, *ends[2:]))
+            )
+        )
     if tag == TIME:
         end = st.one_of(st.none(), st.sampled_from(["10", "1015", "101530.5", "12"]))
         kinds.append(st.tuples(end, end).map(lambda ends: Range(tag, *ends)))

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from isocenter.index.normal import bounds, is_single, name_groups, normal, vr_of_key, words
-from isocenter.model import Empty, Equal, InSequence, Match, Query, Range, Wildcard
+from isocenter.model import DateTimeRange, Empty, Equal, InSequence, Match, Query, Range, Wildcard
 
 Attributes = Mapping[str, Any]
 
@@ -35,6 +35,8 @@ def matches(match: Match, attributes: Attributes, *, fuzzy: bool = False) -> boo
         return not match.matches or any(
             all(matches(inner, item, fuzzy=fuzzy) for inner in match.matches) for item in items
         )
+    if isinstance(match, DateTimeRange):
+        return _moment(match, attributes)
     if is_universal(match):
         return True
     vr = vr_of_key(match.tag) or attribute.get("vr")
@@ -46,6 +48,22 @@ def matches(match: Match, attributes: Attributes, *, fuzzy: bool = False) -> boo
         raw = ["\\".join(map(str, raw))]
     values = [value for value in (normal(vr, value) for value in raw) if value]
     return _plain(match, vr, values)
+
+
+def _moment(match: DateTimeRange, attributes: Attributes) -> bool:
+    """On the first and last day the time counts; where it is not known, nothing speaks against it."""
+    low, high = bounds("DA", match.date.low, match.date.high)
+    earliest, latest = bounds("TM", match.time.low, match.time.high)
+    dates, times = (
+        [normal(vr, value) for value in attributes.get(key(tag), {}).get("Value", ()) if value]
+        for vr, tag in (("DA", match.date.tag), ("TM", match.time.tag))
+    )
+    time = times[0] if times else ""
+    return any(
+        (low is None or date > low or (date == low and not (time and earliest and time < earliest)))
+        and (high is None or date < high or (date == high and not (time and latest and time > latest)))
+        for date in dates
+    )
 
 
 def is_universal(match: Match) -> bool:

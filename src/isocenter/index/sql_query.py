@@ -33,7 +33,7 @@ from isocenter.index.keys import (
 )
 from isocenter.index.matching import fuzzy_words, is_universal
 from isocenter.index.normal import bounds, name_groups, normal, vr_of_key
-from isocenter.model import Empty, Equal, InSequence, Level, Match, Query, Range, Wildcard
+from isocenter.model import DateTimeRange, Empty, Equal, InSequence, Level, Match, Query, Range, Wildcard
 
 TABLES: dict[Level, sa.Table] = {
     Level.PATIENT: schema.study,
@@ -138,7 +138,12 @@ def _unindexed(condition: Condition) -> Condition:
 def _ways(match: Match, condition: Condition) -> Iterator[Way]:
     """How an index leads to the studies that fulfil a condition, if one does."""
     column = COLUMN_OF.get(match.tag)
-    if column is None or column.level != Level.STUDY or not column.indexed or isinstance(match, Empty | InSequence):
+    if (
+        column is None
+        or column.level != Level.STUDY
+        or not column.indexed
+        or isinstance(match, Empty | DateTimeRange | InSequence)
+    ):
         return
     if isinstance(match, Wildcard) and match.pattern.lstrip(" ")[:1] in ("*", "?"):
         return
@@ -164,7 +169,7 @@ def _condition(match: Match, dialect: str, fuzzy: bool) -> Condition | None:
     if listed is not None and isinstance(match, Equal):
         return sa.or_(*(_contains(listed, f"\\{value.strip(' ')}\\") for value in _given(match.values)))
     column = COLUMN_OF.get(match.tag)
-    if column is None or isinstance(match, InSequence):
+    if column is None or isinstance(match, DateTimeRange | InSequence):
         return None
     if column.person:
         return _person(match, column, dialect, fuzzy)

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from isocenter.errors import BadRequest, DataSetError
-from isocenter.model import UNIQUE_KEY, Equal, Found, InSequence, Level, Match, Query
+from isocenter.model import UNIQUE_KEY, DateTimeRange, Equal, Found, InSequence, Level, Match, Query, Range
 from isocenter.std.dictionary import vr_of
 from isocenter.std.transfer_syntaxes import TransferSyntax, transfer_syntax
 from isocenter.wire.charset import repertoire
@@ -46,6 +46,7 @@ class Options:
     """What SOP Class Extended Negotiation agreed on (Table C.5-2)."""
 
     relational: bool = False
+    combined: bool = False
     fuzzy: bool = False
     empty_values: bool = False
     multiple_values: bool = False
@@ -113,7 +114,7 @@ def read_question(
         if match is not None:
             matches.append(match)
     include = tuple(int(key.name, 16) for key in keys)
-    query = Query(level, tuple(matches), include, fuzzy=options.fuzzy)
+    query = Query(level, _combined(matches) if options.combined else tuple(matches), include, fuzzy=options.fuzzy)
     return Question(query, tuple(keys), tuple(unsupported), _charset(raw, syntax, limits))
 
 
@@ -178,8 +179,31 @@ def _match(tag: int, entry: Entry, options: Options) -> Match | None:
         for name, one in item.items()
         if name != f"{SPECIFIC_CHARACTER_SET:08X}"
     ]
-    wanted = tuple(match for match in inner if match is not None)
+    given = [match for match in inner if match is not None]
+    wanted = _combined(given) if options.combined else tuple(given)
     return InSequence(tag, wanted) if wanted else None
+
+
+# Which time belongs to which date, of those that an index might keep.
+_TIME_OF: Final = {
+    0x00080012: 0x00080013,  # Instance Creation
+    0x00080020: 0x00080030,  # Study
+    0x00080021: 0x00080031,  # Series
+    0x00080022: 0x00080032,  # Acquisition
+    0x00080023: 0x00080033,  # Content
+    0x00100030: 0x00100032,  # Patient's Birth
+    0x00400002: 0x00400003,  # Scheduled Procedure Step Start
+    0x00400244: 0x00400245,  # Performed Procedure Step Start
+    0x00400250: 0x00400251,  # Performed Procedure Step End
+}
+
+
+def _combined(matches: list[Match]) -> tuple[Match, ...]:
+    """C.2.2.2.5: ranges of a date and of its time are one range. That of the date stays, for an index to use."""
+    ranges = {match.tag: match for match in matches if isinstance(match, Range)}
+    pairs = [(ranges[date], ranges[time]) for date, time in _TIME_OF.items() if date in ranges and time in ranges]
+    times = [time for _, time in pairs]
+    return (*(match for match in matches if match not in times), *(DateTimeRange(*pair) for pair in pairs))
 
 
 def _text(value: Any) -> str:
@@ -284,7 +308,7 @@ def _selected(entry: Entry, keys: Iterable[Key]) -> Entry:
 def negotiated(extended: bytes) -> Options:
     """What the answer to SOP Class Extended Negotiation means; absent bytes are 0 (Table C.5-2)."""
     flags = [byte == 1 for byte in extended[:7].ljust(7, b"\0")]
-    return Options(relational=flags[0], fuzzy=flags[2], empty_values=flags[5], multiple_values=flags[6])
+    return Options(flags[0], flags[1], flags[2], empty_values=flags[5], multiple_values=flags[6])
 
 
 def negotiate_options(info: bytes) -> bytes:
@@ -295,4 +319,4 @@ def negotiate_options(info: bytes) -> bytes:
     return bytes(byte == 1 and number in _DONE for number, byte in enumerate(info[:7]))
 
 
-_DONE = frozenset((0, 2, 5, 6))
+_DONE = frozenset((0, 1, 2, 5, 6))
