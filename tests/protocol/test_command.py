@@ -75,6 +75,13 @@ def test_retired_elements_are_skipped() -> None:
     assert decode_command(raw) == STORE
 
 
+def test_elements_of_other_groups_are_skipped_behind_those_of_the_command_and_only_there() -> None:
+    other = b"\x08\0\x10\x01\x02\0\0\0\x01\0"  # (0008,0110), not the Message ID (0000,0110)
+    assert decode_command(encode_command(STORE) + other) == STORE
+    with pytest.raises(ProtocolError, match="group 0008"):
+        decode_command(other + encode_command(STORE))
+
+
 @pytest.mark.parametrize("cut", [5, 13, 25])
 def test_truncated(cut: int) -> None:
     with pytest.raises(ProtocolError):

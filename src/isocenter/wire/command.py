@@ -1,7 +1,8 @@
 """DIMSE command sets (PS3.7 section 6.3 and Annex E): always implicit VR little endian, group 0000 only.
 
 A command set is a dict from keyword to value: int for US and UL, str for UI, AE and LO, tuple of int tags for AT.
-Elements outside Table E.1-1 are skipped; several retired ones are still sent.
+Elements outside Table E.1-1 are skipped; several retired ones are still sent, and Orthanc puts the Failed SOP Instance
+UID List of a C-GET here, behind group 0000.
 """
 
 from __future__ import annotations
@@ -77,12 +78,12 @@ def decode_command(raw: bytes | bytearray | memoryview) -> CommandSet:
         if end - position < 8:
             raise ProtocolError("command element header cut off", offset=position)
         group, element, length = _HEADER.unpack_from(raw, position)
-        if group != 0:
+        if group != 0 and "CommandField" not in command:
             raise ProtocolError(f"element of group {group:04X} in a command set", offset=position)
         position += 8
         if length > end - position:
-            raise ProtocolError(f"value of (0000,{element:04X}) is longer than the command set", offset=position)
-        known = _ELEMENTS.get(element)
+            raise ProtocolError(f"value of ({group:04X},{element:04X}) is longer than the command set", offset=position)
+        known = None if group else _ELEMENTS.get(element)
         if known is not None:
             vr, keyword = known
             if vr == "US":
