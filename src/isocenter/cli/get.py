@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,7 +12,6 @@ from isocenter.cli import output, retrieving, running
 if TYPE_CHECKING:
     from isocenter.net.retrieve import Progress
     from isocenter.services.base import Request
-    from isocenter.settings import Settings
 
 
 def command(
@@ -41,6 +39,7 @@ def command(
     cert: running.Certificate = None,
     key: running.Key = None,
     no_verify_host: running.NoVerifyHost = False,
+    user: running.User = None,
     config: running.Config = None,
     as_json: output.Json = False,
 ) -> None:
@@ -52,22 +51,20 @@ def command(
     known = running.peer_from(address, config)
     level, root, keys = retrieving.asked(patient, study, series, instance)
     output.hush()
-    options = {**keys, "root": root, "sop_classes": sop_class or (), "transfer_syntaxes": syntax or ()}
-    last = running.run(
-        _get(known.address, folder, level, options, calling or settings.dimse_aet, settings, tls or known.tls, as_json)
-    )
+    connecting = {
+        "calling": calling or settings.dimse_aet,
+        "settings": settings,
+        "tls": tls or known.tls,
+        "user": user,
+        "passcode": running.passcode_of(user),
+    }
+    asked = {**keys, "root": root, "sop_classes": sop_class or (), "transfer_syntaxes": syntax or ()}
+    last = running.run(_get(known.address, connecting, folder, level, asked, as_json))
     retrieving.tell(last, f"retrieved into {folder}", known.address, as_json)
 
 
 async def _get(
-    address: str,
-    folder: Path,
-    level: str,
-    options: Mapping[str, object],
-    calling: str,
-    settings: Settings,
-    tls: bool,
-    as_json: bool,
+    address: str, connecting: dict[str, Any], folder: Path, level: str, asked: dict[str, Any], as_json: bool
 ) -> Progress | None:
     from isocenter.dimse.folder import FolderStorage
     from isocenter.net.client import connect
@@ -87,11 +84,11 @@ async def _get(
 
     with output.bar("retrieving", None) as bar:
         try:
-            storage = FolderStorage(folder, stored, limits=Limits.of(settings))
+            storage = FolderStorage(folder, stored, limits=Limits.of(connecting["settings"]))
         except OSError as error:
             raise typer.BadParameter(f"{folder}: {error.strerror}") from None
         try:
-            async with connect(address, calling=calling, settings=settings, tls=tls) as peer:
-                return await retrieving.follow(peer.get(level, into=storage, **options), bar)  # type: ignore[arg-type]
+            async with connect(address, **connecting) as peer:
+                return await retrieving.follow(peer.get(level, into=storage, **asked), bar)
         finally:
             storage.close()

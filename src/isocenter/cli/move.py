@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,7 +11,6 @@ from isocenter.known_peers import load_peers
 
 if TYPE_CHECKING:
     from isocenter.net.retrieve import Progress
-    from isocenter.settings import Settings
 
 
 def command(
@@ -32,6 +31,7 @@ def command(
     cert: running.Certificate = None,
     key: running.Key = None,
     no_verify_host: running.NoVerifyHost = False,
+    user: running.User = None,
     config: running.Config = None,
     as_json: output.Json = False,
 ) -> None:
@@ -41,24 +41,22 @@ def command(
     receivers = load_peers(config)
     title = receivers[destination].aet if destination in receivers else destination
     level, root, keys = retrieving.asked(patient, study, series, instance)
-    last = running.run(
-        _move(known.address, title, level, root, keys, calling or settings.dimse_aet, settings, tls or known.tls)
-    )
+    connecting = {
+        "calling": calling or settings.dimse_aet,
+        "settings": settings,
+        "tls": tls or known.tls,
+        "user": user,
+        "passcode": running.passcode_of(user),
+    }
+    last = running.run(_move(known.address, connecting, title, level, {**keys, "root": root}))
     retrieving.tell(last, f"moved to {title}", known.address, as_json)
 
 
 async def _move(
-    address: str,
-    destination: str,
-    level: str,
-    root: str,
-    keys: dict[str, str | list[str]],
-    calling: str,
-    settings: Settings,
-    tls: bool,
+    address: str, connecting: dict[str, Any], destination: str, level: str, asked: dict[str, Any]
 ) -> Progress | None:
     from isocenter.net.client import connect
 
     with output.bar("moving", None) as bar:
-        async with connect(address, calling=calling, settings=settings, tls=tls) as peer:
-            return await retrieving.follow(peer.move(destination, level, root=root, **keys), bar)
+        async with connect(address, **connecting) as peer:
+            return await retrieving.follow(peer.move(destination, level, **asked), bar)
