@@ -142,6 +142,9 @@ def test_at_ourselves_with_extended_negotiation(address: str) -> None:
         (match,) = pacs.find("STUDY", fuzzy=True, PatientName="gildong", PatientID="")
         assert match.PatientID == "KR"
         assert list(pacs.find("STUDY", PatientName="gildong")) == []
+        moments = {"StudyDate": "20240105-20240106", "StudyTime": "0900-0100", "PatientID": ""}
+        assert {match.PatientID for match in pacs.find("STUDY", combined=True, **moments)} == {"100%_A", "100XYA"}
+        assert list(pacs.find("STUDY", **moments)) == []
 
 
 # --- cancelling ----------------------------------------------------------------------------------------------------
@@ -196,6 +199,16 @@ def test_a_cancelled_search_ends_and_the_association_lives_on() -> None:
             finder.closed.clear()
         pacs.echo()
     assert finder.searches == 3
+
+
+def test_a_search_left_early_gives_its_reader_of_the_index_back(tmp_path: Path) -> None:
+    with ours.node(tmp_path / "data") as node, isocenter.sync.connect(node.address) as pacs:
+        assert {outcome.status for outcome in pacs.store(objects())} == {0}
+        readers = node.archive._index._reading.pool
+        for _ in range(20):
+            assert next(pacs.find("IMAGE", relational=True, SOPInstanceUID=""))
+            assert readers.checkedout() == 0
+        assert len(list(pacs.find("IMAGE", relational=True, SOPInstanceUID=""))) == 11
 
 
 def test_a_search_ends_with_its_association() -> None:

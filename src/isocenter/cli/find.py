@@ -58,6 +58,9 @@ def command(
         str, typer.Option("--charset", metavar="TERM", help="Specific Character Set of the request; '' for none.")
     ] = "ISO_IR 192",
     relational: Annotated[bool, typer.Option("--relational", help="Without the keys of the levels above.")] = False,
+    combined: Annotated[
+        bool, typer.Option("--combined", help="A range of dates and one of times are one range.")
+    ] = False,
     fuzzy: Annotated[bool, typer.Option("--fuzzy", help="Names that sound alike, as the peer understands it.")] = False,
     calling: running.Calling = None,
     tls: running.Tls = False,
@@ -83,6 +86,7 @@ def command(
         "root": (root or ("PATIENT" if level == "PATIENT" else "STUDY")).upper(),
         "charset": charset,
         "relational": relational,
+        "combined": combined,
         "fuzzy": fuzzy,
         **dict.fromkeys(_COLUMNS[level], ""),
         **wanted,

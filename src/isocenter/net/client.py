@@ -195,6 +195,7 @@ class Peer:
         root: str = "STUDY",
         charset: str = "ISO_IR 192",
         relational: bool = False,
+        combined: bool = False,
         fuzzy: bool = False,
         **keys: Any,
     ) -> AsyncGenerator[Dataset, None]:
@@ -202,14 +203,15 @@ class Peer:
 
         `keys` are keywords with values to match, as PatientID="12*", StudyDate="20240101-"; empty ones ask for the
         attribute. `root` is the information model, PATIENT or STUDY; `charset` what names are sent in and asked for in.
-        `relational` and `fuzzy` need the peer's agreement (PS3.4 C.5.1.1). Leaving the iteration early cancels.
+        `relational` (no keys of the levels above), `combined` (a range of dates and one of times are one range) and
+        `fuzzy` (names) need the peer's agreement (PS3.4 C.5.1.1). Leaving the iteration early cancels.
         Raises UsageError, OperationFailed with the peer's status, NoPresentationContext and other NetworkErrors.
         """
         sop_class = ROOTS.get(root)
         if sop_class is None:
             raise UsageError(f"{root!r} is no root: {', '.join(ROOTS)}")
         question(level, keys, _FIND_SYNTAXES[0], charset=charset)  # what cannot be asked needs no association
-        extended = bytes((relational, False, fuzzy)) if relational or fuzzy else b""
+        extended = bytes((relational, combined, fuzzy)) if relational or combined or fuzzy else b""
         needs = {(sop_class, syntax) for syntax in _FIND_SYNTAXES}
         if self._extended.get(sop_class, b"") != extended:
             self._extended[sop_class] = extended
@@ -218,7 +220,7 @@ class Peer:
             association = await self._association_for(needs)
         context = association.context_for(sop_class)
         if any(wanted > agreed for wanted, agreed in zip(extended, context.extended.ljust(3, b"\0"), strict=False)):
-            raise NoPresentationContext("the peer did not agree to what relational or fuzzy ask for")
+            raise NoPresentationContext("the peer did not agree to relational, combined or fuzzy matching")
         identifier = question(level, keys, context.transfer_syntax, charset=charset)
         async with aclosing(answers(association, context, identifier)) as matches:
             async for match in matches:
