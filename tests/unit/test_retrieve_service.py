@@ -12,7 +12,6 @@ from isocenter.errors import BadRequest, OutOfResources
 from isocenter.model import Level
 from isocenter.services.base import Cancellation, Peer, Reply, Request
 from isocenter.services.retrieve import (
-    COMPOSITE_INSTANCE_ROOT_GET,
     RetrieveService,
     Selection,
     Suboperation,
@@ -20,7 +19,13 @@ from isocenter.services.retrieve import (
     read_selection,
     selection_model,
 )
-from isocenter.std.sop_classes import PATIENT_ROOT_GET, PATIENT_ROOT_MOVE, STUDY_ROOT_GET, STUDY_ROOT_MOVE
+from isocenter.std.sop_classes import (
+    COMPOSITE_INSTANCE_ROOT_GET,
+    PATIENT_ROOT_GET,
+    PATIENT_ROOT_MOVE,
+    STUDY_ROOT_GET,
+    STUDY_ROOT_MOVE,
+)
 from isocenter.ul.negotiation import Agreed
 from isocenter.wire.encode import encode_dataset
 

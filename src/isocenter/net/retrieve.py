@@ -12,14 +12,10 @@ from isocenter.model import Level, is_uid
 from isocenter.net.association import Association
 from isocenter.net.requestor import Proposal
 from isocenter.services.base import Response
-from isocenter.services.retrieve import (
+from isocenter.services.retrieve import Selection, failed_instances, selection_model
+from isocenter.std.sop_classes import (
     COMPOSITE_INSTANCE_ROOT_GET,
     COMPOSITE_INSTANCE_ROOT_MOVE,
-    Selection,
-    failed_instances,
-    selection_model,
-)
-from isocenter.std.sop_classes import (
     PATIENT_ROOT_GET,
     PATIENT_ROOT_MOVE,
     STORAGE_SOP_CLASSES,

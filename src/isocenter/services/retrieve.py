@@ -14,7 +14,14 @@ from typing import Protocol
 from isocenter.errors import BadRequest, DataSetError, OutOfResources
 from isocenter.model import UNIQUE_KEY, Level, is_uid
 from isocenter.services.base import Reply, Request, Service
-from isocenter.std.sop_classes import PATIENT_ROOT_GET, PATIENT_ROOT_MOVE, STUDY_ROOT_GET, STUDY_ROOT_MOVE
+from isocenter.std.sop_classes import (
+    COMPOSITE_INSTANCE_ROOT_GET,
+    COMPOSITE_INSTANCE_ROOT_MOVE,
+    PATIENT_ROOT_GET,
+    PATIENT_ROOT_MOVE,
+    STUDY_ROOT_GET,
+    STUDY_ROOT_MOVE,
+)
 from isocenter.std.statuses import CANCEL, PENDING, SUCCESS
 from isocenter.std.transfer_syntaxes import transfer_syntax
 from isocenter.ul.negotiation import Support
@@ -32,9 +39,6 @@ UNABLE_TO_COUNT = 0xA701
 UNABLE_TO_PERFORM = 0xA702
 MOVE_DESTINATION_UNKNOWN = 0xA801
 SOME_FAILED = 0xB000
-
-COMPOSITE_INSTANCE_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.4.2"
-COMPOSITE_INSTANCE_ROOT_GET = "1.2.840.10008.5.1.4.1.2.4.3"
 
 _HIERARCHY = {PATIENT_ROOT_GET: Level.PATIENT, PATIENT_ROOT_MOVE: Level.PATIENT}
 _HIERARCHY |= {STUDY_ROOT_GET: Level.STUDY, STUDY_ROOT_MOVE: Level.STUDY}
