@@ -68,6 +68,7 @@ def command(
     cert: running.Certificate = None,
     key: running.Key = None,
     no_verify_host: running.NoVerifyHost = False,
+    user: running.User = None,
     config: running.Config = None,
     as_json: output.Json = False,
 ) -> None:
@@ -92,7 +93,14 @@ def command(
         **wanted,
     }
     known = running.peer_from(address, config)
-    peer = connect(known.address, calling=calling or settings.dimse_aet, settings=settings, tls=tls or known.tls)
+    peer = connect(
+        known.address,
+        calling=calling or settings.dimse_aet,
+        settings=settings,
+        tls=tls or known.tls,
+        user=user,
+        passcode=running.passcode_of(user),
+    )
     found = running.run(_find(peer, level, asked, limit, as_json))
     if not as_json:
         columns = list(dict.fromkeys((*_COLUMNS[level], *wanted)))
