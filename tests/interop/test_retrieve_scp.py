@@ -99,6 +99,22 @@ def moved(node: Node, destination: str, asked: Dataset, sop_class: str = STUDY_R
     return answers
 
 
+def related(node: Node, asked: Dataset) -> Any:
+    """The final answer to a C-MOVE for which relational retrieval was negotiated."""
+    from pynetdicom import AE
+    from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
+
+    entity = AE(ae_title="MOVER")
+    entity.add_requested_context(STUDY_ROOT_MOVE)
+    option = SOPClassExtendedNegotiation()
+    option.sop_class_uid, option.service_class_application_information = STUDY_ROOT_MOVE, b"\1"
+    association = entity.associate("127.0.0.1", node.port, ext_neg=[option])
+    assert association.is_established
+    *_, (final, _) = association.send_c_move(asked, "ALL", STUDY_ROOT_MOVE)
+    association.release()
+    return final
+
+
 def gotten(
     node: Node, asked: Dataset, syntaxes: list[str], sop_class: str = STUDY_ROOT_GET
 ) -> tuple[list[tuple[Any, Any]], dict[str, tuple[str, bytes]]]:
@@ -175,6 +191,15 @@ def test_patient_root_needs_the_patient(node: Node) -> None:
     assert (0x0000, 0, 0, 0) == counts(final)
     ((final, _),) = moved(node, "ALL", wanted(StudyInstanceUID=STUDIES[0]), PATIENT_ROOT_MOVE)
     assert 0xA900 == final.Status
+
+
+def test_levels_above_are_needed_unless_relational_retrieval_was_negotiated(node: Node) -> None:
+    node.received.clear()
+    series = wanted("SERIES", SeriesInstanceUID=CT.SeriesInstanceUID)
+    image = wanted("IMAGE", StudyInstanceUID=STUDIES[0], SOPInstanceUID=[CT.SOPInstanceUID, uid_of(FILES[3])])
+    assert [0xA900, 0xA900] == [moved(node, "ALL", asked)[-1][0].Status for asked in (series, image)]
+    assert [(0x0000, 1, 0, 0)] * 2 == [counts(related(node, asked)) for asked in (series, image)]
+    assert [CT.SOPInstanceUID] * 2 == [one.sop_instance for one in node.received]
 
 
 def test_an_unknown_destination_is_refused(node: Node) -> None:

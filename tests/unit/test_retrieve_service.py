@@ -115,6 +115,22 @@ def test_an_identifier_is_refused_with_a900(complaint: str, sop_class: str, keys
     assert "P*" not in str(refused.value)
 
 
+def test_relational_retrieval_needs_no_levels_above() -> None:
+    raw = identifier(level="IMAGE", study="1.2", instance=["1.9", "1.8"])
+    expected = Selection(Level.IMAGE, "", ("1.2",), (), ("1.9", "1.8"))
+    assert expected == read_selection(raw, EXPLICIT, PATIENT_ROOT_GET, relational=True)
+    with pytest.raises(BadRequest, match="SOP Instance UID"):
+        read_selection(identifier(level="IMAGE"), EXPLICIT, STUDY_ROOT_GET, relational=True)
+
+
+@pytest.mark.parametrize(("expected", "asked"), [(b"\1", b"\1"), (b"\0", b"\0"), (b"\1\0\0", b"\1\1\1"), (b"", b"")])
+def test_only_relational_retrieval_is_agreed_to(expected: bytes, asked: bytes) -> None:
+    support = RetrieveService(Performs([])).supports(STUDY_ROOT_MOVE)
+    assert support is not None
+    assert support.extended is not None
+    assert expected == support.extended(asked)
+
+
 def test_the_patient_id_is_read_in_its_character_set() -> None:
     raw = identifier(charset=("ISO_IR 100",), level="PATIENT", patient="Ärztin-7")
     assert "Ärztin-7" == read_selection(raw, EXPLICIT, PATIENT_ROOT_GET).patient

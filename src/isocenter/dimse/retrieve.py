@@ -84,8 +84,9 @@ class ArchiveRetriever:
 
     async def _scopes(self, selection: Selection) -> list[tuple[Scope, frozenset[str] | None]]:
         """What to select from the index, and which instances of it (None: all)."""
-        if selection.level == Level.IMAGE and not selection.studies:
-            return await self._anywhere(selection.instances)
+        level = selection.level
+        if (level > Level.STUDY and not selection.studies) or (level > Level.SERIES and not selection.series):
+            return await self._searched(selection)
         studies: Sequence[str] = selection.studies
         if selection.patient:
             studies = await self._studies_of(selection.patient, selection.studies)
@@ -111,13 +112,25 @@ class ArchiveRetriever:
             found += [one.study for one in await self._archive.find(asked)]
         return found
 
-    async def _anywhere(self, instances: tuple[str, ...]) -> list[tuple[Scope, frozenset[str] | None]]:
-        """Instances known by their UIDs alone (PS3.4 Annex Y)."""
+    async def _searched(self, selection: Selection) -> list[tuple[Scope, frozenset[str] | None]]:
+        """Series or images whose levels above were not all named: relational retrieval (PS3.4 C.4.2.2.2), and images
+        by their UIDs alone (Annex Y)."""
+        above = [
+            Equal(UNIQUE_KEY[level], values)
+            for level, values in (
+                (Level.PATIENT, (selection.patient,) if selection.patient else ()),
+                (Level.STUDY, selection.studies),
+                (Level.SERIES, selection.series if selection.level == Level.IMAGE else ()),
+            )
+            if values
+        ]
         series: dict[tuple[str, str], list[str]] = {}
-        for some in _portions(instances):
-            asked = Query(Level.IMAGE, (Equal(UNIQUE_KEY[Level.IMAGE], some),))
+        for some in _portions(selection.instances if selection.level == Level.IMAGE else selection.series):
+            asked = Query(selection.level, (*above, Equal(UNIQUE_KEY[selection.level], some)))
             for one in await self._archive.find(asked):
                 series.setdefault((one.study, one.series or ""), []).append(one.instance or "")
+        if selection.level == Level.SERIES:
+            return [(Scope(study, uid), None) for study, uid in series]
         return [one for (study, uid), wanted in series.items() for one in _of_series(study, uid, wanted)]
 
 

@@ -54,7 +54,13 @@ _NAMES = {
 }
 _WANTED = frozenset({_CHARACTER_SET, _LEVEL, *UNIQUE_KEY.values()})
 
-_SUPPORT = Support(frozenset(TRANSFER_SYNTAXES))
+
+def _negotiate(info: bytes) -> bytes:
+    """The answer to SOP Class Extended Negotiation (PS3.4 C.5.2.1): relational retrieval, and nothing else."""
+    return bytes(byte == 1 and number == 0 for number, byte in enumerate(info))
+
+
+_SUPPORT = Support(frozenset(TRANSFER_SYNTAXES), extended=_negotiate)
 _MOST = 0xFFFF  # counters are US
 
 
@@ -159,7 +165,11 @@ class RetrieveService(Service):
             yield Reply(0x0211, f"this SOP class has no {verb.name.replace('_', '-')}")
             return
         try:
-            selection = read_selection(data_set, request.context.transfer_syntax, sop_class, self._limits)
+            context = request.context
+            relational = context.extended[:1] == b"\x01"
+            selection = read_selection(
+                data_set, context.transfer_syntax, sop_class, self._limits, relational=relational
+            )
             transfer = await self._transfer(request, selection, verb)
         except DataSetError as error:
             raise BadRequest(error.message) from None
@@ -212,11 +222,14 @@ def _cancelled(request: Request) -> bool:
 # --- identifiers ----------------------------------------------------------------------------------------------------
 
 
-def read_selection(data_set: bytes, syntax_uid: str, sop_class: str, limits: Limits = DEFAULT_LIMITS) -> Selection:
+def read_selection(
+    data_set: bytes, syntax_uid: str, sop_class: str, limits: Limits = DEFAULT_LIMITS, *, relational: bool = False
+) -> Selection:
     """What the identifier of a C-MOVE or C-GET asks for.
 
-    Raises BadRequest (A900) unless the level is one of the model's, each level above it has one value and the level
-    itself at least one (PS3.4 C.4.2.1.4.1). Other attributes have no meaning and are passed over.
+    Raises BadRequest (A900) unless the level is one of the model's, each level above it has one value (or none, where
+    relational retrieval was negotiated) and the level itself at least one (PS3.4 C.4.2.1.4.1, C.4.2.2.2). Other
+    attributes have no meaning and are passed over.
     """
     syntax = transfer_syntax(syntax_uid)
     found = scan(
@@ -235,7 +248,9 @@ def read_selection(data_set: bytes, syntax_uid: str, sop_class: str, limits: Lim
     keys: dict[Level, tuple[str, ...]] = {}
     for each in Level:
         if top <= each <= level:
-            keys[each] = _key(raw.get(UNIQUE_KEY[each], b""), each, level, charset)
+            keys[each] = _key(
+                raw.get(UNIQUE_KEY[each], b""), each, level, charset, may_lack=relational and each < level
+            )
     return Selection(
         level,
         "".join(keys.get(Level.PATIENT, ())),
@@ -245,12 +260,14 @@ def read_selection(data_set: bytes, syntax_uid: str, sop_class: str, limits: Lim
     )
 
 
-def _key(raw: bytes, each: Level, level: Level, charset: Sequence[str]) -> tuple[str, ...]:
+def _key(raw: bytes, each: Level, level: Level, charset: Sequence[str], *, may_lack: bool) -> tuple[str, ...]:
     if each == Level.PATIENT:
         values = [decode(raw, charset, "LO").strip(" \0")]
     else:
         values = [one.strip(" \0") for one in raw.decode("latin-1").split("\\")]
     values = list(dict.fromkeys(one for one in values if one))
+    if not values and may_lack:
+        return ()
     if not values:
         raise BadRequest(f"{_NAMES[each]} is missing")
     if len(values) > 1 and each < level:
