@@ -14,9 +14,11 @@ import uvicorn
 
 from isocenter.archive.archive import Archive
 from isocenter.dimse.endpoint import dimse_listeners, dimse_server, listening_socket
+from isocenter.dimse.endpoint import reload as reload_dimse
 from isocenter.dimse.query import ArchiveFinder
 from isocenter.dimse.retrieve import ArchiveRetriever
 from isocenter.dimse.storage import ArchiveStorage
+from isocenter.errors import SettingsError
 from isocenter.known_peers import KnownPeer
 from isocenter.services.query import QueryService
 from isocenter.services.retrieve import RetrieveService
@@ -37,7 +39,9 @@ class Node:
     dimse: tuple[str, int]
     web: tuple[str, int]
     settings: Settings
-    dimse_tls: tuple[str, int] | None = None
+    dimse_tls: tuple[str, int] | None
+    reload: Callable[[Settings, Iterable[KnownPeer]], None]
+    """Take over what dimse.endpoint.reload() can, and other `peers`; raises SettingsError and then changes nothing."""
 
     @property
     def address(self) -> str:
@@ -83,9 +87,16 @@ async def running(settings: Settings, peers: Iterable[KnownPeer] = ()) -> AsyncI
     async with await Archive.open(settings.archive_data, settings) as archive:
         storage = StorageService(ArchiveStorage(archive), private=settings.archive_private_sop_classes, sends=True)
         query = QueryService(ArchiveFinder(archive), settings.dimse_aet, Limits.of(settings))
-        destinations: dict[str, KnownPeer] = {peer.aet: peer for peer in peers}
+        destinations: dict[str, KnownPeer] = {peer.aet: peer for peer in peers}  # one table, changed by reload()
         retrieve = RetrieveService(ArchiveRetriever(archive, settings, destinations.get), limits=Limits.of(settings))
-        dimse = dimse_server((VerificationService(), storage, query, retrieve), settings)
+        dimse = dimse_server((VerificationService(), storage, query, retrieve), settings, destinations.values())
+
+        def reload(changed: Settings, others: Iterable[KnownPeer]) -> None:
+            known: dict[str, KnownPeer] = {peer.aet: peer for peer in others}
+            reload_dimse(dimse, changed, known.values())
+            destinations.clear()
+            destinations.update(known)
+
         web_socket = listening_socket(settings.web_host, settings.web_port, "The web server")
         with contextlib.closing(web_socket):
             for listener in dimse_listeners(settings):
@@ -106,21 +117,26 @@ async def running(settings: Settings, peers: Iterable[KnownPeer] = ()) -> AsyncI
                 if serving.done():
                     serving.result()
                 host, port = web_socket.getsockname()[:2]
-                yield Node(archive, dimse.address, (host, port), settings, dimse.tls_address)
+                yield Node(archive, dimse.address, (host, port), settings, dimse.tls_address, reload)
             finally:
                 web.should_exit = True
                 await dimse.close()
                 await serving
 
 
-async def serve(settings: Settings, ready: Callable[[Node], object], peers: Iterable[KnownPeer] = ()) -> None:
-    """Run until SIGINT or SIGTERM; `ready` is called (and awaited, if it gives an awaitable) once both skins listen."""
+async def serve(load: Callable[[], tuple[Settings, Iterable[KnownPeer]]], ready: Callable[[Node], object]) -> None:
+    """Run until SIGINT or SIGTERM; `ready` is called (and awaited, if it gives an awaitable) once both skins listen.
+
+    `load` reads settings and peers; SIGHUP has it called again. What cannot be used is logged and changes nothing.
+    """
+    settings, peers = load()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with running(settings, peers) as node:
         result = ready(node)
+        loop.add_signal_handler(signal.SIGHUP, _reload, node, load)
         work = asyncio.ensure_future(result) if asyncio.iscoroutine(result) else None
         await stop.wait()
         log.info("stopping: open associations have %g s to finish", settings.dimse_drain_timeout)
@@ -128,3 +144,12 @@ async def serve(settings: Settings, ready: Callable[[Node], object], peers: Iter
             work.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await work
+
+
+def _reload(node: Node, load: Callable[[], tuple[Settings, Iterable[KnownPeer]]]) -> None:
+    try:
+        node.reload(*load())
+    except SettingsError as error:
+        log.error("nothing was reloaded: %s", error)
+    else:
+        log.info("reloaded: titles, peers, users, limits and certificates; addresses need a new start")

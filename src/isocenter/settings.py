@@ -60,7 +60,11 @@ class Settings:
         2762, "dimse", "Port of the DIMSE server with TLS; it listens there when tls.certificate is set.", low=0
     )
     dimse_aet: str = _row("ISOCENTER", "dimse", "Our AE title.")
-    dimse_check_called_aet: bool = _row(False, "dimse", "Reject associations that call another AE title than ours.")
+    dimse_other_aets: str = _row("", "dimse", "Further AE titles of ours, divided by commas.")
+    dimse_check_calling_aet: bool = _row(False, "dimse", "Reject associations of AE titles that no [[peer]] has.")
+    dimse_check_called_aet: bool = _row(
+        False, "dimse", "Reject associations that call another AE title than one of ours."
+    )
     dimse_users: str = _row(
         "", "dimse", "File of users (`isocenter user`): who sends a User Identity is verified by it, or rejected."
     )
@@ -72,6 +76,7 @@ class Settings:
         1 * MiB, "dimse", "Largest P-DATA-TF PDU we accept (Maximum Length).", unit="bytes", low=4096
     )
     dimse_max_associations: int = _row(1000, "dimse", "Most associations at a time.", low=1)
+    dimse_max_associations_per_aet: int = _row(1000, "dimse", "Most associations of one calling AE title.", low=1)
     dimse_artim_timeout: float = _row(30.0, "dimse", "ARTIM timer (PS3.8 section 9.1.5).", unit="s", low=0.1)
     dimse_idle_timeout: float = _row(
         300.0, "dimse", "Abort an association on which nothing arrives.", unit="s", low=0.1

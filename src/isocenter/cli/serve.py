@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +15,9 @@ from isocenter.known_peers import load_peers
 
 if TYPE_CHECKING:
     from isocenter.archive.archive import Archive
+    from isocenter.known_peers import KnownPeer
     from isocenter.server import Node
+    from isocenter.settings import Settings
 
 
 def command(
@@ -35,18 +37,23 @@ def command(
 ) -> None:
     """Run the archive: receive by DIMSE and DICOMweb, keep durably, show in the browser.
 
-    Listens on loopback unless told otherwise. Ctrl-C or SIGTERM: open associations finish, then it stops.
+    Listens on loopback unless told otherwise. Ctrl-C or SIGTERM: open associations finish, then it stops. SIGHUP:
+    peers, users, AE titles, limits and certificates are read again; open associations go on.
     """
     listener = running.tls_listener(tls_port, cert, key, ca)
-    settings = running.settings_from(config, dimse=dimse, http=http, archive_data=data, dimse_aet=aet, **listener)
-    running.start_logging(settings)
+
+    def read() -> tuple[Settings, Iterable[KnownPeer]]:
+        rows = running.settings_from(config, dimse=dimse, http=http, archive_data=data, dimse_aet=aet, **listener)
+        return rows, load_peers(config).values()
+
+    running.start_logging(read()[0])
     from isocenter.server import serve
 
     def ready(node: Node) -> Coroutine[None, None, None] | None:
         _announce(node, as_json)
         return _fill(node.archive) if demo else None
 
-    running.run(serve(settings, ready, load_peers(config).values()))
+    running.run(serve(read, ready))
 
 
 def _announce(node: Node, as_json: bool) -> None:

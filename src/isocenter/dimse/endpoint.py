@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from isocenter.dimse.callers import allowed
 from isocenter.errors import CannotListen, SettingsError
+from isocenter.known_peers import KnownPeer
 from isocenter.model import ae_title
 from isocenter.net.identity import authenticator_of
 from isocenter.net.requestor import connection_config
@@ -25,32 +28,55 @@ log = logging.getLogger("isocenter.server")
 _OPERATIONS = 16
 
 
-def dimse_server(services: tuple[Service, ...], settings: Settings) -> DimseServer:
-    """A DIMSE server for `services`, configured by the `dimse` rows of the settings table; not listening yet."""
-    try:
-        title = ae_title(settings.dimse_aet)
-    except ValueError as error:
-        raise SettingsError(f"dimse.aet: {error}") from None
+def dimse_server(services: tuple[Service, ...], settings: Settings, peers: Iterable[KnownPeer] = ()) -> DimseServer:
+    """A DIMSE server for `services`, configured by the `dimse` rows of the settings table; not listening yet.
+
+    `peers` may ask for the services that their tables name; whoever is not among them, for everything.
+    """
     offered = Services(services)
+    return DimseServer(offered, _config(offered, settings, peers))
+
+
+def reload(server: DimseServer, settings: Settings, peers: Iterable[KnownPeer]) -> None:
+    """Take over what can change while associations are open: titles, peers, users, limits, timeouts and certificates.
+
+    Addresses stay. Raises SettingsError, and then nothing has changed.
+    """
+    tls = server_context(settings)
+    server.reconfigure(_config(server.services, settings, peers), tls)
+
+
+def _config(offered: Services, settings: Settings, peers: Iterable[KnownPeer]) -> ServerConfig:
+    titles = [_title("aet", settings.dimse_aet)]
+    titles += [_title("other_aets", one) for one in settings.dimse_other_aets.split(",") if one.strip()]
     policy = Policy(
         offered.supports,
         IMPLEMENTATION_CLASS_UID,
         IMPLEMENTATION_VERSION_NAME,
-        titles=frozenset({title}),
+        titles=frozenset(titles),
         check_called=settings.dimse_check_called_aet,
         max_pdu=settings.dimse_max_pdu,
         operations=_OPERATIONS,
+        callers={peer.aet: allowed(offered.supports, peer.services) for peer in peers},
+        check_calling=settings.dimse_check_calling_aet,
     )
-    config = ServerConfig(
+    return ServerConfig(
         policy,
         connection_config(settings),
         settings.dimse_max_associations,
+        settings.dimse_max_associations_per_aet,
         settings.dimse_drain_timeout,
         settings.dimse_response_timeout,
         authenticator_of(settings),
         settings.dimse_require_user,
     )
-    return DimseServer(offered, config)
+
+
+def _title(row: str, text: str) -> str:
+    try:
+        return ae_title(text.strip())
+    except ValueError as error:
+        raise SettingsError(f"dimse.{row}: {error}") from None
 
 
 @dataclass(frozen=True)

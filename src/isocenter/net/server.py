@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 import ssl
+from collections import Counter
 from dataclasses import dataclass
 
 from isocenter.errors import TlsError
@@ -34,6 +35,7 @@ class ServerConfig:
     policy: Policy
     connection: Config
     max_associations: int = 1000
+    max_per_title: int = 1000  # associations of one calling AE title
     drain: float = 10.0
     response_timeout: float = 60.0
     authenticator: Authenticator | None = None  # None: a User Identity is not looked at, nor confirmed
@@ -84,7 +86,7 @@ class Acceptor(Association):
     def _on_association(self, event: events.AssociationRequested) -> None:
         rq = event.rq
         config = self._server.config
-        answer = negotiate(rq, config.policy) if self._server.has_room else _LOCAL_LIMIT
+        answer = negotiate(rq, config.policy) if self._server.has_room_for(rq.calling) else _LOCAL_LIMIT
         if isinstance(answer, AssociateAC) and config.authenticator is not None:
             if rq.user.identity is not None:
                 work = self._identify(rq, answer, rq.user.identity, config.authenticator)
@@ -113,7 +115,8 @@ class Acceptor(Association):
         if self.connection.state is not State.STA3 or self.transport is None:
             return  # the peer gave up meanwhile
         if verified is not None:
-            outcome = confirm_identity(rq, answer, verified.response) if self._server.has_room else _LOCAL_LIMIT
+            room = self._server.has_room_for(rq.calling)
+            outcome = confirm_identity(rq, answer, verified.response) if room else _LOCAL_LIMIT
         elif outcome is IDENTITY_REJECTED:
             # Only what is a name by its kind: anything else could be a secret
             name = f" {shown(identity.primary)}" if identity.kind in (1, 2) else ""
@@ -130,7 +133,7 @@ class Acceptor(Association):
         self.peer = Peer(rq.calling, rq.called, self.peer_address, rq.user.implementation_version_name, user)
         self.operations = answer.user.async_operations[0] if answer.user.async_operations else 1
         self.associated = True
-        self._server.associations += 1
+        self._server.began(self)
         log.debug("%s %s: association, %d contexts", self.peer_address, rq.calling, len(self.contexts))
         if user:
             log.info("%s %s: association of user %s", self.peer_address, shown(rq.calling), shown(user))
@@ -144,6 +147,7 @@ class DimseServer:
         self.services = services
         self.config = config
         self.associations = 0
+        self._by_title: Counter[str] = Counter()
         self._links: set[Acceptor] = set()
         self._serving: set[Acceptor] = set()  # connection gone, work not done
         self._tls: ssl.SSLContext | None = None
@@ -172,9 +176,19 @@ class DimseServer:
         """Whether too many connections have not asked for an association yet (in the TLS handshake or after it)."""
         return len(self._links) - self.associations > _WAITING_CONNECTIONS
 
-    @property
-    def has_room(self) -> bool:
-        return self.associations < self.config.max_associations
+    def has_room_for(self, calling: str) -> bool:
+        """Whether one more association of this AE title is within the limits."""
+        config = self.config
+        return self.associations < config.max_associations and self._by_title[calling] < config.max_per_title
+
+    def reconfigure(self, config: ServerConfig, tls: ssl.SSLContext | None) -> None:
+        """From now on decide by `config` and shake hands by `tls`; open associations go on as they are."""
+        self.config = config
+        self._tls = tls or self._tls
+
+    def began(self, link: Acceptor) -> None:
+        self.associations += 1
+        self._by_title[link.peer.calling] += 1
 
     async def listen(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         """Accept associations on one more bound socket (backlog included); other processes may do so on the same one.
@@ -205,6 +219,8 @@ class DimseServer:
             done.add_done_callback(lambda _: self._serving.discard(link))
         if link.associated:
             self.associations -= 1
+            self._by_title[link.peer.calling] -= 1
+            self._by_title += Counter()  # drops the zeros, or it would grow with every title ever seen
         if not self._links:
             self._empty.set()
 

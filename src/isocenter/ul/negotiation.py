@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from isocenter.wire.pdu import (
@@ -41,7 +41,8 @@ class Support:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The acceptor's side of the negotiation."""
+    """The acceptor's side of the negotiation. `callers` are the AE titles we know with what each may ask for; others
+    are rejected with check_calling."""
 
     supports: Callable[[str], Support | None]
     implementation_class_uid: str
@@ -51,6 +52,12 @@ class Policy:
     max_pdu: int = 1024 * 1024
     operations: int = 1  # requests of one association that we perform at a time
     preference: tuple[str, ...] = field(default=())  # transfer syntaxes we prefer; empty: the peer's order
+    callers: Mapping[str, Callable[[str], Support | None]] = field(default_factory=dict)
+    check_calling: bool = False
+
+    def for_caller(self, calling: str) -> Policy:
+        """With `supports` as far as it goes for this AE title: what `callers` has, else what everybody may ask for."""
+        return replace(self, supports=self.callers.get(calling, self.supports))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +87,9 @@ def negotiate(rq: AssociateRQ, policy: Policy) -> AssociateAC | AssociateRJ:
         return AssociateRJ(1, 1, 2)
     if not rq.calling:
         return AssociateRJ(1, 1, 3)
+    if policy.check_calling and rq.calling not in policy.callers:
+        return AssociateRJ(1, 1, 3)
+    policy = policy.for_caller(rq.calling)
     if policy.check_called and rq.called not in policy.titles:
         return AssociateRJ(1, 1, 7)
     window = None
@@ -95,15 +105,16 @@ def negotiate(rq: AssociateRQ, policy: Policy) -> AssociateAC | AssociateRJ:
         roles=_roles(rq, policy),
         extended=_extended(rq, policy),
     )
-    contexts = tuple(_context(proposed, policy) for proposed in rq.contexts)
+    as_scp = {role.sop_class for role in user.roles if role.scp}
+    contexts = tuple(_context(proposed, policy, as_scp) for proposed in rq.contexts)
     return AssociateAC(rq.called, rq.calling, contexts, user)
 
 
-def _context(proposed: ProposedContext, policy: Policy) -> ContextResult:
+def _context(proposed: ProposedContext, policy: Policy, as_scp: set[str]) -> ContextResult:
     # The transfer syntax of a refused context has no meaning but must be there (PS3.8 Table 9-18).
     first = proposed.transfer_syntaxes[0] if proposed.transfer_syntaxes else "1.2.840.10008.1.2"
     support = policy.supports(proposed.abstract_syntax)
-    if support is None:
+    if support is None or not (support.scp or proposed.abstract_syntax in as_scp):
         return ContextResult(proposed.id, ABSTRACT_SYNTAX_NOT_SUPPORTED, first)
     offered = [uid for uid in proposed.transfer_syntaxes if uid in support.transfer_syntaxes]
     if not offered:
