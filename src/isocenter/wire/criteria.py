@@ -11,16 +11,18 @@ from collections.abc import Iterable
 from typing import Final
 
 from isocenter.errors import BadRequest
-from isocenter.model import Empty, Equal, InSequence, Match, Range, Wildcard, is_uid
+from isocenter.model import UNIQUE_KEY, Empty, Equal, InSequence, Match, Range, Wildcard, is_uid
 from isocenter.std.dictionary import vr_of
 from isocenter.wire.elements import path_of
 from isocenter.wire.values import BINARY_VRS
 
-# A list of UIDs may be long (a viewer asks for all studies of a worklist); each other value costs a comparison a row.
-MOST_UIDS: Final = 10_000
+# A list of studies, series or instances may be long (a viewer asks for a whole worklist); they are looked up. Each
+# other value costs a comparison a row. Together they stay below what SQLite takes in one statement.
+MOST_UIDS: Final = 5000
 MOST_VALUES: Final = 100
 LONGEST_VALUE: Final = 4096
 
+_UNIQUE = frozenset(UNIQUE_KEY.values())
 _WILD = re.compile(r"[*?]")
 _NO_WILDCARDS = frozenset(["DA", "TM", "DT", "UI", "IS", "DS", "US", "SS", "UL", "SL", "UV", "SV", "FL", "FD", "AT"])
 _NUMBERS = frozenset(["IS", "DS", "US", "SS", "UL", "SL", "UV", "SV", "FL", "FD"])
@@ -73,8 +75,9 @@ def match_of(
 def _values(tag: int, vr: str, value: str, separators: str, multiple: bool) -> list[str]:
     if vr == "UI":
         values = [uid.strip(" ") for uid in _split(value, separators)]
-        if len(values) > MOST_UIDS:
-            raise BadRequest(f"a list of over {MOST_UIDS} UIDs", tag_path=path_of((tag,)))
+        most = MOST_UIDS if tag in _UNIQUE else MOST_VALUES
+        if len(values) > most:
+            raise BadRequest(f"a list of over {most} UIDs", tag_path=path_of((tag,)))
         if not all(map(is_uid, values)):
             raise BadRequest("not a UID or list of UIDs", tag_path=path_of((tag,)))
         return values
