@@ -26,6 +26,11 @@ def pytest_configure(config: pytest.Config) -> None:
     private_network.enter()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browser tests last: Playwright keeps an event loop in this thread to the end, and no other can run beside it."""
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+
+
 def pytest_report_header(config: pytest.Config) -> list[str]:
     reason = private_network.enter()
     network = "private (unshare)" if reason is None else f"the machine's ({reason}); peers open to it are skipped"

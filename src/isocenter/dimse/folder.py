@@ -1,9 +1,8 @@
 """C-STORE into a folder: one Part 10 file for each object, no index, no promise beyond the file system's.
 
-File names are ours (a run's random part and a number), never made from received text. A file is whole when it is
-closed; the file of an object that does not arrive whole is removed. Writing under another name first and renaming would
-cost a second change of the folder for each object, which is a third of the time of a small one. For the same reason the
-next file is opened while the sender prepares its next object; when none comes, that empty file is removed.
+File names are ours (a run's random part and a number), never made from received text. A file has its name when it is
+whole; until then its name begins with a dot. The next one is opened while the sender prepares its next object, and
+removed when none comes.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ class FolderStorage:
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._prefix = os.path.join(folder, secrets.token_hex(4))
+        self._prefix = os.path.join(folder, f".{secrets.token_hex(4)}")
         self._stored = stored
         self._sync = sync
         self._limits = limits
@@ -76,7 +75,7 @@ class FolderStorage:
 
     def _open(self) -> tuple[str, int]:
         self._opened += 1
-        path = f"{self._prefix}-{self._opened:06d}.dcm"
+        path = f"{self._prefix}-{self._opened:06d}.part"
         return path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
 
     def _whole(self, path: str, request: Request) -> None:
@@ -151,12 +150,15 @@ class _FileSink:
         try:
             if self._sync:
                 os.fdatasync(self._fd)
-            os.close(self._fd)
+            folder, name = os.path.split(self._path)
+            path = f"{folder}/{name[1:].removesuffix('.part')}.dcm"
+            os.rename(self._path, path)
         except OSError as error:
             self.abandon()
             raise _refused(error) from None
-        self._fd = -1
-        self._stored(self._path, self._request)
+        fd, self._fd = self._fd, -1
+        os.close(fd)
+        self._stored(path, self._request)
         return Reply()
 
     def abandon(self) -> None:
