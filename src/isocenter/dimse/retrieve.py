@@ -302,7 +302,7 @@ class _Move:
         return len(self.refs)
 
     async def perform(self) -> AsyncGenerator[Suboperation, None]:
-        for proposals, refs in _associations(self.refs):
+        for proposals, refs in per_association(self.refs):
             left, barren = refs, 0
             while left:
                 sent = 0
@@ -356,7 +356,7 @@ class _Move:
         )
 
 
-def _associations(refs: Iterable[InstanceRef]) -> Iterator[tuple[list[Proposal], list[InstanceRef]]]:
+def per_association(refs: Iterable[InstanceRef]) -> Iterator[tuple[list[Proposal], list[InstanceRef]]]:
     """Instances together with the presentation contexts they need, at most 128 a time.
 
     A context of its own for each transfer syntax in which a SOP class is stored, so that the receiver can take all of
