@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from pydicom.uid import generate_uid
 
 import isocenter
 import ours
+from certificates import Certificates
 from isocenter.dimse.endpoint import dimse_listeners, dimse_server
 from isocenter.dimse.retrieve import per_association
 from isocenter.known_peers import KnownPeer
@@ -75,6 +77,28 @@ def test_a_receiver_that_takes_nothing_twice_is_left_alone(tmp_path: Path) -> No
     uids, last = moved(tmp_path, every=1, count=5)
     assert (0xB000, 0, 5) == (last.status, last.completed, last.failed)
     assert set(uids) == set(last.failed_instances)
+
+
+def test_a_large_object_goes_by_tls_where_the_peer_says_so_and_never_without(
+    tmp_path: Path, certificates: Certificates
+) -> None:
+    one = pydicom.dcmread(str(get_testdata_file("CT_small.dcm")))
+    one.PixelData = os.urandom(9_000_000)  # in pieces, from the disk while it is sent
+    rows = {"tls_ca": certificates.ca}
+    with ours.receiver(tmp_path / "in", **rows, **certificates.server.settings) as receiver:
+        ports = {"SECURE": int(receiver.tls_address.rpartition(":")[2]), "PLAIN": receiver.port}
+        known = [KnownPeer(aet.lower(), aet, "127.0.0.1", port, True) for aet, port in ports.items()]  # type: ignore[arg-type]
+        with (
+            ours.node(tmp_path / "data", peers=known, **rows, **certificates.client.settings) as node,
+            isocenter.sync.connect(node.address) as pacs,
+        ):
+            assert [0] == [outcome.status for outcome in pacs.store([saved(one)])]
+            *_, last = pacs.move("PLAIN", "STUDY", StudyInstanceUID=one.StudyInstanceUID)
+            assert (0xB000, 1, []) == (last.status, last.failed, receiver.stored)
+            *_, last = pacs.move("SECURE", "STUDY", StudyInstanceUID=one.StudyInstanceUID)
+            assert last.ok, last.message
+        ((path, _),) = receiver.stored
+        assert one.PixelData == pydicom.dcmread(path).PixelData
 
 
 def test_no_association_is_asked_for_more_contexts_than_there_are() -> None:
