@@ -99,6 +99,7 @@ def test_at_pynetdicom() -> None:
     assert [str(match.PatientName) for match in found] == ["Hong^Gildong=洪^吉洞=홍^길동"] * 3
     (identifier,) = asked
     assert (str(identifier.PatientName), identifier.QueryRetrieveLevel) == ("홍*", "STUDY")
+    assert identifier.StudyInstanceUID == ""
     assert (identifier.PatientID, identifier.RequestAttributesSequence[0].StudyDate) == ("", "")
 
 

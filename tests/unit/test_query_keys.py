@@ -47,6 +47,8 @@ def test_values(syntax: str, expected: dict[str, Any], key: str, value: object) 
     model = dataset_json(question("STUDY", {key: value}, syntax), syntax)
     assert model.pop("00080005")["Value"] == ["ISO_IR 192"]
     assert model.pop("00080052")["Value"] == ["STUDY"]
+    if key != "StudyInstanceUID":
+        assert model.pop("0020000D") == {"vr": "UI"}  # the level's unique key, always asked for
     assert list(model.values()) == [expected]
 
 

@@ -8,7 +8,7 @@ from datetime import date, time
 from typing import Any
 
 from isocenter.errors import DataSetError, UsageError
-from isocenter.model import Level
+from isocenter.model import UNIQUE_KEY, Level
 from isocenter.std.dictionary import keyword_of, tag_of, vr_of
 from isocenter.std.sop_classes import PATIENT_ROOT_FIND, STUDY_ROOT_FIND
 from isocenter.std.transfer_syntaxes import transfer_syntax
@@ -38,13 +38,16 @@ def question(
 ) -> bytes:
     """The Identifier for `keys`: names as tag_named() takes them; values as text, numbers, dates, or several in a list.
 
-    None and "" only ask for the attribute. A mapping is the item of a sequence key. Text is written in `charset`, which
-    the peer is asked to answer in; "" leaves it out. Raises UsageError for what cannot be asked.
+    None and "" only ask for the attribute; the level's unique key is always asked for. A mapping is the item of a
+    sequence key. Text is written in `charset`, which the peer is asked to answer in; "" leaves it out. Raises
+    UsageError for what cannot be asked.
     """
     if level not in Level.__members__:
         raise UsageError(f"{level!r} is no level: {', '.join(Level.__members__)}")
     model = _item(keys)
     model["00080052"] = {"vr": "CS", "Value": [level]}
+    unique = UNIQUE_KEY[Level[level]]
+    model.setdefault(f"{unique:08X}", {"vr": vr_of(unique)})
     syntax = transfer_syntax(transfer_syntax_uid)
     terms = tuple(charset.split("\\")) if isinstance(charset, str) and charset else tuple(charset)
     try:
