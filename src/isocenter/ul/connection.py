@@ -392,7 +392,11 @@ class Connection:
         allowed = self.config.limits.associate_pdu if kind in (pdu.A_ASSOCIATE_RQ, pdu.A_ASSOCIATE_AC) else 64
         known = pdu.A_ASSOCIATE_RQ <= kind <= pdu.A_ABORT
         if not known or length > allowed:
-            why = f"PDU type {kind:#04x}" if not known else f"PDU type {kind:#04x} of {length} bytes, at most {allowed}"
+            why = f"PDU type {kind:#04x}"
+            if known:
+                why += f" of {length} bytes, at most {allowed}"
+            elif 0x14 <= kind <= 0x17:  # the record types of RFC 8446 section 5.1
+                why = "the peer speaks TLS, where plain DICOM was expected"
             self._fault(pdu.INVALID_PARAMETER if known else pdu.UNRECOGNIZED_PDU, why)
             return True
         if self._end - self._start < 6 + length:
