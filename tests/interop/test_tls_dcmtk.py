@@ -107,7 +107,7 @@ def test_the_wrong_kind_of_port_ends_soon(
         asyncio.run(call(server.address if tls else server.tls_address))
     assert type(failed.value) is (NotTls if tls else AssociationAborted)
     if not tls:
-        assert "the peer speaks TLS" in str(failed.value)
+        assert "is TLS spoken on both sides" in str(failed.value)
         assert "without TLS (an association request)" in caplog.text
 
 

@@ -208,8 +208,8 @@ def call(port: int, **rows: object) -> NetworkError:
 
 # what: options of the server; key of its certificate; our rows; error and what it says
 SERVERS: dict[str, tuple[list[str], str, dict[str, object], type[NetworkError], str]] = {
-    "1.2": (["-tls1_2"], "server", {}, AssociationAborted, "without release"),
-    "1.3": (["-tls1_3"], "server", {}, AssociationAborted, "without release"),
+    "1.2": (["-tls1_2"], "server", {}, AssociationAborted, "without an"),
+    "1.3": (["-tls1_3"], "server", {}, AssociationAborted, "without an"),
     "1.1 only": (["-tls1_1", *EVERYTHING], "server", {}, TlsNegotiationFailed, "no version"),
     "cbc only": (["-tls1_2", "-cipher", "ECDHE-ECDSA-AES256-SHA384"], "server", {}, TlsNegotiationFailed, "in common"),
     "expired": ([], "expired", {}, CertificateExpired, "has expired"),
@@ -217,7 +217,7 @@ SERVERS: dict[str, tuple[list[str], str, dict[str, object], type[NetworkError], 
     "a foreign authority": ([], "foreign", {}, UntrustedCertificate, "not trusted"),
     "weak": (["-cipher", "ALL:@SECLEVEL=0"], "weak", {}, UntrustedCertificate, "too weak"),
     "another host": ([], "elsewhere", {}, WrongHostName, "127.0.0.1"),
-    "another host, not verified": ([], "elsewhere", {"tls_verify_host": False}, AssociationAborted, "without release"),
+    "another host, not verified": ([], "elsewhere", {"tls_verify_host": False}, AssociationAborted, "without an"),
     "expired, host not verified": ([], "expired", {"tls_verify_host": False}, CertificateExpired, "has expired"),
     "wants a certificate, 1.2": (["-tls1_2", "-Verify", "1"], "server", {}, CertificateRequired, "wants a certificate"),
     "wants a certificate, 1.3": (["-tls1_3", "-Verify", "1"], "server", {}, CertificateRequired, "wants a certificate"),

@@ -293,3 +293,11 @@ def test_command_in_pieces_and_too_long() -> None:
     (event,) = drain(scp)
     assert isinstance(event, events.Aborted)
     assert "65536" in event.why
+
+
+def test_a_tls_record_is_called_what_it_is() -> None:
+    connection = Connection(requestor=False, now=0)
+    connection.receive_data(b"\x16\x03\x01\x02\x00\x01\x00\x01", 0)
+    event = connection.next_event()
+    assert isinstance(event, events.Aborted)
+    assert event.why == "the peer speaks TLS, where plain DICOM was expected"

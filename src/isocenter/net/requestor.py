@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from isocenter.errors import AssociationRejected, ConnectFailed, NetworkError, PeerTimeout
+from isocenter.errors import AssociationAborted, AssociationRejected, ConnectFailed, NetworkError, PeerTimeout
 from isocenter.net.address import Address
 from isocenter.net.association import Association
 from isocenter.net.tls import TlsTransport
@@ -69,6 +69,10 @@ class Requestor(Association):
     def connection_lost(self, exc: Exception | None) -> None:
         if isinstance(exc, NetworkError):
             self.fail(exc)
+        elif not self._established.done():
+            self.fail(
+                AssociationAborted("the peer closed the connection without an answer; is TLS spoken on both sides?")
+            )
         super().connection_lost(exc)
 
     async def established(self) -> None:
