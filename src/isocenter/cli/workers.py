@@ -15,6 +15,7 @@ from collections.abc import Callable
 from isocenter.errors import IsocenterError
 
 _COUNT = struct.Struct("<Q")
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class WorkerDied(IsocenterError):
@@ -24,8 +25,16 @@ class WorkerDied(IsocenterError):
     hint = "What was answered is stored; its own message is above."
 
 
+class _StoppedEarly(BaseException):
+    """SIGTERM came before the work had begun."""
+
+
+def _stop_early(*_: object) -> None:
+    raise _StoppedEarly
+
+
 def run_workers(count: int, work: Callable[[int], int]) -> int:
-    """Run `work` in `count` child processes until SIGINT or SIGTERM; the sum of what they return.
+    """Run `work` in `count` child processes until SIGINT, SIGTERM or SIGHUP; the sum of what they return.
 
     `work` gets a descriptor that reads as ended when this process is gone, and has to return soon after that, or after
     SIGTERM. Raises WorkerDied when one ends otherwise; the others are stopped then.
@@ -39,8 +48,9 @@ def run_workers(count: int, work: Callable[[int], int]) -> int:
 
     sys.stdout.flush()
     sys.stderr.flush()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _STOPPING:
         signal.signal(number, stop)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)  # a child that is told to stop at birth must hear it
     for _ in range(count):
         reader, writer = os.pipe()
         pid = os.fork()
@@ -49,6 +59,7 @@ def run_workers(count: int, work: Callable[[int], int]) -> int:
             _child(work, alive, writer)
         os.close(writer)
         children[pid] = reader
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
     total, failed = 0, False
     while children:
         pid, status = os.wait()
@@ -70,9 +81,14 @@ def run_workers(count: int, work: Callable[[int], int]) -> int:
 def _child(work: Callable[[int], int], alive: int, writer: int) -> None:
     status = 1
     try:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent says when to stop
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in _STOPPING:
+            signal.signal(number, signal.SIG_IGN)  # a terminal sends them to all; the parent says when to stop
+        signal.signal(signal.SIGTERM, _stop_early)  # until `work` has a handler of its own
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
         os.write(writer, _COUNT.pack(work(alive)))
+        status = 0
+    except _StoppedEarly:
+        os.write(writer, _COUNT.pack(0))
         status = 0
     except BaseException:  # noqa: BLE001  nothing may go back up into the parent's code
         traceback.print_exc()
