@@ -104,12 +104,12 @@ def test_at_pynetdicom() -> None:
 
 
 def test_leaving_early_cancels_at_pynetdicom_and_the_association_lives_on() -> None:
-    with pynetdicom_qr([korean()] * 20_000) as (address, _, cancelled), isocenter.sync.connect(address) as pacs:
+    with pynetdicom_qr([korean()] * 200_000) as (address, _, cancelled), isocenter.sync.connect(address) as pacs:
         for number, _ in enumerate(pacs.find("STUDY", PatientName="")):
             if number == 5:
                 break
         pacs.echo()
-        assert cancelled.wait(10)
+        assert cancelled.wait(60)
 
 
 def test_a_failure_is_told_with_its_status() -> None:
