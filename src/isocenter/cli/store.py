@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,10 +45,11 @@ def command(
     known = running.peer_from(address, config)
     options = {"tls": tls or known.tls, "user": user, "passcode": running.passcode_of(user)}
     peer = _Peer(known.address, calling or settings.dimse_aet, settings, options)
-    tally = _Tally(as_json)
-    candidates = walk(paths)
+    tally = _Tally(as_json, frozenset(map(str, paths)))
+    candidates = walk(paths, everything=True)  # each file is opened once, by whoever sends it
     with output.bar("sending", None) as progress:
-        threading.Thread(target=_count, args=(paths, progress), daemon=True).start()
+        if sys.stderr.isatty():
+            threading.Thread(target=_count, args=(paths, progress), daemon=True).start()
         running.run(_send(peer, _Shared(candidates), jobs, tally, progress))
     tally.tell(peer.address)
     if tally.failed:
@@ -57,7 +59,7 @@ def command(
 def _count(paths: list[Path], progress: output.Bar) -> None:
     from isocenter.archive.walk import walk
 
-    progress.total = sum(1 for _ in walk(paths))
+    progress.total = sum(1 for _ in walk(paths, everything=True))
 
 
 class _Peer(NamedTuple):
@@ -87,13 +89,16 @@ class _Shared:
 class _Tally:
     """What became of the objects."""
 
-    def __init__(self, as_json: bool) -> None:
+    def __init__(self, as_json: bool, named: frozenset[str]) -> None:
         self.stored = 0
         self.warned = 0
         self.failed: list[StoreOutcome] = []
         self._as_json = as_json
+        self._named = named
 
     def add(self, outcome: StoreOutcome) -> None:
+        if outcome.not_dicom and outcome.source not in self._named:
+            return  # found while looking through a folder or zip, and left alone
         if not outcome.ok:
             self.failed.append(outcome)
         elif outcome.status:

@@ -39,7 +39,7 @@ from isocenter.services.storage import StorageService, even_chunks, store_reques
 from isocenter.services.verification import TRANSFER_SYNTAXES as VERIFICATION_TRANSFER_SYNTAXES
 from isocenter.services.verification import echo_request
 from isocenter.settings import Settings, load
-from isocenter.std.sop_classes import VERIFICATION
+from isocenter.std.sop_classes import MEDIA_STORAGE_DIRECTORY, VERIFICATION
 from isocenter.std.transfer_syntaxes import TRANSFER_SYNTAXES
 from isocenter.ul.connection import Buffer
 from isocenter.wire.limits import Limits
@@ -80,6 +80,7 @@ class StoreOutcome:
     sop_instance: str
     status: int | None
     message: str = ""
+    not_dicom: bool = False  # no DICOM object at all (or a DICOMDIR, which lists objects and is none)
 
     @property
     def ok(self) -> bool:
@@ -135,11 +136,13 @@ def _prepare(item: StoreItem, limits: Limits) -> _Prepared | StoreOutcome:
         # read: file meta information is wrong in many a file that was edited.
         sop_class, sop_instance = data_set_uids(head, meta.data_set_offset, meta.transfer_syntax, limits)
         sop_class, sop_instance = sop_class or meta.sop_class, sop_instance or meta.sop_instance
+        if sop_class == MEDIA_STORAGE_DIRECTORY:
+            raise NotDicomError("a DICOMDIR: a list of objects, not one")
         if not sop_class or not sop_instance:
             raise NotDicomError("no SOP Class or SOP Instance UID")
         return _Prepared(source, sop_class, sop_instance, meta, head, chunks)
     except IsocenterError as error:
-        return StoreOutcome(source, "", "", None, str(error))
+        return StoreOutcome(source, "", "", None, str(error), isinstance(error, NotDicomError))
     except OSError as error:
         return StoreOutcome(source, "", "", None, error.strerror or str(error))
 
