@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from isocenter.cli import output, running
-from isocenter.settings import Settings
 
 
 def command(
@@ -29,8 +28,8 @@ def command(
     settings = running.settings_from(config, **running.tls_caller(cert, key, ca, no_verify_host))
     known = running.peer_from(address, config)
     address = known.address
-    options = {"tls": tls or known.tls, "user": user, "passcode": running.passcode_of(user)}
-    times = running.run(_echo(address, count, calling or settings.dimse_aet, settings, options))
+    connecting = running.connecting(known, settings, calling=calling, tls=tls, user=user)
+    times = running.run(_echo(address, count, connecting))
     association, *trips = times
     if as_json:
         output.write_json({"peer": address, "association_ms": association, "echo_ms": trips})
@@ -41,13 +40,13 @@ def command(
     output.write(f"{address} answers: association {association:.2f} ms, echo {middle}")
 
 
-async def _echo(address: str, count: int, calling: str, settings: Settings, options: dict[str, Any]) -> list[float]:
+async def _echo(address: str, count: int, connecting: dict[str, Any]) -> list[float]:
     """Milliseconds of the association and of each C-ECHO."""
     from isocenter.net.client import connect
 
     begun = time.perf_counter()
     times = []
-    async with connect(address, calling=calling, settings=settings, **options) as peer:
+    async with connect(address, **connecting) as peer:
         times.append((time.perf_counter() - begun) * 1000)
         for _ in range(count):
             begun = time.perf_counter()

@@ -93,14 +93,7 @@ def command(
         **wanted,
     }
     known = running.peer_from(address, config)
-    peer = connect(
-        known.address,
-        calling=calling or settings.dimse_aet,
-        settings=settings,
-        tls=tls or known.tls,
-        user=user,
-        passcode=running.passcode_of(user),
-    )
+    peer = connect(known.address, **running.connecting(known, settings, calling=calling, tls=tls, user=user))
     found = running.run(_find(peer, level, asked, limit, as_json))
     if not as_json:
         columns = list(dict.fromkeys((*_COLUMNS[level], *wanted)))

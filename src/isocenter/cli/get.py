@@ -51,13 +51,7 @@ def command(
     known = running.peer_from(address, config)
     level, root, keys = retrieving.asked(patient, study, series, instance)
     output.hush()
-    connecting = {
-        "calling": calling or settings.dimse_aet,
-        "settings": settings,
-        "tls": tls or known.tls,
-        "user": user,
-        "passcode": running.passcode_of(user),
-    }
+    connecting = running.connecting(known, settings, calling=calling, tls=tls, user=user)
     asked = {**keys, "root": root, "sop_classes": sop_class or (), "transfer_syntaxes": syntax or ()}
     last = running.run(_get(known.address, connecting, folder, level, asked, as_json))
     retrieving.tell(last, f"retrieved into {folder}", known.address, as_json)

@@ -41,13 +41,7 @@ def command(
     receivers = load_peers(config)
     title = receivers[destination].aet if destination in receivers else destination
     level, root, keys = retrieving.asked(patient, study, series, instance)
-    connecting = {
-        "calling": calling or settings.dimse_aet,
-        "settings": settings,
-        "tls": tls or known.tls,
-        "user": user,
-        "passcode": running.passcode_of(user),
-    }
+    connecting = running.connecting(known, settings, calling=calling, tls=tls, user=user)
     last = running.run(_move(known.address, connecting, title, level, {**keys, "root": root}))
     retrieving.tell(last, f"moved to {title}", known.address, as_json)
 

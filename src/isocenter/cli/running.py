@@ -97,6 +97,19 @@ def peer_from(text: str, config: Path | None) -> KnownPeer:
     return KnownPeer(text, address.aet, address.host, address.port)
 
 
+def connecting(
+    known: KnownPeer, settings: Settings, *, calling: str | None, tls: bool, user: str | None
+) -> dict[str, Any]:
+    """The keyword arguments of isocenter.connect for a peer, from the options that all commands which call one have."""
+    return {
+        "calling": calling or settings.dimse_aet,
+        "settings": settings,
+        "tls": tls or known.tls,
+        "user": user,
+        "passcode": passcode_of(user),
+    }
+
+
 class _JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line = {

@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,7 +17,6 @@ from isocenter.errors import NetworkError
 if TYPE_CHECKING:
     from isocenter.archive.walk import Candidate
     from isocenter.net.client import StoreOutcome
-    from isocenter.settings import Settings
 
 
 def command(
@@ -43,15 +42,14 @@ def command(
 
     settings = running.settings_from(config, **running.tls_caller(cert, key, ca, no_verify_host))
     known = running.peer_from(address, config)
-    options = {"tls": tls or known.tls, "user": user, "passcode": running.passcode_of(user)}
-    peer = _Peer(known.address, calling or settings.dimse_aet, settings, options)
+    connecting = running.connecting(known, settings, calling=calling, tls=tls, user=user)
     tally = _Tally(as_json, frozenset(map(str, paths)))
     candidates = walk(paths, everything=True)  # each file is opened once, by whoever sends it
     with output.bar("sending", None) as progress:
         if sys.stderr.isatty():
             threading.Thread(target=_count, args=(paths, progress), daemon=True).start()
-        running.run(_send(peer, _Shared(candidates), jobs, tally, progress))
-    tally.tell(peer.address)
+        running.run(_send(known.address, connecting, _Shared(candidates), jobs, tally, progress))
+    tally.tell(known.address)
     if tally.failed:
         raise typer.Exit(exit_codes.SOME_FAILED)
 
@@ -60,15 +58,6 @@ def _count(paths: list[Path], progress: output.Bar) -> None:
     from isocenter.archive.walk import walk
 
     progress.total = sum(1 for _ in walk(paths, everything=True))
-
-
-class _Peer(NamedTuple):
-    """Whom to call, as whom, and how."""
-
-    address: str
-    calling: str
-    settings: Settings
-    options: dict[str, Any]
 
 
 class _Shared:
@@ -132,12 +121,19 @@ class _Tally:
         output.note(text)
 
 
-async def _send(to: _Peer, items: Iterator[Candidate], jobs: int, tally: _Tally, progress: output.Bar) -> None:
+async def _send(
+    address: str,
+    connecting: dict[str, Any],
+    items: Iterator[Candidate],
+    jobs: int,
+    tally: _Tally,
+    progress: output.Bar,
+) -> None:
     from isocenter.net.client import connect
 
     async def work(first: bool) -> None:
         try:
-            async with connect(to.address, calling=to.calling, settings=to.settings, **to.options) as peer:
+            async with connect(address, **connecting) as peer:
                 async for outcome in peer.store(items):
                     tally.add(outcome)
                     progress.advance()
