@@ -150,6 +150,9 @@ class Settings:
 @dataclass(frozen=True)
 class Row:
     """One option, as the command line, the docs and the loaders see it."""
+    limits_associate_items: int = _row(
+        8192, "limits", "Items and sub-items in one A-ASSOCIATE-RQ or -AC, transfer syntaxes above all.", low=256
+    )
 
     field: str
     group: str

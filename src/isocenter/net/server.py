@@ -26,6 +26,7 @@ _LOCAL_LIMIT = AssociateRJ(2, 3, 2)
 _CONGESTION = AssociateRJ(2, 3, 1)
 # Connections that have not asked for an association yet; ARTIM ends them, this bounds how many there are meanwhile.
 _WAITING_CONNECTIONS = 1000
+_LONGEST_RESPONSE = 48 * 1024  # of a verified identity; the item it goes into holds 64 KiB with all else
 
 
 @dataclass(frozen=True)
@@ -106,12 +107,14 @@ class Acceptor(Association):
         try:
             async with asyncio.timeout(self._server.config.connection.artim):
                 verified = await authenticator.authenticate(identity, rq.calling)
+            if verified is not None and len(verified.response) > _LONGEST_RESPONSE:
+                raise ValueError(f"a server response of {len(verified.response)} bytes does not fit its item")
         except TimeoutError:
             log.warning("%s: verifying a user identity took too long", self.peer_address)
             outcome = _CONGESTION
         except Exception:
             log.exception("%s: verifying a user identity failed", self.peer_address)
-            outcome = _CONGESTION
+            verified, outcome = None, _CONGESTION
         if self.connection.state is not State.STA3 or self.transport is None:
             return  # the peer gave up meanwhile
         if verified is not None:
@@ -126,7 +129,7 @@ class Acceptor(Association):
 
     def _answer(self, rq: AssociateRQ, answer: AssociateAC | AssociateRJ, user: str = "") -> None:
         if isinstance(answer, AssociateRJ):
-            log.info("%s %s: association %s", self.peer_address, rq.calling, answer.explanation)
+            log.info("%s %s: association %s", self.peer_address, shown(rq.calling), answer.explanation)
             self.connection.reject(answer)
             return
         self.contexts = agreed(rq, answer)

@@ -85,8 +85,10 @@ def negotiate(rq: AssociateRQ, policy: Policy) -> AssociateAC | AssociateRJ:
         return AssociateRJ(1, 2, 2)
     if rq.application_context != APPLICATION_CONTEXT:
         return AssociateRJ(1, 1, 2)
-    if not rq.calling:
+    if not rq.calling or not _is_title(rq.calling):
         return AssociateRJ(1, 1, 3)
+    if not _is_title(rq.called):
+        return AssociateRJ(1, 1, 7)
     if policy.check_calling and rq.calling not in policy.callers:
         return AssociateRJ(1, 1, 3)
     policy = policy.for_caller(rq.calling)
@@ -110,6 +112,11 @@ def negotiate(rq: AssociateRQ, policy: Policy) -> AssociateAC | AssociateRJ:
     return AssociateAC(rq.called, rq.calling, contexts, user)
 
 
+def _is_title(text: str) -> bool:
+    """Whether it is of characters an AE title may have (PS3.5 section 6.2), as it goes to logs and sub-operations."""
+    return text.isascii() and text.isprintable()
+
+
 def _context(proposed: ProposedContext, policy: Policy, as_scp: set[str]) -> ContextResult:
     # The transfer syntax of a refused context has no meaning but must be there (PS3.8 Table 9-18).
     first = proposed.transfer_syntaxes[0] if proposed.transfer_syntaxes else "1.2.840.10008.1.2"
@@ -126,18 +133,23 @@ def _context(proposed: ProposedContext, policy: Policy, as_scp: set[str]) -> Con
 
 
 def _roles(rq: AssociateRQ, policy: Policy) -> tuple[RoleSelection, ...]:
-    answers = []
+    # One answer for each SOP Class that is proposed: more would be of no use to the peer, and a peer that asks for
+    # thousands of others would make an answer that does not fit its item.
+    proposed = {context.abstract_syntax for context in rq.contexts}
+    answers: dict[str, RoleSelection] = {}
     for role in rq.user.roles:
-        support = policy.supports(role.sop_class)
+        support = policy.supports(role.sop_class) if role.sop_class in proposed else None
         if support is not None:
-            answers.append(RoleSelection(role.sop_class, role.scu and support.scp, role.scp and support.scu))
-    return tuple(answers)
+            answer = RoleSelection(role.sop_class, role.scu and support.scp, role.scp and support.scu)
+            answers.setdefault(role.sop_class, answer)
+    return tuple(answers.values())
 
 
 def _extended(rq: AssociateRQ, policy: Policy) -> tuple[ExtendedNegotiation, ...]:
+    proposed = {context.abstract_syntax for context in rq.contexts}
     answers: dict[str, ExtendedNegotiation] = {}
     for item in rq.user.extended:
-        support = policy.supports(item.sop_class)
+        support = policy.supports(item.sop_class) if item.sop_class in proposed else None
         if support is not None and support.extended is not None:
             answers.setdefault(item.sop_class, ExtendedNegotiation(item.sop_class, support.extended(item.info)))
     return tuple(answers.values())

@@ -24,6 +24,7 @@ class Limits:
     frames: int = _DEFAULT.limits_frames
     object_bytes: int = _DEFAULT.limits_object_bytes
     associate_pdu: int = _DEFAULT.limits_associate_pdu
+    associate_items: int = _DEFAULT.limits_associate_items
     presentation_contexts: int = _DEFAULT.limits_presentation_contexts
     command_bytes: int = _DEFAULT.limits_command_bytes
     identifier_bytes: int = _DEFAULT.limits_identifier_bytes

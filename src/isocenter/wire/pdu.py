@@ -207,11 +207,11 @@ def _counted(body: bytes) -> bytes:
 
 
 def _uid(text: str) -> bytes:
-    return text.encode("ascii")
+    return text.encode("latin-1")  # as _text() reads: an answer repeats what was asked for, whatever bytes those were
 
 
 def _title(text: str) -> bytes:
-    raw = text.encode("ascii")
+    raw = text.encode("latin-1")
     if len(raw) > 16:
         raise ValueError(f"AE title {text!r} has more than 16 characters")
     return raw.ljust(16)
@@ -284,10 +284,30 @@ def encode_abort(abort: Abort) -> bytes:
 # --- decoding ------------------------------------------------------------------------------------------------------
 
 
-def _items(body: memoryview, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+class _Budget:
+    """How many more items may come. An empty one is four bytes, so 64 KiB could hold 16,000 of them."""
+
+    __slots__ = ("_most", "left")
+
+    def __init__(self, most: int) -> None:
+        self._most = self.left = most
+
+    def spent(self, offset: int) -> ProtocolError:
+        return ProtocolError(f"more than {self._most} items", offset=offset)
+
+
+def _budgets(limits: Limits) -> tuple[_Budget, _Budget]:
+    """For a whole PDU, and for its user information, which costs more an item and has a few a context at most."""
+    return _Budget(limits.associate_items), _Budget(8 * limits.presentation_contexts)
+
+
+def _items(body: memoryview, start: int, end: int, budget: _Budget) -> Iterator[tuple[int, int, int, int]]:
     """(type, second byte, offset, end) of each item; the lengths must add up exactly."""
     position = start
     while position < end:
+        budget.left -= 1
+        if budget.left < 0:
+            raise budget.spent(position)
         if end - position < 4:
             raise ProtocolError("item header cut off", offset=position)
         kind, length = _ITEM_HEADER.unpack_from(body, position)
@@ -300,7 +320,14 @@ def _items(body: memoryview, start: int, end: int) -> Iterator[tuple[int, int, i
 
 def _text(body: memoryview, start: int, end: int) -> str:
     # Peers pad UIDs with NUL and titles with blanks; some write other bytes, which no title or UID of ours equals.
-    return bytes(body[start:end]).decode("latin-1").strip(" \0")
+    return str(body[start:end], "latin-1").strip(" \0")
+
+
+def _uid_text(body: memoryview, start: int, end: int) -> str:
+    text = str(body[start:end], "latin-1").strip(" \0")
+    if len(text) > 64:
+        raise ProtocolError(f"UID of {len(text)} characters, 64 at most (PS3.5 section 9.1)", offset=start)
+    return text
 
 
 def _take(body: memoryview, position: int, end: int) -> tuple[int, int]:
@@ -318,7 +345,10 @@ def _need(start: int, end: int, size: int, what: str) -> None:
         raise ProtocolError(f"{what} item has {end - start} bytes, {size} are needed", offset=start)
 
 
-def _decode_user(body: memoryview, start: int, end: int) -> UserInformation:
+def _decode_user(body: memoryview, start: int, end: int, budget: _Budget) -> UserInformation:
+    budget.left -= 1
+    if budget.left < 0:
+        raise budget.spent(start)
     max_length, class_uid, version_name = 0, "", ""
     window: tuple[int, int] | None = None
     roles: list[RoleSelection] = []
@@ -326,26 +356,26 @@ def _decode_user(body: memoryview, start: int, end: int) -> UserInformation:
     common: list[CommonExtendedNegotiation] = []
     identity: UserIdentity | None = None
     response: bytes | None = None
-    for kind, second, a, b in _items(body, start, end):
+    for kind, second, a, b in _items(body, start, end, budget):
         if kind == 0x51:
             _need(a, b, 4, "maximum length")
             (max_length,) = _U32.unpack_from(body, a)
         elif kind == 0x52:
-            class_uid = _text(body, a, b)
+            class_uid = _uid_text(body, a, b)
         elif kind == 0x53:
             _need(a, b, 4, "asynchronous operations window")
             window = struct.unpack_from(">HH", body, a)
         elif kind == 0x54:
             s, e = _take(body, a, b)
             _need(e, b, 2, "role selection")
-            roles.append(RoleSelection(_text(body, s, e), body[e] == 1, body[e + 1] == 1))
+            roles.append(RoleSelection(_uid_text(body, s, e), body[e] == 1, body[e + 1] == 1))
         elif kind == 0x55:
             version_name = _text(body, a, b)
         elif kind == 0x56:
             s, e = _take(body, a, b)
-            extended.append(ExtendedNegotiation(_text(body, s, e), bytes(body[e:b])))
+            extended.append(ExtendedNegotiation(_uid_text(body, s, e), bytes(body[e:b])))
         elif kind == 0x57:
-            common.append(_decode_common(body, a, b, second))
+            common.append(_decode_common(body, a, b, second, budget))
         elif kind == 0x58:
             _need(a, b, 2, "user identity")
             s, e = _take(body, a + 2, b)
@@ -359,34 +389,37 @@ def _decode_user(body: memoryview, start: int, end: int) -> UserInformation:
     )
 
 
-def _decode_common(body: memoryview, a: int, b: int, version: int) -> CommonExtendedNegotiation:
+def _decode_common(body: memoryview, a: int, b: int, version: int, budget: _Budget) -> CommonExtendedNegotiation:
     s, e = _take(body, a, b)
     s2, e2 = _take(body, e, b)
     s3, e3 = _take(body, e2, b)
     related = []
     while s3 < e3:
+        budget.left -= 1
+        if budget.left < 0:
+            raise budget.spent(s3)
         s4, s3 = _take(body, s3, e3)
-        related.append(_text(body, s4, s3))
-    return CommonExtendedNegotiation(_text(body, s, e), _text(body, s2, e2), tuple(related), version)
+        related.append(_uid_text(body, s4, s3))
+    return CommonExtendedNegotiation(_uid_text(body, s, e), _uid_text(body, s2, e2), tuple(related), version)
 
 
-def _decode_proposed(body: memoryview, a: int, b: int) -> ProposedContext:
+def _decode_proposed(body: memoryview, a: int, b: int, budget: _Budget) -> ProposedContext:
     _need(a, b, 4, "presentation context")
     abstract, syntaxes = "", []
-    for kind, _, s, e in _items(body, a + 4, b):
+    for kind, _, s, e in _items(body, a + 4, b, budget):
         if kind == 0x30:
-            abstract = _text(body, s, e)
+            abstract = _uid_text(body, s, e)
         elif kind == 0x40:
-            syntaxes.append(_text(body, s, e))
+            syntaxes.append(_uid_text(body, s, e))
     return ProposedContext(body[a], abstract, tuple(syntaxes))
 
 
-def _decode_result(body: memoryview, a: int, b: int) -> ContextResult:
+def _decode_result(body: memoryview, a: int, b: int, budget: _Budget) -> ContextResult:
     _need(a, b, 4, "presentation context")
     syntax = ""
-    for kind, _, s, e in _items(body, a + 4, b):
+    for kind, _, s, e in _items(body, a + 4, b, budget):
         if kind == 0x40:
-            syntax = _text(body, s, e)
+            syntax = _uid_text(body, s, e)
     return ContextResult(body[a], body[a + 2], syntax)
 
 
@@ -402,20 +435,21 @@ def decode_associate_rq(body: memoryview, limits: Limits = DEFAULT_LIMITS) -> As
     version = _check_fixed(body)
     application, user = "", UserInformation()
     contexts: list[ProposedContext] = []
+    budget, of_user = _budgets(limits)
     seen: set[int] = set()
-    for kind, _, a, b in _items(body, 68, len(body)):
+    for kind, _, a, b in _items(body, 68, len(body), budget):
         if kind == 0x10:
             application = _text(body, a, b)
         elif kind == 0x20:
             if len(contexts) >= limits.presentation_contexts:
                 raise ProtocolError(f"more than {limits.presentation_contexts} presentation contexts", offset=a)
-            context = _decode_proposed(body, a, b)
+            context = _decode_proposed(body, a, b, budget)
             if context.id % 2 == 0 or context.id in seen:
                 raise ProtocolError(f"presentation context ID {context.id} is even or used twice", offset=a)
             seen.add(context.id)
             contexts.append(context)
         elif kind == 0x50:
-            user = _decode_user(body, a, b)
+            user = _decode_user(body, a, b, of_user)
     return AssociateRQ(_text(body, 4, 20), _text(body, 20, 36), tuple(contexts), user, application, version)
 
 
@@ -424,15 +458,16 @@ def decode_associate_ac(body: memoryview, limits: Limits = DEFAULT_LIMITS) -> As
     version = _check_fixed(body)
     application, user = "", UserInformation()
     contexts: list[ContextResult] = []
-    for kind, _, a, b in _items(body, 68, len(body)):
+    budget, of_user = _budgets(limits)
+    for kind, _, a, b in _items(body, 68, len(body), budget):
         if kind == 0x10:
             application = _text(body, a, b)
         elif kind == 0x21:
             if len(contexts) >= limits.presentation_contexts:
                 raise ProtocolError(f"more than {limits.presentation_contexts} presentation contexts", offset=a)
-            contexts.append(_decode_result(body, a, b))
+            contexts.append(_decode_result(body, a, b, budget))
         elif kind == 0x50:
-            user = _decode_user(body, a, b)
+            user = _decode_user(body, a, b, of_user)
     return AssociateAC(_text(body, 4, 20), _text(body, 20, 36), tuple(contexts), user, application, version)
 
 
