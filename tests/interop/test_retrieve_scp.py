@@ -209,7 +209,7 @@ def test_an_unknown_destination_is_refused(node: Node) -> None:
 
 def test_a_destination_that_is_down_fails_every_object_and_lists_it(node: Node) -> None:
     final, failed = moved(node, "DOWN", wanted(StudyInstanceUID=STUDIES))[-1]
-    assert (0xB000, 0, len(FILES), 0) == counts(final)
+    assert (0xA702, 0, len(FILES), 0) == counts(final)
     assert set(SENT) == set(failed.FailedSOPInstanceUIDList)
 
 

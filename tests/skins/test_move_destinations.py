@@ -75,7 +75,7 @@ def test_a_lost_association_costs_one_object_and_is_opened_again(tmp_path: Path)
 
 def test_a_receiver_that_takes_nothing_twice_is_left_alone(tmp_path: Path) -> None:
     uids, last = moved(tmp_path, every=1, count=5)
-    assert (0xB000, 0, 5) == (last.status, last.completed, last.failed)
+    assert (0xA702, 0, 5) == (last.status, last.completed, last.failed)
     assert set(uids) == set(last.failed_instances)
 
 
@@ -94,7 +94,7 @@ def test_a_large_object_goes_by_tls_where_the_peer_says_so_and_never_without(
         ):
             assert [0] == [outcome.status for outcome in pacs.store([saved(one)])]
             *_, last = pacs.move("PLAIN", "STUDY", StudyInstanceUID=one.StudyInstanceUID)
-            assert (0xB000, 1, []) == (last.status, last.failed, receiver.stored)
+            assert (0xA702, 1, []) == (last.status, last.failed, receiver.stored)
             *_, last = pacs.move("SECURE", "STUDY", StudyInstanceUID=one.StudyInstanceUID)
             assert last.ok, last.message
         ((path, _),) = receiver.stored

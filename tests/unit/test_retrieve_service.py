@@ -131,6 +131,13 @@ def test_only_relational_retrieval_is_agreed_to(expected: bytes, asked: bytes) -
     assert expected == support.extended(asked)
 
 
+def test_the_instance_root_has_no_relational_retrieval() -> None:
+    support = RetrieveService(Performs([])).supports(COMPOSITE_INSTANCE_ROOT_GET)
+    assert support is not None
+    assert support.extended is not None
+    assert b"\0\0" == support.extended(b"\1\1")
+
+
 def test_the_patient_id_is_read_in_its_character_set() -> None:
     raw = identifier(charset=("ISO_IR 100",), level="PATIENT", patient="Ärztin-7")
     assert "Ärztin-7" == read_selection(raw, EXPLICIT, PATIENT_ROOT_GET).patient
@@ -172,6 +179,8 @@ class Performs:
     async def perform(self) -> AsyncGenerator[Suboperation, None]:
         try:
             for step in self.steps:
+                if self.cancellation.requested:
+                    return
                 if isinstance(step, Exception):
                     raise step
                 self.performed += 1
@@ -230,6 +239,40 @@ def test_cancel_stops_after_the_running_suboperation() -> None:
     assert (0xFE00, (2, 1, 1, 0)) == (final.status, counters(final))
     assert (2, True) == (performs.performed, performs.closed)
     assert ("1.3",) == failed_instances(final.data_set, EXPLICIT)
+
+
+def test_what_still_ran_when_the_cancel_came_is_counted() -> None:
+    class Two(Performs):
+        """Two sub-operations at a time."""
+
+        async def perform(self) -> AsyncGenerator[Suboperation, None]:
+            yield GOOD
+            self.cancellation.requested = True
+            yield BAD
+            yield GOOD
+
+    given = replies(Two([GOOD] * 9))
+    assert [0xFF00, 0xFE00] == [reply.status for reply in given]
+    assert (6, 2, 1, 0) == counters(given[-1])
+    assert ("1.3",) == failed_instances(given[-1].data_set, EXPLICIT)
+
+
+@pytest.mark.parametrize(
+    ("expected", "steps"),
+    [
+        (0xA702, [BAD, UNSENT]),
+        (0xB000, [BAD, GOOD]),
+        (0xB000, [BAD, WARNED]),
+        (0xB000, [WARNED, WARNED]),
+        (0x0000, [GOOD, GOOD]),
+    ],
+)
+def test_the_final_status_is_a_failure_only_where_all_failed(expected: int, steps: list[Suboperation]) -> None:
+    final = replies(Performs(list(steps)), move=True)[-1]
+    assert expected == final.status
+    assert tuple(step.sop_instance for step in steps if step in (BAD, UNSENT)) == failed_instances(
+        final.data_set, EXPLICIT
+    )
 
 
 def test_cancel_after_the_last_one_changes_nothing() -> None:

@@ -1,46 +1,39 @@
-"""C-MOVE and C-GET from the archive: which instances, in which presentation context, and their bytes as stored.
+"""C-MOVE and C-GET from the archive: to whom, and on which associations.
 
-Beginnings of objects are read in a thread, a few ahead of the network; the rest of a large one follows in pieces while
-it is sent. Nothing holds a whole object. A data set is sent as stored wherever the receiver took its transfer syntax;
-else it is transcoded if that can be done, or else its sub-operation fails.
+What is selected is found by `selecting`, and what is sent is made by `sending`. A C-GET has the requestor's own
+association; a C-MOVE opens some to its destination, which share the work, so that a receiver that takes its time over
+each object is asked for several at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from isocenter.archive.archive import Archive
-from isocenter.dimse.transcode import TARGETS, can_transcode, transcoded
-from isocenter.errors import IsocenterError, NetworkError, NotFound
+from isocenter.dimse.selecting import Selector
+from isocenter.dimse.sending import Sender, Stored, Work
+from isocenter.dimse.transcode import TARGETS
+from isocenter.errors import IsocenterError, NetworkError
 from isocenter.known_peers import KnownPeer
-from isocenter.model import UNIQUE_KEY, Equal, InstanceRef, Level, Query, Scope
+from isocenter.model import InstanceRef
 from isocenter.net.address import Address
 from isocenter.net.requestor import Proposal, Requestor, associate
 from isocenter.net.tls import client_context
-from isocenter.services.base import Invoker, Request
+from isocenter.services.base import Request
 from isocenter.services.retrieve import Selection, Suboperation
-from isocenter.services.storage import even_chunks, store_request
 from isocenter.settings import Settings
-from isocenter.std.transfer_syntaxes import transfer_syntax
-from isocenter.store.base import Blob
-from isocenter.ul.connection import Buffer
-from isocenter.ul.negotiation import Agreed
-from isocenter.wire.command import CommandSet
 from isocenter.wire.limits import Limits
 
 log = logging.getLogger("isocenter.dimse")
 
-_CHUNK = 1024 * 1024
-_BATCH = 8  # objects prepared at a time; two batches of beginnings are in memory
-_UIDS = 500  # UIDs in one question to the index
-_FEW = 8  # up to so many instances of a series are selected one by one
 _MOST_CONTEXTS = 128
-_MOST_BARREN = 2
+_MOST_BARREN = 2  # associations in a row that are lost before anything was sent
+_WORTH_ONE = 16  # instances for which another association is opened
 
 
 class ArchiveRetriever:
@@ -50,12 +43,14 @@ class ArchiveRetriever:
     """
 
     def __init__(self, archive: Archive, settings: Settings, destination: Callable[[str], KnownPeer | None]) -> None:
-        self._archive = archive
+        self._selector = Selector(archive)
+        self._stored = Stored(archive, Limits.of(settings))
         self._settings = settings
         self._destination = destination
+        self._open: Counter[str] = Counter()  # associations of ours by the title of their destination
 
     async def get(self, request: Request, selection: Selection) -> _Get:
-        return _Get(await self.select(selection), request, _Sender(self._archive, self._settings, request, {}))
+        return _Get(await self._selector.select(selection), request, Sender(self._stored, request, {}))
 
     async def move(self, request: Request, selection: Selection, destination: str) -> _Move | None:
         peer = self._destination(destination)
@@ -66,210 +61,9 @@ class ArchiveRetriever:
             "MoveOriginatorApplicationEntityTitle": request.peer.calling,
             "MoveOriginatorMessageID": request.command.get("MessageID", 0),
         }
-        sender = _Sender(self._archive, self._settings, request, originator)
-        return _Move(await self.select(selection), sender, peer, self._settings)
-
-    async def select(self, selection: Selection) -> list[InstanceRef]:
-        """The instances of a selection, each once; [] if there are none."""
-        found: dict[str, InstanceRef] = {}
-        for scope, instances in await self._scopes(selection):
-            try:
-                refs = await self._archive.select(scope)
-            except NotFound:
-                continue
-            for ref in refs:
-                if instances is None or ref.instance in instances:
-                    found.setdefault(ref.instance, ref)
-        return list(found.values())
-
-    async def _scopes(self, selection: Selection) -> list[tuple[Scope, frozenset[str] | None]]:
-        """What to select from the index, and which instances of it (None: all)."""
-        level = selection.level
-        if (level > Level.STUDY and not selection.studies) or (level > Level.SERIES and not selection.series):
-            return await self._searched(selection)
-        studies: Sequence[str] = selection.studies
-        if selection.patient:
-            studies = await self._studies_of(selection.patient, selection.studies)
-        if selection.level <= Level.STUDY:
-            return [(Scope(study), None) for study in studies]
-        if selection.level == Level.SERIES:
-            return [(Scope(study, series), None) for study in studies for series in selection.series]
-        return [
-            one
-            for study in studies
-            for series in selection.series
-            for one in _of_series(study, series, selection.instances)
-        ]
-
-    async def _studies_of(self, patient: str, studies: tuple[str, ...]) -> list[str]:
-        """The patient's studies; of `studies`, those that are, if any are given."""
-        mine = Equal(UNIQUE_KEY[Level.PATIENT], (patient,))
-        if not studies:
-            return [one.study for one in await self._archive.find(Query(Level.STUDY, (mine,)))]
-        found: list[str] = []
-        for some in _portions(studies):
-            asked = Query(Level.STUDY, (mine, Equal(UNIQUE_KEY[Level.STUDY], some)))
-            found += [one.study for one in await self._archive.find(asked)]
-        return found
-
-    async def _searched(self, selection: Selection) -> list[tuple[Scope, frozenset[str] | None]]:
-        """Series or images whose levels above were not all named: relational retrieval (PS3.4 C.4.2.2.2), and images
-        by their UIDs alone (Annex Y)."""
-        above = [
-            Equal(UNIQUE_KEY[level], values)
-            for level, values in (
-                (Level.PATIENT, (selection.patient,) if selection.patient else ()),
-                (Level.STUDY, selection.studies),
-                (Level.SERIES, selection.series if selection.level == Level.IMAGE else ()),
-            )
-            if values
-        ]
-        series: dict[tuple[str, str], list[str]] = {}
-        for some in _portions(selection.instances if selection.level == Level.IMAGE else selection.series):
-            asked = Query(selection.level, (*above, Equal(UNIQUE_KEY[selection.level], some)))
-            for one in await self._archive.find(asked):
-                series.setdefault((one.study, one.series or ""), []).append(one.instance or "")
-        if selection.level == Level.SERIES:
-            return [(Scope(study, uid), None) for study, uid in series]
-        return [one for (study, uid), wanted in series.items() for one in _of_series(study, uid, wanted)]
-
-
-def _portions(uids: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    for at in range(0, len(uids), _UIDS):
-        yield uids[at : at + _UIDS]
-
-
-def _of_series(study: str, series: str, instances: Sequence[str]) -> list[tuple[Scope, frozenset[str] | None]]:
-    if len(instances) <= _FEW:
-        return [(Scope(study, series, instance), None) for instance in instances]
-    return [(Scope(study, series), frozenset(instances))]
-
-
-# --- sending --------------------------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class _Prepared:
-    """One object, ready to be sent in `context`; None: it cannot be, and `why` says so."""
-
-    ref: InstanceRef
-    context: Agreed | None = None
-    chunks: Iterable[Buffer] = ()
-    blob: Blob | None = None
-    why: str = ""
-
-    def close(self) -> None:
-        if self.blob is not None:
-            self.blob.close()
-
-
-class _Sender:
-    """Performs C-STORE sub-operations on an association, whoever opened it."""
-
-    def __init__(self, archive: Archive, settings: Settings, request: Request, originator: CommandSet) -> None:
-        self._archive = archive
-        self._limits = Limits.of(settings)
-        self._originator = originator
-        self._priority = request.command.get("Priority", 0)
-
-    async def send(self, refs: Sequence[InstanceRef], invoker: Invoker) -> AsyncGenerator[Suboperation, None]:
-        """One sub-operation after the other. Raises NetworkError when the association is lost."""
-        async with aclosing(self._prepared(refs, invoker)) as objects:
-            async for one in objects:
-                if one.context is None:
-                    log.warning("%s: not sent: %s", one.ref.instance, one.why)
-                    yield Suboperation(one.ref.instance, None)
-                    continue
-                command = store_request(
-                    invoker.next_message_id(), one.ref.sop_class, one.ref.instance, priority=self._priority
-                )
-                deflated = transfer_syntax(one.context.transfer_syntax).deflated
-                response = await invoker.request(
-                    one.context, command | self._originator, even_chunks(one.chunks, pad=deflated)
-                )
-                yield Suboperation(one.ref.instance, response.status)
-
-    async def _prepared(self, refs: Sequence[InstanceRef], invoker: Invoker) -> AsyncGenerator[_Prepared, None]:
-        """The objects in order, prepared in threads one batch ahead, and closed after use."""
-        contexts = {uid: list(invoker.contexts_for(uid)) for uid in {ref.sop_class for ref in refs}}
-        batches = [refs[at : at + _BATCH] for at in range(0, len(refs), _BATCH)]
-        waiting: list[_Prepared] = []
-        ahead = _begin(self._prepare_all, batches[0], contexts) if batches else None
-        try:
-            for number in range(len(batches)):
-                assert ahead is not None
-                waiting = await asyncio.shield(ahead)
-                more = number + 1 < len(batches)
-                ahead = _begin(self._prepare_all, batches[number + 1], contexts) if more else None
-                while waiting:
-                    one = waiting.pop(0)
-                    try:
-                        yield one
-                    finally:
-                        one.close()
-        finally:
-            for one in waiting:
-                one.close()
-            if ahead is not None:
-                ahead.add_done_callback(_close_all)
-
-    def _prepare_all(self, refs: Sequence[InstanceRef], contexts: dict[str, list[Agreed]]) -> list[_Prepared]:
-        return [self._prepare(ref, contexts[ref.sop_class]) for ref in refs]
-
-    def _prepare(self, ref: InstanceRef, contexts: list[Agreed]) -> _Prepared:
-        context = _best(ref.transfer_syntax, contexts)
-        if context is None:
-            return _Prepared(ref, why="no presentation context that it could be sent in was accepted")
-        try:
-            if context.transfer_syntax == ref.transfer_syntax:
-                return self._as_stored(ref, context)
-            with self._archive.blob(ref) as blob:
-                view = transcoded(
-                    blob.view(), ref.data_set_offset, ref.transfer_syntax, context.transfer_syntax, self._limits
-                )
-            return _Prepared(ref, context, (view[at : at + _CHUNK] for at in range(0, len(view), _CHUNK)))
-        except (IsocenterError, OSError) as error:
-            return _Prepared(ref, why=str(error))
-
-    def _as_stored(self, ref: InstanceRef, context: Agreed) -> _Prepared:
-        blob = self._archive.blob(ref)
-        head = blob.read(ref.data_set_offset, _CHUNK)
-        position = ref.data_set_offset + len(head)
-        if position >= blob.size:
-            blob.close()
-            return _Prepared(ref, context, (head,))
-        # The rest is read while it is sent; the kernel fetches it meanwhile, so that the event loop does not wait.
-        os.posix_fadvise(blob.fileno(), position, 0, os.POSIX_FADV_WILLNEED)
-        return _Prepared(ref, context, _pieces(blob, head, position), blob)
-
-
-def _pieces(blob: Blob, head: bytes, position: int) -> Iterator[bytes]:
-    yield head
-    while piece := blob.read(position, _CHUNK):
-        yield piece
-        position += len(piece)
-
-
-def _best(stored: str, contexts: list[Agreed]) -> Agreed | None:
-    """The context for the syntax an object is stored in, else for one that it can be transcoded to."""
-    by_syntax = {context.transfer_syntax: context for context in contexts}
-    if stored in by_syntax:
-        return by_syntax[stored]
-    return next((by_syntax[uid] for uid in TARGETS if uid in by_syntax and can_transcode(stored, uid)), None)
-
-
-def _begin(
-    work: Callable[[Sequence[InstanceRef], dict[str, list[Agreed]]], list[_Prepared]],
-    refs: Sequence[InstanceRef],
-    contexts: dict[str, list[Agreed]],
-) -> asyncio.Future[list[_Prepared]]:
-    return asyncio.ensure_future(asyncio.to_thread(work, refs, contexts))
-
-
-def _close_all(done: asyncio.Future[list[_Prepared]]) -> None:
-    if not done.cancelled() and done.exception() is None:
-        for one in done.result():
-            one.close()
+        sender = Sender(self._stored, request, originator)
+        refs = await self._selector.select(selection)
+        return _Move(refs, request, sender, _Destination(peer, self._settings, self._open))
 
 
 @dataclass(slots=True)
@@ -278,24 +72,24 @@ class _Get:
 
     refs: list[InstanceRef] = field(repr=False)
     request: Request
-    sender: _Sender
+    sender: Sender
 
     @property
     def total(self) -> int:
         return len(self.refs)
 
     def perform(self) -> AsyncGenerator[Suboperation, None]:
-        return self.sender.send(self.refs, self.request.invoker)
+        return self.sender.send(Work(self.refs, self.request), self.request.invoker)
 
 
 @dataclass(slots=True)
 class _Move:
-    """Sub-operations on associations of ours to the destination, one after the other."""
+    """Sub-operations on associations of ours to the destination."""
 
     refs: list[InstanceRef] = field(repr=False)
-    sender: _Sender
-    peer: KnownPeer
-    settings: Settings
+    request: Request
+    sender: Sender
+    destination: _Destination
 
     @property
     def total(self) -> int:
@@ -303,49 +97,26 @@ class _Move:
 
     async def perform(self) -> AsyncGenerator[Suboperation, None]:
         for proposals, refs in per_association(self.refs):
-            left, barren = refs, 0
-            while left:
-                sent = 0
-                async with aclosing(self._on_one_association(proposals, left)) as steps:
-                    async for done in steps:
-                        sent += done.status is not None
-                        left = left[1:]
-                        yield done
-                # An association that was lost is opened again, for the objects behind the one that it was lost with;
-                # a peer that takes nothing twice in a row is not tried any more.
-                barren = 0 if sent else barren + 1
-                if barren == _MOST_BARREN:
-                    for ref in left:
-                        yield Suboperation(ref.instance, None)
-                    break
-
-    async def _on_one_association(
-        self, proposals: Sequence[Proposal], refs: Sequence[InstanceRef]
-    ) -> AsyncGenerator[Suboperation, None]:
-        """Sub-operations until the association is lost; the one it was lost with is the last."""
-        try:
-            association = await self._associate(proposals)
-        except IsocenterError as error:
-            log.warning("C-MOVE to %s: %s", self.peer.aet, error)
-            for ref in refs:
-                yield Suboperation(ref.instance, None)
-            return
-        done, lost = 0, False
-        try:
-            async with aclosing(self.sender.send(refs, association)) as steps:
+            lanes = _Lanes(self.destination, self.sender, proposals, Work(refs, self.request))
+            async with aclosing(lanes.run()) as steps:
                 async for step in steps:
-                    done += 1
                     yield step
-        except NetworkError as error:
-            log.warning("C-MOVE to %s: %s", self.peer.aet, error)
-            lost = True
-            association.abort()
-            yield Suboperation(refs[done].instance, None)
-        finally:
-            if not lost:
-                await association.release()
 
-    async def _associate(self, proposals: Sequence[Proposal]) -> Requestor:
+
+@dataclass(frozen=True, slots=True)
+class _Destination:
+    """A peer that objects are moved to, and how many associations of ours it has, by its title."""
+
+    peer: KnownPeer
+    settings: Settings
+    open: Counter[str]
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it may be asked for one more association than each request has in any case."""
+        return self.open[self.peer.aet] < self.settings.dimse_move_associations
+
+    async def associate(self, proposals: Sequence[Proposal]) -> Requestor:
         peer = self.peer
         return await associate(
             Address(peer.aet, peer.host, peer.port),
@@ -354,6 +125,87 @@ class _Move:
             settings=self.settings,
             tls=client_context(self.settings) if peer.tls else None,
         )
+
+
+class _Lanes:
+    """One or more associations with the same contexts, that share the work.
+
+    The first is opened at once, the others when it stands. A lane whose association is lost opens another, for the
+    objects behind the one it was lost with; one that gets none, or twice in a row one on which nothing can be sent,
+    ends, and what is left is for the others. What no lane is left for has failed.
+    """
+
+    def __init__(self, destination: _Destination, sender: Sender, proposals: Sequence[Proposal], work: Work) -> None:
+        self._destination = destination
+        self._sender = sender
+        self._proposals = proposals
+        self._work = work
+        self._done: asyncio.Queue[Suboperation | None] = asyncio.Queue()  # None: a lane has ended
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> AsyncGenerator[Suboperation, None]:
+        """The sub-operations in the order in which they end; closing it aborts those that run."""
+        if self._work.over:
+            return
+        self._begin()
+        try:
+            ended = 0
+            while ended < len(self._tasks):
+                step = await self._done.get()
+                if step is None:
+                    ended += 1
+                else:
+                    yield step
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        for step in self._work.fail():
+            yield step
+
+    def _begin(self) -> None:
+        self._tasks.add(asyncio.create_task(self._lane()))
+
+    async def _lane(self) -> None:
+        aet, count = self._destination.peer.aet, self._destination.open
+        count[aet] += 1
+        try:
+            barren = 0
+            while barren < _MOST_BARREN and not self._work.over:
+                try:
+                    association = await self._destination.associate(self._proposals)
+                except IsocenterError as error:
+                    log.warning("C-MOVE to %s: %s", aet, error)
+                    return
+                self._widen()
+                barren = 0 if await self._send(association) else barren + 1
+        finally:
+            count[aet] -= 1
+            if not count[aet]:
+                del count[aet]
+            self._done.put_nowait(None)
+
+    def _widen(self) -> None:
+        """Begin another lane, if there is work and room for it."""
+        if len(self._work) > _WORTH_ONE * len(self._tasks) and self._destination.has_room:
+            self._begin()
+
+    async def _send(self, association: Requestor) -> int:
+        """Sub-operations until the work is over or the association is lost; how many got a response."""
+        answered = 0
+        try:
+            async with aclosing(self._sender.send(self._work, association)) as steps:
+                async for step in steps:
+                    answered += step.status is not None
+                    self._done.put_nowait(step)
+            await association.release()
+        except (NetworkError, OSError) as error:
+            log.warning("C-MOVE to %s: %s", self._destination.peer.aet, error)
+            association.abort()
+        except BaseException:
+            association.abort()
+            raise
+        return answered
 
 
 def per_association(refs: Iterable[InstanceRef]) -> Iterator[tuple[list[Proposal], list[InstanceRef]]]:

@@ -60,7 +60,13 @@ def _negotiate(info: bytes) -> bytes:
     return bytes(byte == 1 and number == 0 for number, byte in enumerate(info))
 
 
+def _negotiate_nothing(info: bytes) -> bytes:
+    """The same for Annexes Y and Z, which have no relational retrieval."""
+    return bytes(len(info))
+
+
 _SUPPORT = Support(frozenset(TRANSFER_SYNTAXES), extended=_negotiate)
+_SUPPORT_INSTANCES = Support(frozenset(TRANSFER_SYNTAXES), extended=_negotiate_nothing)
 _MOST = 0xFFFF  # counters are US
 
 
@@ -96,8 +102,8 @@ class Transfer(Protocol):
         """How many there will be."""
 
     def perform(self) -> AsyncGenerator[Suboperation, None]:
-        """Perform them, one for each instance; closing it stops after the one that runs. OutOfResources if no more
-        can be performed."""
+        """Perform them, one for each instance. Once the request is cancelled none is begun, and those that run are the
+        last. OutOfResources if no more can be performed."""
 
 
 class Retriever(Protocol):
@@ -126,6 +132,13 @@ class _Tally:
         else:
             self.failed.append(done.sop_instance)
 
+    @property
+    def status(self) -> int:
+        """Of the final response when nothing remains (PS3.4 C.4.2.3.1): a failure only where all have failed."""
+        if not self.failed:
+            return SOME_FAILED if self.warned else SUCCESS
+        return SOME_FAILED if self.completed or self.warned else UNABLE_TO_PERFORM
+
     def elements(self, *, remaining: bool) -> dict[str, int]:
         """The counters of a response; Number of Remaining only in pending and cancelled ones (PS3.7 9.1.3.1)."""
         counters = {
@@ -151,7 +164,10 @@ class RetrieveService(Service):
         return tuple(_HIERARCHY)
 
     def supports(self, abstract_syntax: str) -> Support | None:
-        return _SUPPORT if abstract_syntax in _HIERARCHY else None
+        top = _HIERARCHY.get(abstract_syntax)
+        if top is None:
+            return None
+        return _SUPPORT_INSTANCES if top == Level.IMAGE else _SUPPORT
 
     def c_get(self, request: Request, data_set: bytes) -> AsyncIterator[Reply]:
         return self._retrieve(request, data_set, Verb.C_GET)
@@ -180,21 +196,21 @@ class RetrieveService(Service):
             yield Reply(MOVE_DESTINATION_UNKNOWN, "the move destination is none of the configured peers")
             return
         tally = _Tally(transfer.total)
-        status, comment = CANCEL, ""
-        if not _cancelled(request):
-            async with aclosing(transfer.perform()) as steps:
-                try:
-                    async for done in steps:
-                        tally.add(done)
-                        if tally.remaining and _cancelled(request):
-                            break
-                        if tally.remaining:
-                            yield Reply(PENDING, elements=tally.elements(remaining=True))
-                    else:
-                        status = SOME_FAILED if tally.failed or tally.warned else SUCCESS
-                except OutOfResources as error:
-                    status, comment = UNABLE_TO_PERFORM, str(error)
-        yield self._final(request, status, comment, tally)
+        failure: OutOfResources | None = None
+        async with aclosing(transfer.perform()) as steps:
+            try:
+                async for done in steps:
+                    tally.add(done)
+                    if tally.remaining and not request.cancellation.requested:
+                        yield Reply(PENDING, elements=tally.elements(remaining=True))
+            except OutOfResources as error:
+                failure = error
+        if failure is not None:
+            yield self._final(request, UNABLE_TO_PERFORM, str(failure), tally)
+        elif tally.remaining and request.cancellation.requested:
+            yield self._final(request, CANCEL, "", tally)
+        else:
+            yield self._final(request, tally.status, "", tally)
 
     async def _transfer(self, request: Request, selection: Selection, verb: Verb) -> Transfer | None:
         if verb == Verb.C_GET:
@@ -213,10 +229,6 @@ class RetrieveService(Service):
                 charset=(),
             )
         return Reply(status, comment, data_set, tally.elements(remaining=status == CANCEL))
-
-
-def _cancelled(request: Request) -> bool:
-    return request.cancellation.requested
 
 
 # --- identifiers ----------------------------------------------------------------------------------------------------
