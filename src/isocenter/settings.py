@@ -89,6 +89,9 @@ class Settings:
     )
     dimse_connect_timeout: float = _row(10.0, "dimse", "Time to connect and associate as SCU.", unit="s", low=0.1)
     dimse_response_timeout: float = _row(60.0, "dimse", "Time to wait for a response as SCU.", unit="s", low=0.1)
+    dimse_move_associations: int = _row(
+        4, "dimse", "Associations to one destination of C-MOVE at a time; each request has one in any case.", low=1
+    )
 
     # --- TLS
     tls_certificate: str = _row("", "tls", "File of our certificate and those between it and the authority's (PEM).")
