@@ -162,6 +162,13 @@ class NotFound(IsocenterError):
     http_status = 404
 
 
+class JobFailed(IsocenterError):
+    """A job cannot succeed, however often it is tried."""
+
+    code = "job-failed"
+    hint = "`isocenter jobs retry ID` tries it again once the reason is gone."
+
+
 class IntegrityError(IsocenterError):
     """Stored bytes and their digest differ."""
 

@@ -19,7 +19,8 @@ from isocenter.errors import SettingsError
 
 KiB, MiB, GiB = 1024, 1024**2, 1024**3
 
-_TABLES_ELSEWHERE = frozenset({"peer"})  # tables of the file that are no rows: known_peers.py
+# Tables of the file that are no rows: known_peers.py, archive/routing.py
+_TABLES_ELSEWHERE = frozenset({"peer", "forward"})
 
 
 def _row(
@@ -120,6 +121,24 @@ class Settings:
     web_max_upload: int = _row(16 * GiB, "web", "Largest body of a Store request.", unit="bytes", low=1)
     web_default_limit: int = _row(1000, "web", "Answers of a search that names no limit.", low=1)
     web_max_limit: int = _row(100_000, "web", "Most answers of one search.", low=1)
+
+    # --- jobs: what is done for peers whether they are up or not
+    jobs_concurrency: int = _row(8, "jobs", "Jobs that are performed at a time.", low=1)
+    jobs_per_target: int = _row(
+        1, "jobs", "Jobs of one kind performed for one peer at a time, each on an association of its own.", low=1
+    )
+    jobs_retry_first: float = _row(5.0, "jobs", "Wait after the first failed try; doubled each time.", unit="s", low=0)
+    jobs_retry_longest: float = _row(900.0, "jobs", "Longest wait between two tries.", unit="s", low=0)
+    jobs_give_up: float = _row(
+        7 * 86400.0, "jobs", "A job fails when nothing of it could be done for so long.", unit="s", low=0
+    )
+    jobs_interval: float = _row(
+        2.0, "jobs", "How often changes by `isocenter jobs` are looked for.", unit="s", low=0.05
+    )
+    jobs_history: int = _row(10_000, "jobs", "Jobs that are over and still listed.", low=0)
+    jobs_notify_after: float = _row(
+        60.0, "jobs", "Instance Availability Notifications go out when a study was quiet for so long.", unit="s", low=0
+    )
 
     # --- limits of what a peer can grow
     limits_nesting: int = _row(64, "limits", "Depth of nested sequences.", low=1)

@@ -18,6 +18,7 @@ from isocenter.archive import audit, metadata
 from isocenter.archive.commit import GroupCommit
 from isocenter.archive.examine import Announced
 from isocenter.archive.ingest import Incoming, Intake, Outcome
+from isocenter.archive.jobs import JobQueue
 from isocenter.archive.lifecycle import DataFolder, require_index, sweep
 from isocenter.errors import NotFound, OutOfResources
 from isocenter.index.base import Counts, Policy
@@ -53,6 +54,7 @@ class Archive:
         self._group = GroupCommit(store, index, policy, settings.archive_group_limit)
         self._intake = Intake(store, self._group, self._threads, Limits.of(settings), self._require_space)
         self._minimum_free = settings.archive_minimum_free
+        self.jobs = JobQueue(index.jobs, settings)
         self._closed = False
 
     @classmethod
@@ -88,6 +90,7 @@ class Archive:
         if self._closed:
             return
         self._closed = True
+        await self.jobs.close()
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:

@@ -6,10 +6,11 @@ see whole transactions only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
+from isocenter.index.jobs import Wanted
 from isocenter.index.keys import Keys
 from isocenter.model import Change, Found, InstanceRef, Origin, Query, Scope
 
@@ -43,6 +44,10 @@ class Applied:
     ref: InstanceRef
     warnings: tuple[str, ...] = ()
     leftover: bool = False
+
+
+Route = Callable[[Sequence[Entry], Sequence[Applied]], Sequence[Wanted]]
+"""Which jobs the instances of one transaction ask for; called inside it, so it has to be quick."""
 
 
 class BlobRow(NamedTuple):
@@ -90,8 +95,11 @@ class NumberedRef(NamedTuple):
 class Index(Protocol):
     """What is known about instances."""
 
-    def apply(self, entries: Sequence[Entry], on_conflict: Policy) -> list[Applied]:
-        """Make the entries visible, durably, in one transaction; ArchiveBusy or OutOfResources: none of them."""
+    def apply(self, entries: Sequence[Entry], on_conflict: Policy, route: Route | None = None) -> list[Applied]:
+        """Make the entries visible, durably, in one transaction; ArchiveBusy or OutOfResources: none of them.
+
+        The jobs that `route` wants for them are written in the same transaction.
+        """
         ...
 
     def delete(self, scope: Scope, reason: str) -> list[str]:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from isocenter.index.keys import COLUMNS, FUZZY_NAME, OTHER_GROUPS, column_names
 from isocenter.model import Level
 
-HEAD = "0001"  # the newest revision in migrations/versions
+HEAD = "0002"  # the newest revision in migrations/versions
 
 metadata = sa.MetaData()
 
@@ -152,6 +152,42 @@ doomed = sa.Table("doomed", metadata, sa.Column("blob", sa.Text, primary_key=Tru
 # Small facts: how far the search for orphans has come, ...
 fact = sa.Table(
     "fact", metadata, sa.Column("name", sa.Text, primary_key=True), sa.Column("value", sa.Text, nullable=False)
+)
+
+# Work towards peers: see isocenter.index.jobs. Times are seconds since 1970.
+job = sa.Table(
+    "job",
+    metadata,
+    _id(),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("target", sa.Text, nullable=False),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("payload", sa.Text, nullable=False),  # JSON
+    sa.Column("state", sa.Text, nullable=False),
+    _counter("attempts"),
+    sa.Column("next_at", sa.Float, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("updated_at", sa.Float, nullable=False),
+    sa.Column("progressed_at", sa.Float, nullable=False),
+    sa.Column("last_error", sa.Text, nullable=False, server_default=""),
+    _counter("total"),
+    _counter("done"),
+    _counter("failed"),
+    sa.Index("job_by_state", "state", "next_at"),
+    sqlite_autoincrement=True,
+)
+
+# What a job still has to do, a row for each UID, in the order of coming; what is done has none any more.
+job_item = sa.Table(
+    "job_item",
+    metadata,
+    _id(),
+    sa.Column("job_id", sa.Integer, sa.ForeignKey("job.id"), nullable=False),
+    sa.Column("uid", sa.Text, nullable=False),
+    sa.Column("failure", sa.Text),  # why it will not be tried again
+    sa.Index("job_item_by_uid", "job_id", "uid", unique=True),
+    sa.Index("job_item_by_job", "job_id"),
+    sqlite_autoincrement=True,
 )
 
 assert FUZZY_NAME in study.c

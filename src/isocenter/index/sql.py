@@ -8,16 +8,19 @@ ingest nor ingest for a search.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
+from isocenter.errors import DataFolderError
 from isocenter.index import schema
-from isocenter.index.base import Applied, BlobRow, Counts, Entry, MetadataRun, NumberedRef, Policy
-from isocenter.index.migrate import upgrade
+from isocenter.index.base import Applied, BlobRow, Counts, Entry, MetadataRun, NumberedRef, Policy, Route
+from isocenter.index.migrate import revision, upgrade
 from isocenter.index.sql_errors import translated
+from isocenter.index.sql_jobs import SqlJobs
 from isocenter.index.sql_read import SqlReader, within
 from isocenter.index.sql_write import HIERARCHY, REF_COLUMNS, SqlWriter, ref_of
 from isocenter.model import Change, Found, InstanceRef, Query, Scope
@@ -63,6 +66,32 @@ def _engine(path: Path, busy_seconds: float, *, write: bool) -> sa.Engine:
     return engine
 
 
+@contextmanager
+def jobs_beside(path: Path, *, busy_seconds: float = 5.0) -> Iterator[SqlJobs]:
+    """The jobs of an index that another process may have open at the same time: SQLite puts writers in order, and the
+    server looks at its rows again and again.
+
+    DataFolderError when the index is not there, damaged, or of another schema (the server migrates, nobody else).
+    """
+    if not path.exists():
+        raise DataFolderError(f"{path.parent} is not a data folder of Isocenter")
+    writing, reading = (_engine(path, busy_seconds, write=write) for write in (True, False))
+    try:
+        with translated(), reading.connect() as connection:
+            found = revision(connection)
+        if found != schema.HEAD:
+            raise DataFolderError(f"the index has schema {found}, this version of Isocenter has {schema.HEAD}")
+        with translated():
+            writer = SqlWriter(writing)
+        try:
+            yield SqlJobs(writer, reading)
+        finally:
+            writer.close()
+    finally:
+        reading.dispose()
+        writing.dispose()
+
+
 class SqlIndex:
     """Index and Housekeeping on one SQLite file; see `isocenter.index.base`."""
 
@@ -81,6 +110,7 @@ class SqlIndex:
             self.close()
             raise
         self._reader = SqlReader(self._reading)
+        self.jobs = SqlJobs(self._writer, self._reading)
 
     def close(self) -> None:
         """Close every connection; the log is merged into the database by the last."""
@@ -90,8 +120,8 @@ class SqlIndex:
             writer.close()
         self._writing.dispose()
 
-    def apply(self, entries: Sequence[Entry], on_conflict: Policy) -> list[Applied]:
-        return self._writer.apply(entries, on_conflict)
+    def apply(self, entries: Sequence[Entry], on_conflict: Policy, route: Route | None = None) -> list[Applied]:
+        return self._writer.apply(entries, on_conflict, route)
 
     def delete(self, scope: Scope, reason: str) -> list[str]:
         return self._writer.delete(scope, reason)

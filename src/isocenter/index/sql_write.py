@@ -7,6 +7,7 @@ the rows of its series and study are remembered; everything rare (conflicts, del
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,9 +19,10 @@ import sqlalchemy as sa
 
 from isocenter.errors import NotFound
 from isocenter.index import schema
-from isocenter.index.base import Applied, Entry, Policy
+from isocenter.index.base import Applied, Entry, Policy, Route
 from isocenter.index.keys import Keys, column_names
 from isocenter.index.sql_errors import translated
+from isocenter.index.sql_jobs import insert as insert_jobs
 from isocenter.index.sql_text import Statement
 from isocenter.model import InstanceRef, Level, Scope
 
@@ -165,9 +167,12 @@ class SqlWriter:
         self._studies.clear()
         self._series.clear()
 
-    def apply(self, entries: Sequence[Entry], on_conflict: Policy) -> list[Applied]:
+    def apply(self, entries: Sequence[Entry], on_conflict: Policy, route: Route | None = None) -> list[Applied]:
         with self.transaction() as connection:
-            return _Batch(self, connection, on_conflict).run(entries)
+            applied = _Batch(self, connection, on_conflict).run(entries)
+            if route is not None:
+                insert_jobs(connection, route(entries, applied), time.time())
+            return applied
 
     def delete(self, scope: Scope, reason: str) -> list[str]:
         with self.transaction() as connection:

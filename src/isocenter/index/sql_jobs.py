@@ -1,0 +1,314 @@
+"""Jobs on SQLite: reading and changing their rows.
+
+The state in the row is the truth. A process that performs jobs claims them, and saves what it achieved on condition
+that the job is still its own; so another process (`isocenter jobs cancel`) changes the row and nothing else, and
+SQLite's write lock puts the two in order.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from isocenter.errors import BadRequest, NotFound
+from isocenter.index import schema
+from isocenter.index.jobs import ENDED, Job, State, Wanted
+from isocenter.index.sql_errors import translated
+
+if TYPE_CHECKING:
+    from isocenter.index.sql_write import SqlWriter
+
+_job, _item = schema.job, schema.job_item
+_COLUMNS = [_job.c[name] for name in Job.__dataclass_fields__]
+_PORTION = 500  # UIDs in one statement
+_ERROR_LENGTH = 400
+
+
+def _of(row: Any) -> Job:
+    values = dict(zip(Job.__dataclass_fields__, row, strict=True))
+    return Job(**{**values, "payload": json.loads(values["payload"])})
+
+
+def insert(connection: sa.Connection, wanted: Sequence[Wanted], at: float) -> list[int]:
+    """Write jobs, or add to those that wait, inside the connection's transaction; the number of each."""
+    return [_insert(connection, one, at) for one in wanted]
+
+
+def _insert(connection: sa.Connection, wanted: Wanted, at: float) -> int:
+    number = _waiting(connection, wanted, at - wanted.gather) if wanted.gather else None
+    if number is None:
+        number = connection.execute(
+            sa.insert(_job)
+            .values(
+                kind=wanted.kind,
+                target=wanted.target,
+                key=wanted.key,
+                payload=json.dumps(dict(wanted.payload), separators=(",", ":")),
+                state="waiting",
+                next_at=at + wanted.delay,
+                created_at=at,
+                updated_at=at,
+                progressed_at=at,
+            )
+            .returning(_job.c.id)
+        ).scalar_one()
+    added = 0
+    for uids in _portions(wanted.items):
+        statement = sqlite_insert(_item).values([{"job_id": number, "uid": uid} for uid in uids])
+        # An object that was replaced while it waited is sent once, as it is then.
+        added += connection.execute(statement.on_conflict_do_nothing(index_elements=["job_id", "uid"])).rowcount
+    fresh = _job.c.attempts == 0
+    connection.execute(
+        sa.update(_job)
+        .where(_job.c.id == number)
+        .values(
+            total=_job.c.total + added,
+            updated_at=at,
+            next_at=sa.case((fresh, at + wanted.delay), else_=_job.c.next_at),
+        )
+    )
+    return int(number)
+
+
+def _waiting(connection: sa.Connection, wanted: Wanted, since: float) -> int | None:
+    return connection.scalar(
+        sa.select(_job.c.id)
+        .where(
+            _job.c.state == "waiting",
+            _job.c.kind == wanted.kind,
+            _job.c.target == wanted.target,
+            _job.c.key == wanted.key,
+            _job.c.progressed_at > since,
+        )
+        .order_by(_job.c.id.desc())
+        .limit(1)
+    )
+
+
+def _portions(uids: Collection[str]) -> Iterator[list[str]]:
+    some = list(dict.fromkeys(uids))
+    for at in range(0, len(some), _PORTION):
+        yield some[at : at + _PORTION]
+
+
+class SqlJobs:
+    """The rows of jobs. All methods block and are for threads; those that write are durable when they return."""
+
+    def __init__(self, writer: SqlWriter, reading: sa.Engine) -> None:
+        self._writer = writer
+        self._reading = reading
+
+    @contextmanager
+    def _rows(self) -> Iterator[sa.Connection]:
+        with translated(), self._reading.connect() as connection:
+            yield connection
+
+    # --- in
+
+    def add(self, wanted: Sequence[Wanted], at: float) -> list[int]:
+        """Write jobs, or add to those that wait; the number of each."""
+        with self._writer.transaction() as connection:
+            return insert(connection, wanted, at)
+
+    # --- known
+
+    def get(self, number: int) -> Job:
+        """One job; NotFound without it."""
+        with self._rows() as connection:
+            return _get(connection, number)
+
+    def listed(self, states: Collection[State] = (), limit: int = 1000) -> list[Job]:
+        """The newest jobs first, in any of `states` (none given: all)."""
+        statement = sa.select(*_COLUMNS).order_by(_job.c.id.desc()).limit(limit)
+        if states:
+            statement = statement.where(_job.c.state.in_(states))
+        with self._rows() as connection:
+            return [_of(row) for row in connection.execute(statement)]
+
+    def counts(self) -> dict[str, int]:
+        """How many jobs are in each state that any is in."""
+        statement = sa.select(_job.c.state, sa.func.count()).group_by(_job.c.state)
+        with self._rows() as connection:
+            return dict(connection.execute(statement).tuples().all())
+
+    def failures(self, number: int, limit: int = 1000) -> list[tuple[str, str]]:
+        """UIDs of a job's items that will not be tried again, and why."""
+        statement = sa.select(_item.c.uid, _item.c.failure).where(
+            _item.c.job_id == number, _item.c.failure.is_not(None)
+        )
+        with self._rows() as connection:
+            return [(uid, why) for uid, why in connection.execute(statement.order_by(_item.c.id).limit(limit))]
+
+    def items(self, number: int, after: int, limit: int) -> list[tuple[int, str]]:
+        """Items of a job that are still to be done, in the order they came, behind the one numbered `after`."""
+        statement = (
+            sa.select(_item.c.id, _item.c.uid)
+            .where(_item.c.job_id == number, _item.c.id > after, _item.c.failure.is_(None))
+            .order_by(_item.c.id)
+            .limit(limit)
+        )
+        with self._rows() as connection:
+            return [(place, uid) for place, uid in connection.execute(statement)]
+
+    def due_at(self, kinds: Collection[str], busy: Collection[tuple[str, str]] = ()) -> float | None:
+        """When the next job of these kinds is due, `busy` pairs of kind and target left out; None without one."""
+        with self._rows() as connection:
+            due: float | None = connection.scalar(sa.select(sa.func.min(_job.c.next_at)).where(*_free(kinds, busy)))
+            return due
+
+    def running(self) -> set[int]:
+        """The jobs that are marked as running."""
+        with self._rows() as connection:
+            return set(connection.scalars(sa.select(_job.c.id).where(_job.c.state == "running")))
+
+    # --- performing
+
+    def recover(self, at: float, delay: Callable[[int], float], longest: float) -> int:
+        """At the start: what ran when the last process ended waits again, `delay(attempts)` seconds, so that a job that
+        takes the process down does not do it at once again; how many those are.
+
+        A clock that was set back would keep jobs for as long; nothing waits longer than `longest` seconds from now.
+        """
+        with self._writer.transaction() as connection:
+            connection.execute(
+                sa.update(_job)
+                .where(_job.c.state == "waiting", _job.c.next_at > at + longest)
+                .values(next_at=at + longest)
+            )
+            interrupted = connection.execute(
+                sa.select(_job.c.id, _job.c.attempts).where(_job.c.state == "running")
+            ).all()
+            for number, attempts in interrupted:
+                changes = {"state": "waiting", "next_at": at + delay(attempts), "updated_at": at}
+                connection.execute(sa.update(_job).where(_job.c.id == number).values(changes))
+            return len(interrupted)
+
+    def claim(self, at: float, kinds: Collection[str], busy: Collection[tuple[str, str]] = ()) -> Job | None:
+        """The job of these kinds that is due for longest, as running; `busy` pairs of kind and target are left out."""
+        wanted = (
+            sa.select(*_COLUMNS)
+            .where(*_free(kinds, busy), _job.c.next_at <= at)
+            .order_by(_job.c.next_at, _job.c.id)
+            .limit(1)
+        )
+        with self._rows() as connection:
+            if connection.execute(wanted).first() is None:
+                return None  # an idle queue must not write
+        with self._writer.transaction() as connection:
+            row = connection.execute(wanted).first()
+            if row is None:
+                return None
+            changes = {"state": "running", "attempts": _job.c.attempts + 1, "updated_at": at}
+            connection.execute(sa.update(_job).where(_job.c.id == row[0]).values(changes))
+            return _get(connection, row[0])
+
+    def progress(
+        self,
+        number: int,
+        at: float,
+        *,
+        done: Collection[str] = (),
+        dropped: Collection[str] = (),
+        failed: Mapping[str, str] | None = None,
+    ) -> bool:
+        """Save what became of items of a running job; False, and nothing saved, if it does not run any more.
+
+        `dropped` are items that there is nothing to do about any longer; `failed` maps UIDs to the reason.
+        """
+        failed = failed or {}
+        with self._writer.transaction() as connection:
+            if not _runs(connection, number):
+                return False
+            gone = sum(_remove(connection, number, uids) for uids in _portions(done))
+            less = sum(_remove(connection, number, uids) for uids in _portions(dropped))
+            lost = 0
+            for uid, why in failed.items():
+                mark = sa.update(_item).where(_item.c.job_id == number, _item.c.uid == uid, _item.c.failure.is_(None))
+                lost += connection.execute(mark.values(failure=why[:_ERROR_LENGTH])).rowcount
+            changes: dict[str, Any] = {
+                "done": _job.c.done + gone,
+                "failed": _job.c.failed + lost,
+                "total": _job.c.total - less,
+                "updated_at": at,
+            }
+            if gone:
+                # Something got through: the next trouble is a new one.
+                changes |= {"progressed_at": at, "attempts": 1}
+            connection.execute(sa.update(_job).where(_job.c.id == number).values(changes))
+            return True
+
+    def end(self, number: int, state: State, at: float, *, error: str = "", next_at: float = 0.0) -> bool:
+        """A running job is over, or waits for `next_at`; False if it did not run any more."""
+        with self._writer.transaction() as connection:
+            if not _runs(connection, number):
+                return False
+            changes = {"state": state, "updated_at": at, "last_error": error[:_ERROR_LENGTH], "next_at": next_at or at}
+            connection.execute(sa.update(_job).where(_job.c.id == number).values(changes))
+            return True
+
+    def prune(self, keep: int) -> int:
+        """Forget the oldest jobs that are over, but `keep` of them; how many were forgotten."""
+        ended = _job.c.state.in_(ENDED)
+        with self._rows() as connection:
+            last = connection.scalar(sa.select(_job.c.id).where(ended).order_by(_job.c.id.desc()).offset(keep).limit(1))
+        if last is None:
+            return 0
+        with self._writer.transaction() as connection:
+            old = list(connection.scalars(sa.select(_job.c.id).where(ended, _job.c.id <= last)))
+            for at in range(0, len(old), _PORTION):
+                some = old[at : at + _PORTION]
+                connection.execute(sa.delete(_item).where(_item.c.job_id.in_(some)))
+                connection.execute(sa.delete(_job).where(_job.c.id.in_(some)))
+            return len(old)
+
+    # --- an operator's wishes
+
+    def retry(self, number: int, at: float) -> Job:
+        """Try a job again, now, with the items that failed. NotFound; BadRequest if it runs or is done."""
+        with self._writer.transaction() as connection:
+            job = _get(connection, number)
+            if job.state in ("running", "done"):
+                raise BadRequest(f"job {number} is {job.state}")
+            connection.execute(sa.update(_item).where(_item.c.job_id == number).values(failure=None))
+            changes = {"state": "waiting", "attempts": 0, "next_at": at, "progressed_at": at, "updated_at": at}
+            connection.execute(sa.update(_job).where(_job.c.id == number).values(failed=0, **changes))
+            return _get(connection, number)
+
+    def cancel(self, number: int, at: float) -> Job:
+        """Do not perform a job any more; one that runs is stopped by whoever performs it. NotFound; BadRequest if it is
+        over."""
+        with self._writer.transaction() as connection:
+            job = _get(connection, number)
+            if job.state in ENDED:
+                raise BadRequest(f"job {number} is {job.state}")
+            connection.execute(sa.update(_job).where(_job.c.id == number).values(state="cancelled", updated_at=at))
+            return _get(connection, number)
+
+
+def _free(kinds: Collection[str], busy: Collection[tuple[str, str]]) -> list[sa.ColumnElement[bool]]:
+    conditions: list[sa.ColumnElement[bool]] = [_job.c.state == "waiting", _job.c.kind.in_(sorted(kinds))]
+    if busy:
+        conditions.append(sa.tuple_(_job.c.kind, _job.c.target).not_in(sorted(busy)))
+    return conditions
+
+
+def _get(connection: sa.Connection, number: int) -> Job:
+    row = connection.execute(sa.select(*_COLUMNS).where(_job.c.id == number)).first()
+    if row is None:
+        raise NotFound(f"there is no job {number}")
+    return _of(row)
+
+
+def _runs(connection: sa.Connection, number: int) -> bool:
+    return connection.scalar(sa.select(_job.c.state).where(_job.c.id == number)) == "running"
+
+
+def _remove(connection: sa.Connection, number: int, uids: Sequence[str]) -> int:
+    return connection.execute(
+        sa.delete(_item).where(_item.c.job_id == number, _item.c.uid.in_(uids), _item.c.failure.is_(None))
+    ).rowcount
