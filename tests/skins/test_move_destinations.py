@@ -1,11 +1,15 @@
-"""C-MOVE to receivers that hang up, and to one that needs more presentation contexts than an association has."""
+"""C-MOVE to receivers that hang up, go away or are slow, and to one that needs more presentation contexts than an
+association has."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pydicom
 from pydicom.data import get_testdata_file
@@ -77,6 +81,128 @@ def test_a_receiver_that_takes_nothing_twice_is_left_alone(tmp_path: Path) -> No
     uids, last = moved(tmp_path, every=1, count=5)
     assert (0xA702, 0, 5) == (last.status, last.completed, last.failed)
     assert set(uids) == set(last.failed_instances)
+
+
+@contextlib.asynccontextmanager
+async def goes_away(after: int) -> AsyncIterator[int]:
+    """A Storage SCP that is no more when it has answered `after` objects."""
+    settings = Settings().replace(dimse_port=0, dimse_drain_timeout=0)
+    closing: list[asyncio.Task[None]] = []
+    seen = 0
+
+    def sink(request: Request) -> Refusal:
+        nonlocal seen
+        seen += 1
+        if seen > after and not closing:
+            closing.append(asyncio.create_task(server.close()))
+        return Refusal(Reply() if seen <= after else Reply(0xA700))
+
+    server = dimse_server((StorageService(sink),), settings)
+    for listener in dimse_listeners(settings):
+        await server.listen(listener.socket, listener.tls)
+    yield server.address[1]
+    await asyncio.gather(*closing)
+
+
+def test_a_destination_that_goes_away_midway_gives_b000_with_the_failed_list(tmp_path: Path) -> None:
+    study, uids, objects = study_of(60)
+    with ours.background(lambda: goes_away(20)) as port:
+        there = KnownPeer("there", "THERE", "127.0.0.1", port)  # type: ignore[arg-type]
+        with ours.node(tmp_path, peers=[there]) as node, isocenter.sync.connect(node.address) as pacs:
+            assert {outcome.status for outcome in pacs.store(objects)} == {0}
+            *_, last = pacs.move("THERE", "STUDY", StudyInstanceUID=study)
+            pacs.echo()
+    assert (0xB000, 20, 40) == (last.status, last.completed, last.failed)
+    assert 40 == len(set(last.failed_instances) & set(uids))
+
+
+@dataclass
+class Slow:
+    """What a Storage SCP saw that takes 10 ms for each object."""
+
+    port: int = 0
+    stored: list[str] = field(default_factory=list)
+    associations: set[Any] = field(default_factory=set)
+    most: int = 0
+    waiting: int = 0
+
+
+@contextlib.asynccontextmanager
+async def slow(hang_up_at: int = 0, **rows: Any) -> AsyncIterator[Slow]:
+    settings = Settings().replace(dimse_port=0, dimse_drain_timeout=0.1, **rows)
+    seen = Slow()
+
+    class Sink(Refusal):
+        def __init__(self, request: Request) -> None:
+            super().__init__(Reply())
+            self.request = request
+
+        async def finish(self) -> Reply:  # type: ignore[override]
+            seen.associations.add(self.request.invoker)
+            seen.waiting += 1
+            seen.most = max(seen.most, seen.waiting)
+            await asyncio.sleep(0.01)
+            seen.waiting -= 1
+            seen.stored.append(self.request.command["AffectedSOPInstanceUID"])
+            if len(seen.stored) == hang_up_at:
+                self.request.invoker.abort("as the test wants it")  # type: ignore[attr-defined]
+            return Reply()
+
+    server = dimse_server((StorageService(Sink),), settings)
+    for listener in dimse_listeners(settings):
+        await server.listen(listener.socket, listener.tls)
+    seen.port = server.address[1]
+    yield seen
+    await server.close()
+
+
+def moved_to_slow(data: Path, seen: Slow, requests: int = 1, **rows: Any) -> tuple[list[str], list[list[Progress]]]:
+    """The UIDs of 100 objects, and what each of so many C-MOVEs at a time was told."""
+    study, uids, objects = study_of(100)
+    there = KnownPeer("there", "THERE", "127.0.0.1", seen.port)  # type: ignore[arg-type]
+
+    async def move(address: str) -> list[Progress]:
+        async with isocenter.connect(address) as pacs:
+            return [step async for step in pacs.move("THERE", "STUDY", StudyInstanceUID=study)]
+
+    async def all_of_them(address: str) -> list[list[Progress]]:
+        return list(await asyncio.gather(*(move(address) for _ in range(requests))))
+
+    with ours.node(data, peers=[there], **rows) as node:
+        with isocenter.sync.connect(node.address) as pacs:
+            assert {outcome.status for outcome in pacs.store(objects)} == {0}
+        return uids, asyncio.run(all_of_them(node.address))
+
+
+def test_associations_share_the_work_and_the_counters_stay_true(tmp_path: Path) -> None:
+    with ours.background(slow) as seen:
+        uids, ((*pending, last),) = moved_to_slow(tmp_path, seen, dimse_move_associations=3)
+    assert sorted(uids) == sorted(seen.stored)
+    assert (3, 3) == (len(seen.associations), seen.most)
+    assert (0, 100, 0) == (last.status, last.completed, last.failed)
+    assert [(99 - n, n + 1) for n in range(99)] == [(step.remaining, step.completed) for step in pending]
+
+
+def test_requests_to_one_destination_share_its_associations(tmp_path: Path) -> None:
+    with ours.background(slow) as seen:
+        _, answers = moved_to_slow(tmp_path, seen, requests=4, dimse_move_associations=4)
+    assert [(0, 100)] * 4 == [(steps[-1].status, steps[-1].completed) for steps in answers]
+    assert seen.most <= 4 + 3  # each request has one, whatever there is already
+
+
+def test_a_destination_that_takes_one_association_gets_all_on_it(tmp_path: Path) -> None:
+    with ours.background(lambda: slow(dimse_max_associations=1)) as seen:
+        uids, ((*_, last),) = moved_to_slow(tmp_path, seen)
+    assert (0, 100, 1) == (last.status, last.completed, len(seen.associations))
+    assert sorted(uids) == sorted(seen.stored)
+
+
+def test_one_of_several_associations_that_is_lost_costs_one_object(tmp_path: Path) -> None:
+    with ours.background(lambda: slow(hang_up_at=50)) as seen:
+        uids, ((*_, last),) = moved_to_slow(tmp_path, seen)
+    assert (0xB000, 99, 1) == (last.status, last.completed, last.failed)
+    assert (seen.stored[49],) == last.failed_instances
+    assert sorted(uids) == sorted(seen.stored)
 
 
 def test_a_large_object_goes_by_tls_where_the_peer_says_so_and_never_without(

@@ -1,0 +1,150 @@
+"""A thousand instances, cancelled midway: what was begun ends, it is counted, and nothing stays behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+
+import pydicom
+import pytest
+from pydicom.data import get_testdata_file
+from pydicom.uid import generate_uid
+
+import isocenter
+import ours
+from isocenter.known_peers import KnownPeer
+from isocenter.model import Level
+from isocenter.net.address import parse_address
+from isocenter.net.requestor import Proposal, associate
+from isocenter.net.retrieve import Progress, identifier_of, progress
+from isocenter.server import Node, running
+from isocenter.services.base import Refusal, Reply, Request, Services
+from isocenter.services.retrieve import Selection, get_request, move_request
+from isocenter.services.storage import StorageService
+from isocenter.settings import Settings
+from isocenter.std.sop_classes import STUDY_ROOT_GET, STUDY_ROOT_MOVE
+from isocenter.std.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
+from skins.web_harness import saved
+
+COUNT = 1000
+MIDWAY = 300
+CT = "1.2.840.10008.5.1.4.1.1.2"
+
+
+@dataclass
+class Place:
+    node: Node
+    loop: asyncio.AbstractEventLoop
+    receiver: ours.Receiver
+    study: str
+
+    @property
+    def address(self) -> str:
+        return f"ISOCENTER@127.0.0.1:{self.node.dimse[1]}"
+
+    def remains(self) -> tuple[int, int, int, int]:
+        """Tasks, descriptors, threads that are none of a pool, and associations at the receiver."""
+        tasks = sum(1 for task in asyncio.all_tasks(self.loop) if not task.done())
+        pooled = ("asyncio_", "isocenter-")  # they wait for work, up to a fixed number
+        threads = sum(1 for thread in threading.enumerate() if not thread.name.startswith(pooled))
+        return tasks, len(os.listdir("/proc/self/fd")), threads, self.receiver.server.associations
+
+
+def objects(study: str) -> Iterator[bytes]:
+    one = pydicom.dcmread(str(get_testdata_file("CT_small.dcm")))
+    one.StudyInstanceUID, one.SeriesInstanceUID = study, generate_uid()
+    one.Rows = one.Columns = 8
+    one.PixelData = bytes(128)
+    for number in range(COUNT):
+        one.InstanceNumber = number
+        one.SOPInstanceUID = one.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+        yield saved(one)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    folder = tmp_path_factory.mktemp("cancelled")
+    study = generate_uid()
+    with ours.receiver(folder / "moved") as receiver:
+        there = KnownPeer("there", "THERE", "127.0.0.1", receiver.port)  # type: ignore[arg-type]
+        settings = Settings().replace(archive_data=folder / "data", dimse_port=0, web_port=0, dimse_drain_timeout=1.0)
+
+        @contextlib.asynccontextmanager
+        async def make() -> AsyncIterator[Place]:
+            async with running(settings, [there]) as node:
+                yield Place(node, asyncio.get_running_loop(), receiver, study)
+
+        with ours.background(make) as value:
+            with isocenter.sync.connect(value.address) as pacs:
+                assert {outcome.status for outcome in pacs.store(objects(study))} == {0}
+            yield value
+
+
+def eventually(true: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 20
+    while not true() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return true()
+
+
+async def cancelled(place: Place, stored: list[str], sop_class: str, *, hang_up: bool = False) -> Progress:
+    """A retrieval that is cancelled when MIDWAY sub-operations are done; its last response."""
+
+    def sink(request: Request) -> Refusal:
+        stored.append(request.command["AffectedSOPInstanceUID"])
+        return Refusal(Reply())
+
+    association = await associate(
+        parse_address(place.address),
+        [Proposal(sop_class, (EXPLICIT_VR_LITTLE_ENDIAN,)), Proposal(CT, (EXPLICIT_VR_LITTLE_ENDIAN,), scp=True)],
+        calling="TEST",
+        settings=Settings(),
+        services=Services((StorageService(sink),)),
+    )
+    context = association.context_for(sop_class)
+    request = get_request(1, sop_class) if sop_class == STUDY_ROOT_GET else move_request(1, sop_class, "THERE")
+    identifier = identifier_of(Selection(Level.STUDY, "", (place.study,)), context.transfer_syntax)
+    last = None
+    async for last in progress(association, context, request, identifier):
+        if last.done == MIDWAY:
+            if hang_up:
+                association.abort()
+                return last
+            association.cancel(context, 1)
+    assert last is not None
+    await association.release()
+    return last
+
+
+def total(last: Progress) -> int:
+    assert last.remaining is not None
+    return last.done + last.remaining
+
+
+@pytest.mark.parametrize("sop_class", [STUDY_ROOT_GET, STUDY_ROOT_MOVE])
+def test_what_is_cancelled_midway_leaves_nothing_running(place: Place, sop_class: str) -> None:
+    before = place.remains()
+    for _ in range(3):
+        got: list[str] = []
+        seen = len(place.receiver.stored)
+        last = asyncio.run(cancelled(place, got, sop_class))
+        moved = len(place.receiver.stored) - seen
+        assert (0xFE00, 0, COUNT) == (last.status, last.failed, total(last))
+        assert MIDWAY <= (last.completed or 0) < COUNT
+        assert (last.completed, 0) == ((len(got), moved) if sop_class == STUDY_ROOT_GET else (moved, len(got)))
+    assert eventually(lambda: place.remains() == before), (before, place.remains())
+
+
+@pytest.mark.parametrize("sop_class", [STUDY_ROOT_GET, STUDY_ROOT_MOVE])
+def test_neither_does_a_requestor_that_hangs_up(place: Place, sop_class: str) -> None:
+    before = place.remains()
+    seen = len(place.receiver.stored)
+    for _ in range(3):
+        asyncio.run(cancelled(place, [], sop_class, hang_up=True))
+    assert eventually(lambda: place.remains() == before), (before, place.remains())
+    assert len(place.receiver.stored) - seen < 3 * COUNT
