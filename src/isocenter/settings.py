@@ -80,7 +80,11 @@ class Settings:
     dimse_max_associations_per_aet: int = _row(1000, "dimse", "Most associations of one calling AE title.", low=1)
     dimse_artim_timeout: float = _row(30.0, "dimse", "ARTIM timer (PS3.8 section 9.1.5).", unit="s", low=0.1)
     dimse_idle_timeout: float = _row(
-        300.0, "dimse", "Abort an association on which nothing arrives.", unit="s", low=0.1
+        300.0,
+        "dimse",
+        "Abort an association on which nothing arrives, or a message crawls (16 bytes a second).",
+        unit="s",
+        low=0.1,
     )
     dimse_association_timeout: float = _row(
         6 * 3600.0, "dimse", "Abort an association that lasts longer, whatever it does.", unit="s", low=1

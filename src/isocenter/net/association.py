@@ -265,8 +265,7 @@ class Association(Link):
         """A-ABORT, now."""
         self.connection.abort(why)
         self._pump()
-        if self.transport is not None:
-            self.transport.close()
+        self.close()
 
     def fail(self, error: NetworkError) -> None:
         """The association is over: everybody who waits hears of it."""

@@ -29,6 +29,7 @@ class Link(asyncio.BufferedProtocol):
         self._descriptor = -1  # of a plain socket; with TLS only the transport can write
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
+        self._unread: asyncio.TimerHandle | None = None
         self._reading = True
         self._pumping = False
         self._writable = asyncio.Event()
@@ -56,8 +57,17 @@ class Link(asyncio.BufferedProtocol):
         if out and not transport.is_closing():
             self._write(transport, out)
         if self.connection.close_expected:
-            transport.close()
+            self.close()
         self._arm()
+
+    def close(self) -> None:
+        """Close the transport: what is written still goes out, but a peer that does not read it cannot keep it open."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        transport.close()
+        if transport.get_write_buffer_size():
+            self._unread = self.loop.call_later(self.connection.config.artim, transport.abort)
 
     def _write(self, transport: asyncio.Transport, out: list[Buffer]) -> None:
         """Hand the bytes to the kernel at once where that can be done; the transport's turn comes later in the loop's
@@ -105,9 +115,10 @@ class Link(asyncio.BufferedProtocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for timer in (self._timer, self._unread):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._unread = None
         self.transport, self._descriptor = None, -1
         self._writable.set()
         if not self.connection.close_expected:

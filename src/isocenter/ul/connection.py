@@ -31,6 +31,7 @@ Buffer = bytes | bytearray | memoryview
 _COMMAND, _LAST = 0x01, 0x02  # message control header, PS3.8 Annex E.2
 _SMALL = 4096  # fragments up to here are copied behind their header: one buffer is written sooner than two
 _UNLIMITED_PDU = 1024 * 1024  # what we send at most to a peer that sets no limit
+_CRAWL = 16  # bytes a second; a message that comes slower for a whole idle time is as good as silence
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,8 @@ class Connection:
         self._now = now
         self._deadline = now + self.config.lifetime
         self._activity = now
+        self._checked, self._was_inside = now, False  # of the last look for a crawling peer
+        self._received, self._worked = 0, False  # since then: bytes, and whether a message began or ended
         self._artim: float | None = None
         self._events: deque[events.UpperLayerEvent] = deque()
         self._out: list[Buffer] = []
@@ -165,12 +168,19 @@ class Connection:
         if self.close_expected:
             return None
         if self.state is State.STA6:
-            return min(self._deadline, self._activity + self.config.idle)
+            since = min(self._activity, self._checked) if self._inside else self._activity
+            return min(self._deadline, since + self.config.idle)
         return self._deadline
+
+    @property
+    def _inside(self) -> bool:
+        """Whether a message has begun to arrive and is not whole."""
+        return bool(self._pdu_left or self._in_data_set or self._command or self._start != self._end)
 
     def touch(self, now: float) -> None:
         """Work for the peer goes on: restart the idle timer."""
         self._now = self._activity = now
+        self._worked = True
 
     def handle_timeout(self, now: float) -> None:
         self._now = now
@@ -185,6 +195,11 @@ class Connection:
             self.abort(f"the association lasted longer than {self.config.lifetime:g} s", provider=True)
         elif self.state is State.STA6 and now >= self._activity + self.config.idle:
             self.abort(f"the peer was silent for {self.config.idle:g} s", provider=True)
+        elif self.state is State.STA6 and now >= self._checked + self.config.idle:
+            if self._was_inside and not self._worked and self._received < _CRAWL * (now - self._checked):
+                self.abort(f"the peer sent {self._received} bytes in {now - self._checked:g} s", provider=True)
+            self._checked, self._was_inside = now, self._inside
+            self._received, self._worked = 0, False
 
     # --- input -------------------------------------------------------------------------------------------------
 
@@ -206,12 +221,14 @@ class Connection:
     def buffer_updated(self, count: int, now: float) -> None:
         """`count` bytes were put at the start of the last get_buffer()."""
         self._end += count
+        self._received += count
         self._now = self._activity = now
 
     def receive_data(self, data: Buffer, now: float) -> None:
         """Like filling get_buffer() with `data`, of any length; what does not fit waits until events were taken."""
         self._now = self._activity = now
         if data:
+            self._received += len(data)
             self._backlog.append(memoryview(data))
 
     def transport_closed(self, now: float) -> None:
@@ -323,6 +340,7 @@ class Connection:
                         event = self._end_command()
                     else:
                         self._in_data_set = False
+                        self._worked = True
                         event = events.DataSetChunk(views, True)
                     break
             elif pdu_left:
@@ -384,6 +402,7 @@ class Connection:
             self._fault(pdu.INVALID_PARAMETER, str(error))
             return None
         self._command.clear()
+        self._worked = True
         self._in_data_set = command.get("CommandDataSetType", NO_DATA_SET) != NO_DATA_SET
         return events.MessageStarted(self._command_context, command, self._in_data_set)
 
