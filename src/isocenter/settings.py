@@ -93,10 +93,10 @@ class Settings:
         10.0, "dimse", "Time open associations get to finish at shutdown.", unit="s", low=0
     )
     dimse_connect_timeout: float = _row(10.0, "dimse", "Time to connect and associate as SCU.", unit="s", low=0.1)
-    dimse_response_timeout: float = _row(60.0, "dimse", "Time to wait for a response as SCU.", unit="s", low=0.1)
     dimse_move_associations: int = _row(
         4, "dimse", "Associations to one destination of C-MOVE at a time; each request has one in any case.", low=1
     )
+    dimse_response_timeout: float = _row(60.0, "dimse", "Time to wait for a response as SCU.", unit="s", low=0.1)
 
     # --- TLS
     tls_certificate: str = _row("", "tls", "File of our certificate and those between it and the authority's (PEM).")
@@ -153,6 +153,9 @@ class Settings:
     limits_frames: int = _row(1_000_000, "limits", "Frames of one object that are looked at.", low=1)
     limits_object_bytes: int = _row(64 * GiB, "limits", "Size of one received object.", unit="bytes", low=1)
     limits_associate_pdu: int = _row(256 * KiB, "limits", "Size of an A-ASSOCIATE-RQ or -AC.", unit="bytes", low=1024)
+    limits_associate_items: int = _row(
+        8192, "limits", "Items and sub-items in one A-ASSOCIATE-RQ or -AC, transfer syntaxes above all.", low=256
+    )
     limits_presentation_contexts: int = _row(128, "limits", "Presentation contexts of one association.", low=1)
     limits_command_bytes: int = _row(64 * KiB, "limits", "Size of one DIMSE command set.", unit="bytes", low=256)
     limits_identifier_bytes: int = _row(
@@ -176,9 +179,6 @@ class Settings:
 @dataclass(frozen=True)
 class Row:
     """One option, as the command line, the docs and the loaders see it."""
-    limits_associate_items: int = _row(
-        8192, "limits", "Items and sub-items in one A-ASSOCIATE-RQ or -AC, transfer syntaxes above all.", low=256
-    )
 
     field: str
     group: str
