@@ -202,6 +202,13 @@ class BadRequest(IsocenterError):
     http_status = 400
 
 
+class InvalidArgument(BadRequest):
+    """Information of a normalized service (PS3.7 section 10) that lacks something or has a value that cannot be."""
+
+    code = "invalid-argument"
+    dimse_status = 0x0115
+
+
 class NotAcceptable(IsocenterError):
     """None of the media types the client accepts can be produced."""
 

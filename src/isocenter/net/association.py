@@ -91,6 +91,10 @@ class _Receiving:
     collector: _Collector | None = None
     failed: Reply | None = None
 
+    @property
+    def verb(self) -> int:
+        return int(self.message.command["CommandField"])
+
 
 class Association(Link):
     """Base of both roles; subclasses open and close it."""
@@ -132,13 +136,17 @@ class Association(Link):
 
     # --- our requests ------------------------------------------------------------------------------------------
 
-    def contexts_for(self, abstract_syntax: str) -> list[Agreed]:
-        """Accepted contexts for `abstract_syntax` in which our side may act as SCU."""
+    def contexts_for(self, abstract_syntax: str, *, as_scp: bool = False) -> list[Agreed]:
+        """Accepted contexts for `abstract_syntax` in which our side may act as SCU (or as SCP, to report events)."""
         return [
             context
             for context in self.contexts.values()
-            if context.abstract_syntax == abstract_syntax and (context.as_scu if self._as_requestor else context.as_scp)
+            if context.abstract_syntax == abstract_syntax and self._may_be(context, scp=as_scp)
         ]
+
+    def _may_be(self, context: Agreed, *, scp: bool) -> bool:
+        """Whether our side may act as SCP, or else as SCU; a context's roles are the requestor's."""
+        return context.as_scp if scp is self._as_requestor else context.as_scu
 
     def context_for(self, abstract_syntax: str, transfer_syntax: str | None = None) -> Agreed:
         """One of contexts_for(), in `transfer_syntax` if that is given. Raises NoPresentationContext."""
@@ -331,7 +339,8 @@ class Association(Link):
         context = self.contexts[message.context_id]
         request = Request(self.peer, context, message.command, self)
         service = self.services.serving(context.abstract_syntax)
-        allowed = context.as_scu if not self._as_requestor else context.as_scp
+        # Events are reported by the SCP to the SCU, everything else is asked by the SCU (PS3.7 section 10.1).
+        allowed = self._may_be(context, scp=verb != Verb.N_EVENT_REPORT)
         receiving = _Receiving(message, request)
         if service is None or not allowed:
             receiving.sink = Refusal(Reply(UNRECOGNIZED_OPERATION, "not in this role"))
@@ -369,7 +378,7 @@ class Association(Link):
             try:
                 taker.write(event.views)
             except IsocenterError as error:
-                self._drop(receiving, Reply.of(error))
+                self._drop(receiving, Reply.of(error, receiving.verb))
             except Exception:
                 log.exception("%s: receiving a data set failed", self.peer_address)
                 self._drop(receiving, _PROCESSING_FAILURE)
@@ -401,7 +410,7 @@ class Association(Link):
                 method = _METHODS[request.command["CommandField"]]
                 result = method(service, request, receiving.collector.raw)
         except IsocenterError as error:
-            result = Reply.of(error)
+            result = Reply.of(error, receiving.verb)
         except Exception:
             log.exception("%s: a request failed", self.peer_address)
             result = _PROCESSING_FAILURE
@@ -432,7 +441,7 @@ class Association(Link):
             else:
                 reply = await work
         except IsocenterError as error:
-            reply = Reply.of(error)
+            reply = Reply.of(error, request.command["CommandField"])
         except Exception:
             log.exception("%s: a request failed", self.peer_address)
             reply = _PROCESSING_FAILURE

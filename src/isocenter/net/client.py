@@ -25,21 +25,25 @@ from isocenter.errors import (
     UsageError,
 )
 from isocenter.model import AETitle, ae_title
+from isocenter.net import commitment
 from isocenter.net.address import Address, parse_address
 from isocenter.net.find import answers
 from isocenter.net.identity import user_identity
+from isocenter.net.normalized import EventHandler, NormalizedVerbs, event_receiver
 from isocenter.net.requestor import Proposal, Requestor, associate
 from isocenter.net.retrieve import GET_ROOTS, MOVE_ROOTS, Progress, get_proposals, identifier_of, progress, selection_of
 from isocenter.net.retrieve import SYNTAXES as RETRIEVE_SYNTAXES
 from isocenter.net.tls import client_context
 from isocenter.services.base import Request, Services, Sink
 from isocenter.services.keys import ROOTS, question
+from isocenter.services.normalized import TRANSFER_SYNTAXES as NORMALIZED_SYNTAXES
 from isocenter.services.retrieve import get_request, move_request
 from isocenter.services.storage import StorageService, even_chunks, store_request
+from isocenter.services.storage_commitment import CommitmentReport, Reference
 from isocenter.services.verification import TRANSFER_SYNTAXES as VERIFICATION_TRANSFER_SYNTAXES
 from isocenter.services.verification import echo_request
 from isocenter.settings import Settings, load
-from isocenter.std.sop_classes import MEDIA_STORAGE_DIRECTORY, VERIFICATION
+from isocenter.std.sop_classes import MEDIA_STORAGE_DIRECTORY, STORAGE_COMMITMENT_PUSH, VERIFICATION
 from isocenter.std.transfer_syntaxes import TRANSFER_SYNTAXES
 from isocenter.ul.connection import Buffer
 from isocenter.wire.limits import Limits
@@ -147,7 +151,7 @@ def _prepare(item: StoreItem, limits: Limits) -> _Prepared | StoreOutcome:
         return StoreOutcome(source, "", "", None, error.strerror or str(error))
 
 
-class Peer:
+class Peer(NormalizedVerbs):
     """A remote application entity, as SCU sees it. Made by connect()."""
 
     def __init__(
@@ -157,6 +161,8 @@ class Peer:
         settings: Settings,
         tls: ssl.SSLContext | None = None,
         identity: UserIdentity | None = None,
+        on_event: EventHandler | None = None,
+        reports: commitment.Reports | None = None,
     ) -> None:
         self.address = address
         self._calling = calling
@@ -167,6 +173,9 @@ class Peer:
         self._association: Requestor | None = None
         self._proposed: set[tuple[str, str]] = set()
         self._extended: dict[str, bytes] = {}
+        self._reports = reports or commitment.Reports()
+        handled = () if on_event is None else (event_receiver(on_event),)
+        self._services = Services((self._reports.service, *handled))
 
     async def __aenter__(self) -> Self:
         await self._associate(set())
@@ -302,6 +311,18 @@ class Peer:
             async for step in steps:
                 yield step
 
+    async def commit(self, references: Iterable[tuple[str, str]], *, timeout: float = 300.0) -> CommitmentReport:
+        """Ask the peer to commit itself to the safekeeping of objects, and wait for its report (PS3.4 Annex J).
+
+        `references` are pairs of SOP Class and SOP Instance UID. Only what is in `.committed` of the report may be
+        deleted here; `.failed` says why of the rest. The report comes on this association, or on one that the peer
+        opens to whoever listens for `reports` (see connect). Raises PeerTimeout when it does not come in `timeout`
+        seconds, OperationFailed when the peer refuses the request, NoPresentationContext and other NetworkErrors.
+        """
+        association = await self._association_for({(STORAGE_COMMITMENT_PUSH, uid) for uid in NORMALIZED_SYNTAXES})
+        wanted = (Reference(*pair) for pair in references)
+        return await commitment.commit(association, wanted, self._reports, timeout)
+
     def _read_batch(self, items: Iterator[StoreItem]) -> list[_Prepared | StoreOutcome]:
         batch: list[_Prepared | StoreOutcome] = []
         for item in items:
@@ -373,6 +394,7 @@ class Peer:
             settings=self._settings,
             tls=self._tls,
             identity=self._identity,
+            services=self._services,
         )
         self._proposed = set(pairs)
         return self._association
@@ -394,18 +416,22 @@ def connect(
     user: str | None = None,
     passcode: str | None = None,
     identity: UserIdentity | None = None,
+    on_event: EventHandler | None = None,
+    reports: commitment.Reports | None = None,
 ) -> Peer:
     """The peer at `address` ("AET@HOST:PORT"), for use as an async context manager; entering it opens an association.
 
     `calling` is our AE title. `tls` True secures the connection by the `tls` rows of the settings (PS3.15 B.12); a
     context of your own does so in its way. `user` with or without `passcode`, or any other `identity`, is sent along
-    (PS3.7 section D.3.3.7); without TLS everyone on the way can read it. Raises UsageError for an address or title that
-    cannot be, SettingsError for certificates that cannot be used; entering raises ConnectFailed, TlsError,
-    AssociationRejected, AssociationAborted or PeerTimeout.
+    (PS3.7 section D.3.3.7); without TLS everyone on the way can read it. `on_event` is called with each N-EVENT-REPORT
+    that the peer sends (net.normalized.Event), and says what to answer; `reports` are where those of commit() are
+    awaited, if a server of ours offers them too. Raises UsageError for an address or title that cannot be,
+    SettingsError for certificates that cannot be used; entering raises ConnectFailed, TlsError, AssociationRejected,
+    AssociationAborted or PeerTimeout.
     """
     title = _title(calling)
     settings = settings or load()
     context = client_context(settings) if tls is True else tls or None
     if user is not None:
         identity = user_identity(user, passcode)
-    return Peer(parse_address(address), title, settings, context, identity)
+    return Peer(parse_address(address), title, settings, context, identity, on_event, reports)

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from isocenter.errors import IsocenterError
-from isocenter.std.statuses import PENDING, PENDING_WITH_WARNING, SUCCESS
+from isocenter.errors import BadRequest, DataSetError, IsocenterError, LimitExceeded, OutOfResources
+from isocenter.std.statuses import GENERAL, PENDING, PENDING_WITH_WARNING, SUCCESS
 from isocenter.ul.negotiation import Agreed, Support
-from isocenter.wire.command import CommandSet
+from isocenter.wire.command import NORMALIZED, CommandSet
 
 UNRECOGNIZED_OPERATION = 0x0211  # PS3.7 C.5.23
 SOP_CLASS_NOT_SUPPORTED = 0x0122  # PS3.7 C.5.6
+PROCESSING_FAILURE, INVALID_ARGUMENT, RESOURCE_LIMITATION = 0x0110, 0x0115, 0x0213  # PS3.7 C.5
 CANNOT_UNDERSTAND = 0xC000
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -46,8 +47,9 @@ class Reply:
     elements: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
 
     @classmethod
-    def of(cls, error: IsocenterError) -> Reply:
-        return cls(error.dimse_status, str(error))
+    def of(cls, error: IsocenterError, verb: int = 0) -> Reply:
+        """The failure that `error` means, as the services of `verb` (a Command Field) name it."""
+        return cls(_annex_c(error) if verb in NORMALIZED else error.dimse_status, str(error))
 
     @property
     def pending(self) -> bool:
@@ -55,11 +57,25 @@ class Reply:
         return self.status in (PENDING, PENDING_WITH_WARNING)
 
 
+def _annex_c(error: IsocenterError) -> int:
+    """The status of a normalized service, all of which PS3.7 Annex C has; errors carry those of the storage and query
+    services, where the two differ."""
+    if error.dimse_status in GENERAL:
+        return error.dimse_status
+    if isinstance(error, OutOfResources | LimitExceeded):
+        return RESOURCE_LIMITATION
+    return INVALID_ARGUMENT if isinstance(error, DataSetError | BadRequest) else PROCESSING_FAILURE
+
+
 class Invoker(Protocol):
     """What a service may ask of the association its request came on: sub-operations and event reports (PS3.7 8.1)."""
 
-    def contexts_for(self, abstract_syntax: str) -> Sequence[Agreed]:
-        """Accepted contexts in which our side may act as SCU."""
+    @property
+    def usable(self) -> bool:
+        """Whether requests can be sent."""
+
+    def contexts_for(self, abstract_syntax: str, *, as_scp: bool = False) -> Sequence[Agreed]:
+        """Accepted contexts in which our side may act as SCU (or as SCP, to report events)."""
 
     def next_message_id(self) -> int:
         """A Message ID that no outstanding request of ours has."""

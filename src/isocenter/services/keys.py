@@ -44,7 +44,7 @@ def question(
     """
     if level not in Level.__members__:
         raise UsageError(f"{level!r} is no level: {', '.join(Level.__members__)}")
-    model = _item(keys)
+    model = model_of(keys)
     model["00080052"] = {"vr": "CS", "Value": [level]}
     unique = UNIQUE_KEY[Level[level]]
     model.setdefault(f"{unique:08X}", {"vr": vr_of(unique)})
@@ -56,7 +56,8 @@ def question(
         raise UsageError(error.message, tag_path=error.tag_path) from None
 
 
-def _item(keys: Mapping[str, Any]) -> dict[str, Any]:
+def model_of(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """The DICOM JSON model of keywords with values, as question() takes them. Raises UsageError."""
     model: dict[str, Any] = {}
     for name, value in keys.items():
         tag = tag_named(name)
@@ -67,7 +68,7 @@ def _item(keys: Mapping[str, Any]) -> dict[str, Any]:
             raise UsageError(f"{keyword_of(tag) or name}: a mapping is the value of a sequence, and of nothing else")
         entry: dict[str, Any] = {"vr": vr}
         if values:
-            entry["Value"] = [_item(one) if vr == "SQ" else _value(one) for one in values]
+            entry["Value"] = [model_of(one) if vr == "SQ" else _value(one) for one in values]
         model[f"{tag:08X}"] = entry
     return model
 

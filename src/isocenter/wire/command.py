@@ -37,6 +37,9 @@ class Verb(IntEnum):
 
 RESPONSE = 0x8000
 
+NORMALIZED = frozenset({Verb.N_EVENT_REPORT, Verb.N_GET, Verb.N_SET, Verb.N_ACTION, Verb.N_CREATE, Verb.N_DELETE})
+"""The verbs of DIMSE-N (PS3.7 section 7.5)."""
+
 _ELEMENTS: dict[int, tuple[str, str]] = {
     0x0002: ("UI", "AffectedSOPClassUID"),
     0x0003: ("UI", "RequestedSOPClassUID"),
