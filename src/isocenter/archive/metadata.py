@@ -12,14 +12,13 @@ import zlib
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-import orjson
-
 from isocenter.archive.audit import log
 from isocenter.errors import ArchiveBusy, OutOfResources
 from isocenter.index.base import Housekeeping, MetadataRun, NumberedRef
-from isocenter.model import InstanceRef, Level, Scope
+from isocenter.model import Level, Scope
 from isocenter.store.base import BlobStore
-from isocenter.wire.dicomjson import dataset_json, dumps
+from isocenter.wire.dicomjson import dumps
+from isocenter.wire.seriesjson import SeriesJson
 
 _RUN = 256
 _LEVEL = 3  # of zlib: more makes metadata little smaller and much later
@@ -27,44 +26,50 @@ _LEVEL = 3  # of zlib: more makes metadata little smaller and much later
 
 def instances(store: BlobStore, index: Housekeeping, scope: Scope, base_uri: str) -> Iterator[list[bytes]]:
     """The metadata of a scope's instances in index order, some at a time; blocking, for a thread."""
-    base = orjson.dumps(base_uri.rstrip("/"))[1:-1]
+    base = dumps(base_uri.rstrip("/"))[1:-1]
     numbered = index.numbered(scope)
     if scope.level == Level.IMAGE:
-        for item in numbered:
-            token = _token()
-            yield [_one(store, item.ref, token).replace(token.encode(), base)]
+        token = _token()
+        for text in _texts(store, numbered, token):
+            yield [text.replace(token.encode(), base)]
         return
     for series_id, group in groupby(numbered, key=lambda item: item.series_id):
         wanted = list(group)
         for run in index.metadata_runs(series_id):
             if not wanted or run.last_instance > wanted[-1].instance_id:
                 break
-            yield _lines(run, base)
+            yield _lines(zlib.decompress(run.body), run.token, base)
             wanted = [item for item in wanted if item.instance_id > run.last_instance]
         for at in range(0, len(wanted), _RUN):
-            run = _make(store, series_id, wanted[at : at + _RUN])
-            try:
-                index.add_metadata_run(run)
-            except (ArchiveBusy, OutOfResources) as error:
-                # Only the next reader's time is lost.
-                log.info("metadata could not be kept: %s", error)
-            yield _lines(run, base)
+            yield _make(store, index, wanted[at : at + _RUN], base)
 
 
-def _make(store: BlobStore, series_id: int, items: Sequence[NumberedRef]) -> MetadataRun:
+def _make(store: BlobStore, index: Housekeeping, items: Sequence[NumberedRef], base: bytes) -> list[bytes]:
+    """The metadata of consecutive instances of a series, which is kept as a run."""
     token = _token()
-    text = b"\n".join(_one(store, item.ref, token) for item in items)
-    return MetadataRun(series_id, items[-1].instance_id, len(items), token, zlib.compress(text, _LEVEL))
+    text = b"\n".join(_texts(store, items, token))
+    last = items[-1]
+    run = MetadataRun(last.series_id, last.instance_id, len(items), token, zlib.compress(text, _LEVEL))
+    try:
+        index.add_metadata_run(run)
+    except (ArchiveBusy, OutOfResources) as error:
+        # Only the next reader's time is lost.
+        log.info("metadata could not be kept: %s", error)
+    return _lines(text, token, base)
 
 
-def _lines(run: MetadataRun, base: bytes) -> list[bytes]:
-    return zlib.decompress(run.body).replace(run.token.encode(), base).split(b"\n")
+def _lines(text: bytes, token: str, base: bytes) -> list[bytes]:
+    return text.replace(token.encode(), base).split(b"\n")
 
 
-def _one(store: BlobStore, ref: InstanceRef, token: str) -> bytes:
-    path = f"{token}/studies/{ref.study}/series/{ref.series}/instances/{ref.instance}/bulkdata"
-    with store.open(ref.blob) as blob:
-        return dumps(dataset_json(blob.view(), ref.transfer_syntax, start=ref.data_set_offset, bulk_uri=path))
+def _texts(store: BlobStore, items: Sequence[NumberedRef], token: str) -> Iterator[bytes]:
+    """The metadata of each instance, with the token for the base URI."""
+    series = SeriesJson(token)
+    for _, _, ref in items:
+        path = f"{token}/studies/{ref.study}/series/{ref.series}/instances/{ref.instance}/bulkdata"
+        with store.open(ref.blob) as blob:
+            text = series.text(blob.view(), ref.transfer_syntax, start=ref.data_set_offset)
+        yield text.replace(token.encode(), dumps(path)[1:-1])
 
 
 def _token() -> str:

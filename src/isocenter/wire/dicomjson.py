@@ -7,7 +7,7 @@ item numbers from 1: "…/bulkdata/00081140/2/00420011". `find_bulk` is the way 
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -15,15 +15,15 @@ import orjson
 
 from isocenter.errors import NotFound
 from isocenter.std.dictionary import entry_of
-from isocenter.std.transfer_syntaxes import transfer_syntax
+from isocenter.std.transfer_syntaxes import TransferSyntax, transfer_syntax
 from isocenter.wire.deflate import inflate
 from isocenter.wire.elements import PIXEL_TAGS, TRAILING_PADDING, Buffer, Element
 from isocenter.wire.limits import DEFAULT_LIMITS, Limits
 from isocenter.wire.values import BINARY_VRS, NUMBER_VRS, WORD_WIDTH, json_values, texts
-from isocenter.wire.walk import ELEMENT, FRAGMENTS, ITEM_BEGIN, ITEM_END, SEQUENCE, Walker
+from isocenter.wire.walk import ELEMENT, FRAGMENTS, ITEM_BEGIN, ITEM_END, SEQUENCE, Event, Walker
 
-_SPECIFIC_CHARACTER_SET: Final = 0x00080005
-_PIXEL_REPRESENTATION: Final = 0x00280103
+SPECIFIC_CHARACTER_SET: Final = 0x00080005
+PIXEL_REPRESENTATION: Final = 0x00280103
 
 # Command elements and file meta information that strayed into a data set are not part of its model.
 _LOWEST: Final = 0x00040000
@@ -56,18 +56,44 @@ class _Scope:
         self.in_order = True
 
 
-class _Builder:
-    """Turns events into a model."""
+class Builder:
+    """Turns the events of one walk into a model."""
 
-    def __init__(self, buf: Buffer, explicit: bool, bulk_uri: str | None, threshold: int, exclude_bulk: bool) -> None:
-        self.buf = buf
-        self.explicit = explicit
+    def __init__(
+        self, walker: Walker, syntax: TransferSyntax, bulk_uri: str | None, threshold: int, exclude_bulk: bool
+    ) -> None:
+        self.walker = walker
+        self.buf = walker.buf
+        self.little = syntax.little
+        self.explicit = syntax.explicit
         self.bulk_uri = bulk_uri
         self.threshold = threshold
         self.exclude_bulk = exclude_bulk
         self.flags: set[str] = set()
         self.scopes = [_Scope("", (), False)]
         self.sequences: list[tuple[str, Model, list[Model]]] = []
+
+    def read(self, events: Iterable[Event]) -> None:
+        """Add what the walker found to the model."""
+        walker, little, element = self.walker, self.little, self.element
+        for kind, tag, vr, offset, length in events:
+            if kind == ELEMENT:
+                element(tag, vr, offset, length, little or walker.little)
+            elif kind == SEQUENCE:
+                self.sequence(tag)
+            elif kind == ITEM_BEGIN:
+                self.item()
+            elif kind == ITEM_END:
+                self.item_end()
+            elif kind == FRAGMENTS:
+                self.fragments(tag, vr)
+            else:
+                self.sequence_end()
+
+    def finish(self) -> Model:
+        """The model of all that was read."""
+        _in_order(self.scopes[0])
+        return self.scopes[0].model
 
     def element(self, tag: int, vr: str, offset: int, length: int, little: bool) -> None:
         scope = self.scopes[-1]
@@ -87,9 +113,9 @@ class _Builder:
             values = json_values(bytes(self.buf[offset : offset + length]), vr, little, scope.charset, self.flags)
             if values:
                 entry["Value"] = values
-                if tag == _PIXEL_REPRESENTATION:
+                if tag == PIXEL_REPRESENTATION:
                     scope.signed = values[0] == 1
-                elif tag == _SPECIFIC_CHARACTER_SET:
+                elif tag == SPECIFIC_CHARACTER_SET:
                     scope.charset = texts(bytes(self.buf[offset : offset + length]), "CS")
                     # What the model is written in is UTF-8 (PS3.18 F.2, note); the value says so.
                     entry["Value"] = ["ISO_IR 192"]
@@ -205,25 +231,11 @@ def dataset_json(
         buf, start = inflate(buf, limits, start=start, end=finish), 0
         finish = len(buf)
     walker = Walker(buf, little=syntax.little, explicit=syntax.explicit, end=finish, limits=limits, resolve_un=True)
-    builder = _Builder(buf, syntax.explicit, bulk_uri, bulk_threshold, exclude_bulk)
-    element = builder.element
-    for kind, tag, vr, offset, length in walker.data_set(start):
-        if kind == ELEMENT:
-            element(tag, vr, offset, length, syntax.little or walker.little)
-        elif kind == SEQUENCE:
-            builder.sequence(tag)
-        elif kind == ITEM_BEGIN:
-            builder.item()
-        elif kind == ITEM_END:
-            builder.item_end()
-        elif kind == FRAGMENTS:
-            builder.fragments(tag, vr)
-        else:
-            builder.sequence_end()
-    _in_order(builder.scopes[0])
+    builder = Builder(walker, syntax, bulk_uri, bulk_threshold, exclude_bulk)
+    builder.read(walker.data_set(start))
     if flags is not None:
         flags |= walker.flags | builder.flags
-    return builder.scopes[0].model
+    return builder.finish()
 
 
 def find_bulk(

@@ -96,6 +96,7 @@ class Walker:
         self._resolve_un = resolve_un
         self._stack: list[_Level] = []
         self.little = little
+        self.creators: dict[int, str] = {}  # of the outermost data set: group and block to private creator
         self._nul = NulPadding(buf)
         self._left = limits.elements
 
@@ -103,6 +104,7 @@ class Walker:
         """All events of the data set that fills the buffer from `start` to the end."""
         self.pos = start
         self._stack = [_Level(False, 0, self.end, False, self._explicit, self._encoding)]
+        self._stack[0].creators = self.creators
         return self._run()
 
     def sequence(self, element: Element) -> Iterator[Event]:
