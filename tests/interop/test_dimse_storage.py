@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pydicom
@@ -136,6 +138,22 @@ def test_what_is_not_dicom_is_an_outcome_and_the_rest_goes_on(tmp_path: Path) ->
     with ours.receiver(tmp_path / "in") as scp, isocenter.sync.connect(scp.address) as pacs:
         outcomes = list(pacs.store([junk, tmp_path / "absent", packaged("CT_small.dcm")]))
     assert [outcome.status for outcome in outcomes] == [None, None, 0]
+
+
+def test_items_that_are_waited_for_do_not_hold_back_those_before(tmp_path: Path) -> None:
+    stored = threading.Semaphore(0)
+
+    def one_after_the_other() -> Iterator[Path | None]:
+        for _ in range(3):
+            yield packaged("CT_small.dcm")
+            yield None
+            assert stored.acquire(timeout=30), "what was given waits for what is to come"
+
+    with ours.receiver(tmp_path / "in") as scp, isocenter.sync.connect(scp.address) as pacs:
+        for outcome in pacs.store(one_after_the_other()):
+            assert outcome.status == 0
+            stored.release()
+        assert len(scp.stored) == 3
 
 
 def test_large_objects_are_streamed(tmp_path: Path) -> None:

@@ -238,8 +238,11 @@ class Peer(NormalizedVerbs):
             async for match in matches:
                 yield match
 
-    async def store(self, items: Iterable[StoreItem]) -> AsyncIterator[StoreOutcome]:
+    async def store(self, items: Iterable[StoreItem | None]) -> AsyncIterator[StoreOutcome]:
         """C-STORE each item; yields one outcome for each, in order.
+
+        Items are taken in threads, some ahead of what is being sent. An iterator that has to wait for the next one
+        gives None first, which is no item: what it gave before is sent meanwhile.
 
         Nothing that the peer does raises: when the association is lost and no new one can be had, that is the outcome
         of the object, and the next few are tried on a new one.
@@ -323,11 +326,12 @@ class Peer(NormalizedVerbs):
         wanted = (Reference(*pair) for pair in references)
         return await commitment.commit(association, wanted, self._reports, timeout)
 
-    def _read_batch(self, items: Iterator[StoreItem]) -> list[_Prepared | StoreOutcome]:
+    def _read_batch(self, items: Iterator[StoreItem | None]) -> list[_Prepared | StoreOutcome]:
         batch: list[_Prepared | StoreOutcome] = []
         for item in items:
-            batch.append(_prepare(item, self._limits))
-            if len(batch) == _BATCH:
+            if item is not None:
+                batch.append(_prepare(item, self._limits))
+            if len(batch) == _BATCH or (item is None and batch):
                 break
         return batch
 
