@@ -45,6 +45,7 @@ log = logging.getLogger("isocenter.dimse")
 _PROCESSING_FAILURE = Reply(0x0110, "internal error; see the server's log")
 _CANCELLED = Reply(CANCEL)
 _DATA_SET_FOLLOWS = 0x0001
+_CLOSING = 1.0  # seconds for what is still written when an association is over
 
 _Queue = asyncio.Queue[Response | NetworkError]
 Answer = Awaitable[Reply] | AsyncIterator[Reply]
@@ -260,6 +261,7 @@ class Association(Link):
     async def release(self) -> None:
         """A-RELEASE; aborts when the peer does not confirm within the response timeout."""
         if self.ended or self._failure is not None:
+            await self.closed()
             return
         self.connection.release()
         self.flush()
@@ -274,6 +276,19 @@ class Association(Link):
         self.connection.abort(why)
         self._pump()
         self.close()
+
+    async def closed(self) -> None:
+        """Close the transport of an association that is over, and wait until it is."""
+        if self.transport is None:
+            return
+        self.close()
+        try:
+            async with asyncio.timeout(_CLOSING):
+                await self.over.wait()
+        except TimeoutError:
+            if self.transport is not None:
+                self.transport.abort()
+            await self.over.wait()
 
     def fail(self, error: NetworkError) -> None:
         """The association is over: everybody who waits hears of it."""
@@ -333,7 +348,8 @@ class Association(Link):
         if verb & RESPONSE:
             self._on_response(message)
             return True
-        if self._busy >= self.operations:
+        if self._busy >= self.operations or not self.writable:
+            # Of a peer that does not read its responses no more is read: they would pile up.
             self._held = message
             return False
         context = self.contexts[message.context_id]
@@ -451,9 +467,16 @@ class Association(Link):
             async with self._line:
                 pass
         self._reply(request, reply)
+        self._take_held()
+
+    def _take_held(self) -> None:
         held, self._held = self._held, None
         if held is None or self._on_message(held):
             self.resume()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._take_held()
 
     async def _serve_many(self, request: Request, replies: AsyncIterator[Reply]) -> Reply:
         """Send pending replies as they come; the final one is returned. Whatever it is, nothing goes on afterwards."""

@@ -191,6 +191,7 @@ class Peer(NormalizedVerbs):
             await association.release()
         else:
             association.abort()
+            await association.closed()
 
     async def echo(self) -> None:
         """C-ECHO. Raises a NetworkError unless the peer answers with success."""

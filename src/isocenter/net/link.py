@@ -86,6 +86,11 @@ class Link(asyncio.BufferedProtocol):
         elif out:
             transport.writelines(out)
 
+    @property
+    def writable(self) -> bool:
+        """Whether the peer reads as fast as we write, more or less."""
+        return self._writable.is_set()
+
     async def drain(self) -> None:
         """Wait until the transport takes more (back-pressure of a slow peer)."""
         await self._writable.wait()

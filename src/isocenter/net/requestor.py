@@ -155,10 +155,14 @@ async def associate(
     except TimeoutError:
         if link.transport is not None:
             link.abort("no answer to the association request")
+            await link.closed()
             raise PeerTimeout(f"{address}: no answer within {settings.dimse_connect_timeout:g} s") from None
         raise ConnectFailed(f"{address}: no connection within {settings.dimse_connect_timeout:g} s") from None
     except OSError as error:
         raise ConnectFailed(f"{address}: {error.strerror or error}") from None
+    except NetworkError:
+        await link.closed()
+        raise
     except asyncio.CancelledError:
         link.abort("not wanted any more")
         raise

@@ -1,0 +1,243 @@
+"""Peers that are slow, silent, gone, or do things at the wrong time: every association ends, on either side of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import isocenter
+import ours
+from isocenter.errors import AssociationAborted, NetworkError, PeerTimeout
+from isocenter.net.address import parse_address
+from isocenter.net.requestor import Proposal, associate
+from isocenter.services.storage import store_request
+from isocenter.services.verification import echo_request
+from isocenter.settings import Settings
+from isocenter.ul import events
+from isocenter.wire import pdu
+from ours import Receiver
+from raw_scp import RawSCP, raw_scp
+from raw_scu import CT, ECHO, EXPLICIT, raw_scu
+
+RQ = pdu.encode_associate_rq(
+    pdu.AssociateRQ("ISOCENTER", "SLOW", (pdu.ProposedContext(1, ECHO, (EXPLICIT,)),), pdu.UserInformation())
+)
+
+
+@pytest.fixture
+def receiver(tmp_path: Path) -> Iterator[Receiver]:
+    with ours.receiver(tmp_path, dimse_artim_timeout=0.5, dimse_idle_timeout=1.0) as running:
+        yield running
+        wait_for(lambda: not running.server._links)
+
+
+def wait_for(ready: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not ready():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+# --- we are the server -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cut", [0, 1, 5, 6, 40, len(RQ) - 1])
+def test_a_request_that_stops_somewhere(receiver: Receiver, cut: int) -> None:
+    with raw_scu(receiver.port) as scu:
+        scu.send(RQ[:cut])
+        assert scu.rest() == b""
+
+
+def test_bytes_now_and_then_do_not_restart_artim(receiver: Receiver) -> None:
+    with raw_scu(receiver.port) as scu:
+        scu.socket.settimeout(0.1)
+        sent, answer = 0, None
+        while answer is None and sent < len(RQ):
+            scu.send(RQ[sent : sent + 1])
+            sent += 1
+            with contextlib.suppress(TimeoutError):
+                answer = scu.socket.recv(1)
+        assert answer == b""
+        assert 3 <= sent < 60
+
+
+def test_silence_within_an_association(receiver: Receiver) -> None:
+    with raw_scu(receiver.port) as scu:
+        scu.associate((ECHO, (EXPLICIT,)))
+        assert scu.event() == events.Aborted(pdu.Abort(2, 0), False, pdu.Abort(2, 0).explanation)
+
+
+def test_half_closed_connections(receiver: Receiver) -> None:
+    with raw_scu(receiver.port) as scu:
+        scu.associate((ECHO, (EXPLICIT,)))
+        scu.socket.shutdown(socket.SHUT_WR)
+        assert scu.rest() == b""
+        wait_for(lambda: receiver.server.associations == 0)
+
+
+def test_requests_of_a_peer_that_reads_no_response(receiver: Receiver) -> None:
+    """It gets no further than the buffers of both kernels, what we keep is bounded, and then it is silent."""
+    with raw_scu(receiver.port) as scu:
+        scu.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        scu.associate((ECHO, (EXPLICIT,)))
+        scu.connection.send_message(1, echo_request(1))
+        echoes = b"".join(scu.connection.data_to_send()) * 1000
+        sent, most = 0, 0
+        scu.socket.settimeout(0.9)
+        try:
+            while sent < 32 << 20:
+                sent += scu.socket.send(echoes)
+                most = max(most, *map(buffered, list(receiver.server._links)), 0)
+        except OSError:
+            pass
+        assert sent < 16 << 20
+        assert most < 1 << 20
+        wait_for(lambda: receiver.server.associations == 0)
+        wait_for(lambda: not receiver.server._links)  # though nothing of the A-ABORT is read
+
+
+def buffered(link: object) -> int:
+    transport = getattr(link, "transport", None)
+    return 0 if transport is None else transport.get_write_buffer_size()
+
+
+def test_a_peer_that_waits_for_its_release_to_be_answered_closes_when_it_is(receiver: Receiver) -> None:
+    with raw_scu(receiver.port) as scu:
+        scu.associate((ECHO, (EXPLICIT,)))
+        scu.connection.release()
+        scu.flush()
+        assert scu.event() == events.Released()
+        # It does not close: ARTIM does (Sta13).
+        assert scu.rest() == b""
+
+
+# --- we are the client -----------------------------------------------------------------------------------------------
+
+SETTINGS = Settings().replace(dimse_connect_timeout=1.0, dimse_response_timeout=1.0, dimse_artim_timeout=0.5)
+
+
+def silent(scp: RawSCP) -> None:
+    assert isinstance(scp.event(), events.AssociationRequested)
+    scp.event()
+
+
+def accepts_and_is_silent(scp: RawSCP) -> None:
+    scp.accept()
+    while scp.event() is not None:
+        pass
+
+
+def aborts_the_request(scp: RawSCP) -> None:
+    scp.event()
+    scp.send(pdu.encode_abort(pdu.Abort(0, 0)))
+
+
+def closes_after_the_request(scp: RawSCP) -> None:
+    scp.event()
+
+
+def answers_nonsense(scp: RawSCP) -> None:
+    scp.event()
+    scp.send(b"\x99" * 100)
+    scp.event()
+
+
+def half_an_answer(scp: RawSCP) -> None:
+    scp.event()
+    scp.send(pdu.PDU_HEADER.pack(pdu.A_ASSOCIATE_AC, 200) + bytes(100))
+    scp.event()
+
+
+@pytest.mark.parametrize(
+    ("script", "error"),
+    [
+        (silent, PeerTimeout),
+        (half_an_answer, PeerTimeout),
+        (aborts_the_request, AssociationAborted),
+        (closes_after_the_request, AssociationAborted),
+        (answers_nonsense, AssociationAborted),
+    ],
+)
+def test_no_association_comes_of_it(script: Callable[[RawSCP], None], error: type[NetworkError]) -> None:
+    with raw_scp(script) as address, pytest.raises(error), isocenter.sync.connect(address, settings=SETTINGS):
+        pytest.fail("there is no association")
+
+
+def test_no_response() -> None:
+    with raw_scp(accepts_and_is_silent) as address, pytest.raises(PeerTimeout), connected(address) as pacs:
+        pacs.echo()
+
+
+def connected(address: str) -> isocenter.sync.BlockingPeer:
+    return isocenter.sync.connect(address, settings=SETTINGS)
+
+
+def test_no_answer_to_a_release() -> None:
+    with raw_scp(accepts_and_is_silent) as address, connected(address):
+        pass
+
+
+def test_release_collision() -> None:
+    """Both ask for release at once: the requestor answers first, then the acceptor (PS3.8 section 9.2.2, Sta9 on)."""
+    done = threading.Event()
+
+    def script(scp: RawSCP) -> None:
+        scp.accept()
+        event = scp.event()
+        assert isinstance(event, events.ReleaseRequested)
+        # As if ours had been sent before theirs came: their answer to it is next, then ours.
+        scp.send(pdu.A_RELEASE_RQ_PDU)
+        assert scp.socket.recv(10) == pdu.A_RELEASE_RP_PDU
+        scp.send(pdu.A_RELEASE_RP_PDU)
+        assert scp.socket.recv(10) == b""
+        done.set()
+
+    with raw_scp(script) as address, connected(address):
+        pass
+    assert done.is_set()
+
+
+@pytest.mark.parametrize("ending", [pdu.A_RELEASE_RQ_PDU, pdu.encode_abort(pdu.Abort(2, 0)), b"\x99" * 20, b""])
+def test_the_peer_ends_it_while_we_wait_for_a_response(ending: bytes) -> None:
+    def script(scp: RawSCP) -> None:
+        scp.accept()
+        assert scp.message() is not None
+        scp.send(ending)
+        if ending:
+            scp.event()
+
+    with raw_scp(script) as address, pytest.raises(NetworkError), connected(address) as pacs:
+        pacs.echo()
+
+
+def test_a_peer_that_stops_reading_while_we_send() -> None:
+    """No response is awaited yet, so the idle timer ends it; and the A-ABORT that nobody reads holds nothing up."""
+
+    def script(scp: RawSCP) -> None:
+        scp.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        scp.accept()
+        done.wait(20)
+
+    async def send(address: str) -> None:
+        settings = SETTINGS.replace(dimse_idle_timeout=1.0)
+        association = await associate(
+            parse_address(address), [Proposal(CT, (EXPLICIT,))], calling="X", settings=settings
+        )
+        try:
+            chunks = (bytes(1 << 20) for _ in range(64))
+            with pytest.raises(AssociationAborted, match="silent"):
+                await association.request(association.context_for(CT), store_request(1, CT, "1.2.3"), chunks)
+            await asyncio.wait_for(association.over.wait(), 10)
+        finally:
+            done.set()
+
+    done = threading.Event()
+    with raw_scp(script) as address:
+        asyncio.run(send(address))
