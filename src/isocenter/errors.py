@@ -124,6 +124,43 @@ class CodecMissing(PixelError):
     http_status = 406
 
 
+class FrameRetrieveError(IsocenterError):
+    """Some frames of an object cannot be had as an object of their own (PS3.4 Table Y.4-1)."""
+
+    code = "frames-not-retrievable"
+    dimse_status = 0xAA02
+    http_status = 422
+
+
+class FramesNotFound(FrameRetrieveError):
+    """None of the frames asked for are in the object."""
+
+    code = "frames-not-found"
+    dimse_status = 0xAA00
+
+
+class NoFrameObject(FrameRetrieveError):
+    """No valid object of this SOP class can be made of some of the frames."""
+
+    code = "no-frame-object"
+    dimse_status = 0xAA01
+
+
+class NotTimeBased(FrameRetrieveError):
+    """Frames were asked for by time, and the object does not say when they are."""
+
+    code = "not-time-based"
+    dimse_status = 0xAA03
+
+
+class InvalidFrameRange(FrameRetrieveError):
+    """The frames are not named as PS3.4 section Y.3.2.1 wants it."""
+
+    code = "invalid-frame-range"
+    dimse_status = 0xAA04
+    http_status = 400
+
+
 # --- the archive ---------------------------------------------------------------------------------------------------
 
 

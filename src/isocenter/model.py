@@ -6,6 +6,7 @@ request came in; the tree knows nothing of DIMSE or HTTP. PS3.4 C.2.2.2 is where
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -71,6 +72,38 @@ class Scope:
         if self.instance is not None:
             return Level.IMAGE
         return Level.STUDY if self.series is None else Level.SERIES
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRange:
+    """Some frames of one object, named in one of the three ways of PS3.4 section Y.3.2.1; frames count from 1.
+
+    `simple` lists them; `calculated` has ranges of first, last and increment, where a last frame beyond the object's
+    means its end; `time` has the first and the last moment in seconds after Content Time, both included.
+    """
+
+    simple: tuple[int, ...] = ()
+    calculated: tuple[tuple[int, int, int], ...] = ()
+    time: tuple[float, float] | None = None
+
+    def problem(self) -> str:
+        """What is wrong with it, "" if nothing is."""
+        if bool(self.simple) + bool(self.calculated) + (self.time is not None) != 1:
+            return "one of Simple Frame List, Calculated Frame List and Time Range is needed"
+        if self.time is not None:
+            return "" if 0 <= self.time[0] <= self.time[1] < math.inf else "the time range is none"
+        before = 0
+        for first, last, step in self.calculated or [(number, number, 1) for number in self.simple]:
+            if step < 1 or not before < first <= last:
+                return "the frames do not ascend from 1"
+            before = last
+        return ""
+
+    def numbers(self, frames: int) -> list[int]:
+        """Those of an object with so many frames; not for a range of times, which the numbers do not tell."""
+        if self.simple:
+            return [number for number in self.simple if number <= frames]
+        return [number for first, last, step in self.calculated for number in range(first, min(last, frames) + 1, step)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from isocenter.cli import output, retrieving, running
+from isocenter.errors import UsageError
 
 if TYPE_CHECKING:
     from isocenter.net.retrieve import Progress
@@ -21,6 +22,11 @@ def command(
     study: retrieving.Study = None,
     series: retrieving.Series = None,
     instance: retrieving.Instance = None,
+    frames: retrieving.Frames = None,
+    no_bulk_data: Annotated[
+        bool,
+        typer.Option("--no-bulk-data", help="The instances of --instance without pixel data and the like (headers)."),
+    ] = False,
     sop_class: Annotated[
         list[str] | None,
         typer.Option(
@@ -49,7 +55,11 @@ def command(
     """
     settings = running.settings_from(config, **running.tls_caller(cert, key, ca, no_verify_host))
     known = running.peer_from(address, config)
-    level, root, keys = retrieving.asked(patient, study, series, instance)
+    level, root, keys = retrieving.asked(patient, study, series, instance, frames)
+    if no_bulk_data:
+        if (level, root) != ("IMAGE", "INSTANCE"):
+            raise UsageError("--no-bulk-data needs --instance alone")
+        root = "WITHOUT_BULK_DATA"
     output.hush()
     connecting = running.connecting(known, settings, calling=calling, tls=tls, user=user)
     asked = {**keys, "root": root, "sop_classes": sop_class or (), "transfer_syntaxes": syntax or ()}

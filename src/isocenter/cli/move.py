@@ -25,6 +25,7 @@ def command(
     study: retrieving.Study = None,
     series: retrieving.Series = None,
     instance: retrieving.Instance = None,
+    frames: retrieving.Frames = None,
     calling: running.Calling = None,
     tls: running.Tls = False,
     ca: running.Authorities = None,
@@ -40,7 +41,7 @@ def command(
     known = running.peer_from(address, config)
     receivers = load_peers(config)
     title = receivers[destination].aet if destination in receivers else destination
-    level, root, keys = retrieving.asked(patient, study, series, instance)
+    level, root, keys = retrieving.asked(patient, study, series, instance, frames)
     connecting = running.connecting(known, settings, calling=calling, tls=tls, user=user)
     last = running.run(_move(known.address, connecting, title, level, {**keys, "root": root}))
     retrieving.tell(last, f"moved to {title}", known.address, as_json)

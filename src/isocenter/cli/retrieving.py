@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated
@@ -21,21 +22,62 @@ Instance = Annotated[
     list[str] | None,
     typer.Option("--instance", metavar="UID", help="Instances of one series; or alone, where the peer can do that."),
 ]
+Frames = Annotated[
+    str | None,
+    typer.Option(
+        "--frames",
+        metavar="LIST",
+        help="Frames of the one --instance, as a new object: 1,4,7 or ranges as 1-20,30-40:2; seconds as 0.5s-2s.",
+    ),
+]
+
+Keys = dict[str, str | list[str] | list[int] | list[float]]
 
 
 def asked(
-    patient: str | None, study: list[str] | None, series: list[str] | None, instance: list[str] | None
-) -> tuple[str, str, dict[str, str | list[str]]]:
+    patient: str | None,
+    study: list[str] | None,
+    series: list[str] | None,
+    instance: list[str] | None,
+    frames: str | None = None,
+) -> tuple[str, str, Keys]:
     """Level, root and keys. Raises UsageError if nothing is asked for."""
     given = {"PatientID": patient, "StudyInstanceUID": study, "SeriesInstanceUID": series, "SOPInstanceUID": instance}
-    keys: dict[str, str | list[str]] = {name: value for name, value in given.items() if value}
+    keys: Keys = {name: value for name, value in given.items() if value}
     if not keys:
         raise UsageError("nothing is asked for: --patient, --study, --series or --instance")
+    if frames is not None:
+        if keys.keys() != {"SOPInstanceUID"}:
+            raise UsageError("--frames needs --instance alone")
+        return "FRAME", "INSTANCE", keys | frame_keys(frames)
     levels = {"SOPInstanceUID": "IMAGE", "SeriesInstanceUID": "SERIES", "StudyInstanceUID": "STUDY"}
     level = next((level for name, level in levels.items() if name in keys), "PATIENT")
     if patient:
         return level, "PATIENT", keys
     return level, "INSTANCE" if keys.keys() == {"SOPInstanceUID"} else "STUDY", keys
+
+
+_RANGE = re.compile(r"(\d+)(?:-(\d*)(?::(\d+))?)?")
+_SECONDS = re.compile(r"(\d+(?:\.\d+)?)s-(\d+(?:\.\d+)?)s")
+_TO_THE_END = 0xFFFFFFFF  # PS3.4 section Y.3.2.1.2
+
+
+def frame_keys(text: str) -> Keys:
+    """The keys of PS3.4 Table Y.6-2 for what --frames says. Raises UsageError."""
+    seconds = _SECONDS.fullmatch(text.replace(" ", ""))
+    if seconds:
+        return {"TimeRange": [float(one) for one in seconds.groups()]}
+    found = [_RANGE.fullmatch(part) for part in text.replace(" ", "").split(",")]
+    numbers: list[int] = []
+    simple = True
+    for one in found:
+        if one is None:
+            raise UsageError(f"--frames {text}: numbers, ranges as 1-20 or 1-20:2, or seconds as 0.5s-2s are needed")
+        first, last, step = one.groups()
+        simple = simple and last is None
+        end = int(first) if last is None else int(last) if last else _TO_THE_END
+        numbers += [int(first), end, int(step or 1)]
+    return {"SimpleFrameList": numbers[::3]} if simple else {"CalculatedFrameList": numbers}
 
 
 async def follow(steps: AsyncGenerator[Progress, None], bar: output.Bar) -> Progress | None:

@@ -18,6 +18,7 @@ _SERVICE_OF = {
     sop.STUDY_ROOT_MOVE: "move",
     sop.COMPOSITE_INSTANCE_ROOT_MOVE: "move",
     sop.COMPOSITE_INSTANCE_ROOT_GET: "get",
+    sop.WITHOUT_BULK_DATA_GET: "get",
     sop.PATIENT_ROOT_GET: "get",
     sop.STUDY_ROOT_GET: "get",
     sop.STORAGE_COMMITMENT_PUSH: "commit",

@@ -15,18 +15,18 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from isocenter.archive.archive import Archive
+from isocenter.dimse.peers import associate_with
 from isocenter.dimse.selecting import Selector
-from isocenter.dimse.sending import Sender, Stored, Work
+from isocenter.dimse.sending import Content, Sender, Stored, WithoutBulk, Work, some_frames
 from isocenter.dimse.transcode import TARGETS
 from isocenter.errors import IsocenterError, NetworkError
 from isocenter.known_peers import KnownPeer
 from isocenter.model import InstanceRef
-from isocenter.net.address import Address
-from isocenter.net.requestor import Proposal, Requestor, associate
-from isocenter.net.tls import client_context
+from isocenter.net.requestor import Proposal, Requestor
 from isocenter.services.base import Request
 from isocenter.services.retrieve import Selection, Suboperation
 from isocenter.settings import Settings
+from isocenter.wire.command import CommandSet
 from isocenter.wire.limits import Limits
 
 log = logging.getLogger("isocenter.dimse")
@@ -43,14 +43,18 @@ class ArchiveRetriever:
     """
 
     def __init__(self, archive: Archive, settings: Settings, destination: Callable[[str], KnownPeer | None]) -> None:
+        self._archive = archive
+        self._limits = Limits.of(settings)
         self._selector = Selector(archive)
-        self._stored = Stored(archive, Limits.of(settings))
+        self._stored = Stored(archive, self._limits)
+        self._without_bulk = WithoutBulk(archive, self._limits)
         self._settings = settings
         self._destination = destination
         self._open: Counter[str] = Counter()  # associations of ours by the title of their destination
 
     async def get(self, request: Request, selection: Selection) -> _Get:
-        return _Get(await self._selector.select(selection), request, Sender(self._stored, request, {}))
+        refs, content = await self._selected(selection)
+        return _Get(refs, request, Sender(content, request.cancellation, _priority(request)))
 
     async def move(self, request: Request, selection: Selection, destination: str) -> _Move | None:
         peer = self._destination(destination)
@@ -61,9 +65,21 @@ class ArchiveRetriever:
             "MoveOriginatorApplicationEntityTitle": request.peer.calling,
             "MoveOriginatorMessageID": request.command.get("MessageID", 0),
         }
-        sender = Sender(self._stored, request, originator)
-        refs = await self._selector.select(selection)
+        refs, content = await self._selected(selection)
+        sender = Sender(content, request.cancellation, _priority(request) | originator)
         return _Move(refs, request, sender, _Destination(peer, self._settings, self._open))
+
+    async def _selected(self, selection: Selection) -> tuple[list[InstanceRef], Content]:
+        refs = await self._selector.select(selection)
+        if selection.frames is not None and refs:
+            made, content = await asyncio.to_thread(some_frames, self._archive, refs[0], selection.frames, self._limits)
+            return [made], content
+        return refs, self._stored if selection.bulk else self._without_bulk
+
+
+def _priority(request: Request) -> CommandSet:
+    """That of the request is that of its sub-operations (PS3.4 C.4.2.1.2)."""
+    return {"Priority": request.command.get("Priority", 0)}
 
 
 @dataclass(slots=True)
@@ -79,7 +95,7 @@ class _Get:
         return len(self.refs)
 
     def perform(self) -> AsyncGenerator[Suboperation, None]:
-        return self.sender.send(Work(self.refs, self.request), self.request.invoker)
+        return self.sender.send(Work(self.refs, self.request.cancellation), self.request.invoker)
 
 
 @dataclass(slots=True)
@@ -97,7 +113,7 @@ class _Move:
 
     async def perform(self) -> AsyncGenerator[Suboperation, None]:
         for proposals, refs in per_association(self.refs):
-            lanes = _Lanes(self.destination, self.sender, proposals, Work(refs, self.request))
+            lanes = _Lanes(self.destination, self.sender, proposals, Work(refs, self.request.cancellation))
             async with aclosing(lanes.run()) as steps:
                 async for step in steps:
                     yield step
@@ -117,14 +133,7 @@ class _Destination:
         return self.open[self.peer.aet] < self.settings.dimse_move_associations
 
     async def associate(self, proposals: Sequence[Proposal]) -> Requestor:
-        peer = self.peer
-        return await associate(
-            Address(peer.aet, peer.host, peer.port),
-            proposals,
-            calling=self.settings.dimse_aet,
-            settings=self.settings,
-            tls=client_context(self.settings) if peer.tls else None,
-        )
+        return await associate_with(self.peer, proposals, self.settings)
 
 
 class _Lanes:

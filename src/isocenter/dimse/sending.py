@@ -1,4 +1,4 @@
-"""C-STORE sub-operations of a retrieval: which presentation context, which bytes, and one after the other.
+"""C-STORE of what is stored, for retrieval and forwarding: in which presentation context, which bytes, one by one.
 
 Beginnings of objects are read in a thread, a few ahead of the network; the rest of a large one follows in pieces while
 it is sent. Nothing holds a whole object. A data set is sent as stored wherever the receiver took its transfer syntax;
@@ -13,21 +13,26 @@ import os
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Protocol
 
 from isocenter.archive.archive import Archive
-from isocenter.dimse.transcode import TARGETS, can_transcode, transcoded
-from isocenter.errors import IsocenterError, NetworkError, NoPresentationContext
-from isocenter.model import InstanceRef
-from isocenter.services.base import Invoker, Request
+from isocenter.dimse.transcode import TARGETS, can_transcode, kept, transcoded
+from isocenter.errors import DataSetError, FrameRetrieveError, IsocenterError, NetworkError, NoPresentationContext
+from isocenter.iod.uids import UIDs
+from isocenter.model import FrameRange, InstanceRef
+from isocenter.pixels.extract import New, extracted
+from isocenter.services.base import Cancellation, Invoker
 from isocenter.services.retrieve import Suboperation
 from isocenter.services.storage import even_chunks, store_request
-from isocenter.std.transfer_syntaxes import transfer_syntax
+from isocenter.std.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, transfer_syntax
 from isocenter.store.base import Blob
 from isocenter.ul.connection import Buffer
 from isocenter.ul.negotiation import Agreed
+from isocenter.wire.bulk import without_bulk
 from isocenter.wire.command import CommandSet
+from isocenter.wire.deflate import inflate
 from isocenter.wire.limits import Limits
 
 log = logging.getLogger("isocenter.dimse")
@@ -61,9 +66,9 @@ class Prepared:
 class Work:
     """The instances that are still to be sent; several associations may take from it."""
 
-    def __init__(self, refs: Iterable[InstanceRef], request: Request) -> None:
+    def __init__(self, refs: Iterable[InstanceRef], cancellation: Cancellation) -> None:
         self._left = deque(refs)
-        self._cancellation = request.cancellation
+        self._cancellation = cancellation
 
     @property
     def over(self) -> bool:
@@ -90,13 +95,12 @@ class Work:
 
 
 class Sender:
-    """Performs the sub-operations of one request on an association, whoever opened it."""
+    """Performs C-STORE sub-operations on an association, whoever opened it; `elements` go into every request."""
 
-    def __init__(self, content: Content, request: Request, originator: CommandSet) -> None:
+    def __init__(self, content: Content, cancellation: Cancellation, elements: CommandSet) -> None:
         self._content = content
-        self._cancellation = request.cancellation
-        self._originator = originator
-        self._priority = request.command.get("Priority", 0)
+        self._cancellation = cancellation
+        self._elements = elements
 
     async def send(self, work: Work, invoker: Invoker) -> AsyncGenerator[Suboperation, None]:
         """One sub-operation after the other until the work is over; what was taken too much is put back.
@@ -108,16 +112,16 @@ class Sender:
                 ref = one.ref
                 if one.context is None:
                     log.warning("%s: not sent: %s", ref.instance, one.why)
-                    yield Suboperation(ref.instance, None)
+                    yield Suboperation(ref.instance, None, one.why)
                     continue
-                command = store_request(invoker.next_message_id(), ref.sop_class, ref.instance, priority=self._priority)
+                command = store_request(invoker.next_message_id(), ref.sop_class, ref.instance)
                 deflated = transfer_syntax(one.context.transfer_syntax).deflated
                 try:
                     response = await invoker.request(
-                        one.context, command | self._originator, even_chunks(one.chunks, pad=deflated)
+                        one.context, command | self._elements, even_chunks(one.chunks, pad=deflated)
                     )
-                except (NetworkError, OSError):
-                    yield Suboperation(ref.instance, None)
+                except (NetworkError, OSError) as error:
+                    yield Suboperation(ref.instance, None, str(error))
                     raise
                 yield Suboperation(ref.instance, response.status)
 
@@ -204,6 +208,64 @@ class Stored:
         # The rest is read while it is sent; the kernel fetches it meanwhile, so that the event loop does not wait.
         os.posix_fadvise(blob.fileno(), position, 0, os.POSIX_FADV_WILLNEED)
         return Prepared(ref, context, _pieces(blob, head, position), blob)
+
+
+class WithoutBulk:
+    """Objects without their bulk data (PS3.4 Annex Z)."""
+
+    def __init__(self, archive: Archive, limits: Limits) -> None:
+        self._archive = archive
+        self._limits = limits
+
+    def __call__(self, ref: InstanceRef, accepted: Sequence[Agreed]) -> Prepared:
+        source = transfer_syntax(ref.transfer_syntax)
+        with self._archive.blob(ref) as blob:
+            buf: Buffer = blob.view()
+            start = ref.data_set_offset
+            if source.deflated:
+                buf, start = inflate(buf[start:], self._limits), 0
+                source = transfer_syntax(EXPLICIT_VR_LITTLE_ENDIAN)
+            view = kept(without_bulk(buf, start=start, source=source, limits=self._limits))
+        # Without pixel data nothing is left that a compressed transfer syntax says another thing about.
+        syntaxes = (source.uid, EXPLICIT_VR_LITTLE_ENDIAN) if source.encapsulated else (source.uid,)
+        return Made(view, syntaxes, self._limits)(ref, accepted)
+
+
+class Made:
+    """A data set made for the request, in any of `syntaxes`, or transcoded."""
+
+    def __init__(self, view: memoryview, syntaxes: tuple[str, ...], limits: Limits) -> None:
+        self._view = view
+        self._syntaxes = syntaxes
+        self._limits = limits
+
+    def __call__(self, ref: InstanceRef, accepted: Sequence[Agreed]) -> Prepared:
+        context = _context(accepted, self._syntaxes)
+        if context.transfer_syntax in self._syntaxes:
+            return Prepared(ref, context, _cut(self._view))
+        view = transcoded(self._view, 0, self._syntaxes[-1], context.transfer_syntax, self._limits)
+        return Prepared(ref, context, _cut(view))
+
+
+def some_frames(archive: Archive, ref: InstanceRef, frames: FrameRange, limits: Limits) -> tuple[InstanceRef, Made]:
+    """A new object with some frames of a stored one, and its bytes (PS3.4 section Y.3.3); blocking.
+
+    Raises FrameRetrieveErrors.
+    """
+    new = New(UIDs().new("instance"), datetime.now(UTC))
+    syntax = transfer_syntax(ref.transfer_syntax)
+    with archive.blob(ref) as blob:
+        buf: Buffer = blob.view()
+        start = ref.data_set_offset
+        try:
+            if syntax.deflated or not syntax.little:
+                buf = transcoded(buf, start, syntax.uid, EXPLICIT_VR_LITTLE_ENDIAN, limits)
+                syntax, start = transfer_syntax(EXPLICIT_VR_LITTLE_ENDIAN), 0
+            view = kept(extracted(buf, start, syntax.uid, frames, new, limits))
+        except DataSetError as error:
+            raise FrameRetrieveError(str(error)) from None
+    made = replace(ref, instance=new.sop_instance, transfer_syntax=syntax.uid)
+    return made, Made(view, (syntax.uid,), limits)
 
 
 def _pieces(blob: Blob, head: bytes, position: int) -> Iterator[bytes]:

@@ -48,18 +48,18 @@ def transcoded(buf: Buffer, start: int, stored: str, target: str, limits: Limits
     if _native_explicit(stored):
         # Whatever is native and explicit needs no pixels looked at.
         explicit = target == EXPLICIT_VR_LITTLE_ENDIAN
-        return _kept(recode(buf, start=start, source=transfer_syntax(stored), explicit=explicit, limits=limits))
-    plain = _kept(uncompressed(buf, start, stored, limits))
+        return kept(recode(buf, start=start, source=transfer_syntax(stored), explicit=explicit, limits=limits))
+    plain = kept(uncompressed(buf, start, stored, limits))
     if target == EXPLICIT_VR_LITTLE_ENDIAN:
         return plain
-    return _kept(_implicit(plain, limits))
+    return kept(_implicit(plain, limits))
 
 
 def _implicit(plain: Buffer, limits: Limits) -> Iterator[bytes]:
     return recode(plain, start=0, source=transfer_syntax(EXPLICIT_VR_LITTLE_ENDIAN), explicit=False, limits=limits)
 
 
-def _kept(pieces: Iterable[bytes]) -> memoryview:
+def kept(pieces: Iterable[bytes]) -> memoryview:
     """The pieces in an unnamed file, mapped; the map holds it as long as it is referred to."""
     with tempfile.TemporaryFile() as file:
         for piece in pieces:

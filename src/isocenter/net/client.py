@@ -279,12 +279,14 @@ class Peer(NormalizedVerbs):
         root: str = "STUDY",
         sop_classes: Iterable[str] = (),
         transfer_syntaxes: Sequence[str] = (),
-        **keys: str | Sequence[str],
+        **keys: str | Sequence[str] | Sequence[float],
     ) -> AsyncGenerator[Progress, None]:
         """C-GET: what `keys` select at `level` (PATIENT, STUDY, SERIES, IMAGE) comes into the sinks that `into` opens.
 
         Keys are PatientID, StudyInstanceUID, SeriesInstanceUID and SOPInstanceUID: one value for each level from the
-        `root` (PATIENT, STUDY, or INSTANCE: images by their UIDs alone), several at `level`. `sop_classes` and
+        `root` (PATIENT, STUDY, or INSTANCE: images by their UIDs alone), several at `level`. INSTANCE has a FRAME level
+        too: a new object with some frames of one, which SimpleFrameList, CalculatedFrameList or TimeRange names. Of the
+        root WITHOUT_BULK_DATA objects come without pixel data and the like. `sop_classes` and
         `transfer_syntaxes` are what may come; by default the usual classes, everything they are stored in, uncompressed
         preferred. Yields counters; the last Progress tells the outcome. Leaving the iteration early cancels.
         Raises UsageError, NoPresentationContext and other NetworkErrors.
@@ -300,12 +302,14 @@ class Peer(NormalizedVerbs):
                     yield step
 
     async def move(
-        self, destination: str, level: str, *, root: str = "STUDY", **keys: str | Sequence[str]
+        self, destination: str, level: str, *, root: str = "STUDY", **keys: str | Sequence[str] | Sequence[float]
     ) -> AsyncGenerator[Progress, None]:
         """C-MOVE: the peer sends what `keys` select to the AE title `destination`, which it has to know.
 
-        Level, root, keys, and what is yielded and raised are those of get().
+        Level, root, keys, and what is yielded and raised are those of get(); all comes with its bulk data.
         """
+        if root not in MOVE_ROOTS:
+            raise UsageError(f"{root!r} is no root of C-MOVE: {', '.join(MOVE_ROOTS)}")
         selection = selection_of(level, root, keys)
         association = await self._association_for({(MOVE_ROOTS[root], syntax) for syntax in RETRIEVE_SYNTAXES})
         context = association.context_for(MOVE_ROOTS[root])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from isocenter.errors import NetworkError, UsageError
-from isocenter.model import Level, is_uid
+from isocenter.model import FrameRange, Level, is_uid
 from isocenter.net.association import Association
 from isocenter.net.requestor import Proposal
 from isocenter.services.base import Response
@@ -21,6 +21,7 @@ from isocenter.std.sop_classes import (
     STORAGE_SOP_CLASSES,
     STUDY_ROOT_GET,
     STUDY_ROOT_MOVE,
+    WITHOUT_BULK_DATA_GET,
 )
 from isocenter.std.statuses import MOVE, PENDING, PENDING_WITH_WARNING, meaning_of
 from isocenter.std.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, transfer_syntax
@@ -28,9 +29,15 @@ from isocenter.ul.negotiation import Agreed
 from isocenter.wire.command import CommandSet
 from isocenter.wire.encode import encode_dataset
 
-GET_ROOTS = {"PATIENT": PATIENT_ROOT_GET, "STUDY": STUDY_ROOT_GET, "INSTANCE": COMPOSITE_INSTANCE_ROOT_GET}
+GET_ROOTS = {
+    "PATIENT": PATIENT_ROOT_GET,
+    "STUDY": STUDY_ROOT_GET,
+    "INSTANCE": COMPOSITE_INSTANCE_ROOT_GET,
+    "WITHOUT_BULK_DATA": WITHOUT_BULK_DATA_GET,
+}
 MOVE_ROOTS = {"PATIENT": PATIENT_ROOT_MOVE, "STUDY": STUDY_ROOT_MOVE, "INSTANCE": COMPOSITE_INSTANCE_ROOT_MOVE}
-"""SOP classes by their root's name; INSTANCE is the Composite Instance Root, by SOP Instance UID alone."""
+"""SOP classes by their root's name; INSTANCE is the Composite Instance Root, by SOP Instance UID alone, and
+WITHOUT_BULK_DATA the same for objects without pixel data and the like (PS3.4 Annexes Y and Z)."""
 
 SYNTAXES = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
 
@@ -42,8 +49,9 @@ _STORED = (
     "1.2.840.10008.1.2.5",
 )
 
-_TOP = {"PATIENT": Level.PATIENT, "STUDY": Level.STUDY, "INSTANCE": Level.IMAGE}
+_TOP = {"PATIENT": Level.PATIENT, "STUDY": Level.STUDY, "INSTANCE": Level.IMAGE, "WITHOUT_BULK_DATA": Level.IMAGE}
 _KEYS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+_FRAME_KEYS = ("SimpleFrameList", "CalculatedFrameList", "TimeRange")
 _MOST_STORAGE = 127  # presentation contexts besides that of C-GET
 
 # Storage classes that peers rarely hold, to be left out first where not all fit: templates and protocols, second
@@ -93,8 +101,14 @@ class Progress:
 def selection_of(level: str, root: str, keys: Mapping[str, Any]) -> Selection:
     """What a caller asks for; keys are keywords with a value, UIDs of `level` also with several.
 
-    Raises UsageError for what no SCP has to understand (PS3.4 C.4.2.1.4.1).
+    At the FRAME level of the INSTANCE root, one of the keys of PS3.4 Table Y.6-2 says which frames. Raises UsageError
+    for what no SCP has to understand (PS3.4 C.4.2.1.4.1).
     """
+    if level == "FRAME" and root == "INSTANCE":
+        instance = selection_of("IMAGE", root, {name: keys[name] for name in keys if name not in _FRAME_KEYS})
+        if len(instance.instances) > 1:
+            raise UsageError("frames are of one instance")
+        return replace(instance, frames=_frames({name: keys[name] for name in _FRAME_KEYS if name in keys}))
     if root not in _TOP:
         raise UsageError(f"{root!r} is no root: {', '.join(_TOP)}")
     if level not in Level.__members__ or Level[level] < _TOP[root]:
@@ -116,7 +130,29 @@ def selection_of(level: str, root: str, keys: Mapping[str, Any]) -> Selection:
         if each > Level.PATIENT and not all(map(is_uid, values[each])):
             raise UsageError(f"{name} is not a UID")
     patient = values[Level.PATIENT] if top == Level.PATIENT else ()
-    return Selection(wanted, "".join(patient), values[Level.STUDY], values[Level.SERIES], values[Level.IMAGE])
+    return Selection(
+        wanted,
+        "".join(patient),
+        values[Level.STUDY],
+        values[Level.SERIES],
+        values[Level.IMAGE],
+        bulk=root != "WITHOUT_BULK_DATA",
+    )
+
+
+def _frames(keys: Mapping[str, Any]) -> FrameRange:
+    calculated = [int(number) for number in keys.get("CalculatedFrameList", ())]
+    time = [float(moment) for moment in keys.get("TimeRange", ())]
+    if len(calculated) % 3 or len(time) not in (0, 2):
+        raise UsageError("a Calculated Frame List has three numbers for each range, a Time Range two")
+    frames = FrameRange(
+        tuple(int(number) for number in keys.get("SimpleFrameList", ())),
+        tuple((calculated[at], calculated[at + 1], calculated[at + 2]) for at in range(0, len(calculated), 3)),
+        (time[0], time[1]) if time else None,
+    )
+    if problem := frames.problem():
+        raise UsageError(problem)
+    return frames
 
 
 def get_proposals(root: str, sop_classes: Iterable[str] = (), syntaxes: Sequence[str] = ()) -> list[Proposal]:

@@ -1,4 +1,4 @@
-"""Query/Retrieve, its retrieving half: C-MOVE and C-GET (PS3.4 C.4.2, C.4.3 and Annex Y).
+"""Query/Retrieve, its retrieving half: C-MOVE and C-GET (PS3.4 C.4.2, C.4.3 and Annexes Y and Z).
 
 Pure: an identifier becomes a Selection, whoever holds the objects performs the sub-operations, and this counts them.
 How instances are found, read and sent is the business of the Retriever that the composition root hands in.
@@ -6,13 +6,14 @@ How instances are found, read and sent is the business of the Retriever that the
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Protocol
+from struct import Struct
+from typing import Any, Protocol
 
-from isocenter.errors import BadRequest, DataSetError, OutOfResources
-from isocenter.model import UNIQUE_KEY, Level, is_uid
+from isocenter.errors import BadRequest, DataSetError, InvalidFrameRange, OutOfResources
+from isocenter.model import UNIQUE_KEY, FrameRange, Level, is_uid
 from isocenter.services.base import Reply, Request, Service
 from isocenter.std.sop_classes import (
     COMPOSITE_INSTANCE_ROOT_GET,
@@ -21,6 +22,7 @@ from isocenter.std.sop_classes import (
     PATIENT_ROOT_MOVE,
     STUDY_ROOT_GET,
     STUDY_ROOT_MOVE,
+    WITHOUT_BULK_DATA_GET,
 )
 from isocenter.std.statuses import CANCEL, PENDING, SUCCESS
 from isocenter.std.transfer_syntaxes import transfer_syntax
@@ -43,6 +45,8 @@ SOME_FAILED = 0xB000
 _HIERARCHY = {PATIENT_ROOT_GET: Level.PATIENT, PATIENT_ROOT_MOVE: Level.PATIENT}
 _HIERARCHY |= {STUDY_ROOT_GET: Level.STUDY, STUDY_ROOT_MOVE: Level.STUDY}
 _HIERARCHY |= {COMPOSITE_INSTANCE_ROOT_GET: Level.IMAGE, COMPOSITE_INSTANCE_ROOT_MOVE: Level.IMAGE}
+_HIERARCHY |= {WITHOUT_BULK_DATA_GET: Level.IMAGE}
+_FRAME_ROOTS = frozenset({COMPOSITE_INSTANCE_ROOT_GET, COMPOSITE_INSTANCE_ROOT_MOVE})
 _MOVES = frozenset({PATIENT_ROOT_MOVE, STUDY_ROOT_MOVE, COMPOSITE_INSTANCE_ROOT_MOVE})
 
 _CHARACTER_SET, _LEVEL, _FAILED_LIST = 0x00080005, 0x00080052, "00080058"
@@ -52,7 +56,9 @@ _NAMES = {
     Level.SERIES: "Series Instance UID (0020,000E)",
     Level.IMAGE: "SOP Instance UID (0008,0018)",
 }
-_WANTED = frozenset({_CHARACTER_SET, _LEVEL, *UNIQUE_KEY.values()})
+_FRAME = "FRAME"  # the level below IMAGE in the Composite Instance Root (PS3.4 Table Y.6.1-1)
+_SIMPLE, _CALCULATED, _TIME = 0x00081161, 0x00081162, 0x00081163
+_WANTED = frozenset({_CHARACTER_SET, _LEVEL, *UNIQUE_KEY.values(), _SIMPLE, _CALCULATED, _TIME})
 
 
 def _negotiate(info: bytes) -> bytes:
@@ -73,21 +79,24 @@ _MOST = 0xFFFF  # counters are US
 @dataclass(frozen=True, slots=True)
 class Selection:
     """What to retrieve: unique keys as of PS3.4 C.4.2.1.4. Several values at `level` only; what is empty narrows
-    nothing."""
+    nothing. With `frames`, a new object with these frames of the one instance; without `bulk`, what Annex Z leaves."""
 
     level: Level
     patient: str = field(default="", repr=False)
     studies: tuple[str, ...] = ()
     series: tuple[str, ...] = ()
     instances: tuple[str, ...] = ()
+    frames: FrameRange | None = None
+    bulk: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Suboperation:
-    """What became of one C-STORE sub-operation: its status, None where nothing was sent."""
+    """What became of one C-STORE sub-operation: its status, None where nothing was sent, and why not."""
 
     sop_instance: str
     status: int | None
+    why: str = ""
 
     @property
     def warned(self) -> bool:
@@ -107,7 +116,8 @@ class Transfer(Protocol):
 
 
 class Retriever(Protocol):
-    """Whoever holds the objects. Both raise OutOfResources when the instances cannot be counted."""
+    """Whoever holds the objects. Both raise OutOfResources when the instances cannot be counted, FrameRetrieveErrors
+    when frames cannot be had."""
 
     async def get(self, request: Request, selection: Selection) -> Transfer:
         """To the requestor, on its own association."""
@@ -152,7 +162,7 @@ class _Tally:
 
 
 class RetrieveService(Service):
-    """C-MOVE and C-GET as SCP, Patient Root, Study Root and Composite Instance Root."""
+    """C-MOVE and C-GET as SCP: Patient Root, Study Root, Composite Instance Root, and Without Bulk Data."""
 
     name = "Query/Retrieve: Retrieve"
 
@@ -240,8 +250,9 @@ def read_selection(
     """What the identifier of a C-MOVE or C-GET asks for.
 
     Raises BadRequest (A900) unless the level is one of the model's, each level above it has one value (or none, where
-    relational retrieval was negotiated) and the level itself at least one (PS3.4 C.4.2.1.4.1, C.4.2.2.2). Other
-    attributes have no meaning and are passed over.
+    relational retrieval was negotiated) and the level itself at least one (PS3.4 C.4.2.1.4.1, C.4.2.2.2);
+    InvalidFrameRange (AA04) for frames that are not named as they should. Other attributes have no meaning and are
+    passed over.
     """
     syntax = transfer_syntax(syntax_uid)
     found = scan(
@@ -249,6 +260,9 @@ def read_selection(
     ).elements
     raw = {tag: data_set[at.offset : at.offset + max(0, at.length)] for tag, at in found.items()}
     name = decode(raw.get(_LEVEL, b""), vr="CS").strip(" \0")
+    frames = None
+    if name == _FRAME and sop_class in _FRAME_ROOTS:
+        name, frames = Level.IMAGE.name, _frames(raw, "<" if syntax.little else ">")
     try:
         level = Level[name]
     except KeyError:
@@ -263,13 +277,39 @@ def read_selection(
             keys[each] = _key(
                 raw.get(UNIQUE_KEY[each], b""), each, level, charset, may_lack=relational and each < level
             )
+    instances = keys.get(Level.IMAGE, ())
+    if frames is not None and len(instances) > 1:
+        raise InvalidFrameRange("frames of several instances at once")
     return Selection(
         level,
         "".join(keys.get(Level.PATIENT, ())),
         keys.get(Level.STUDY, ()),
         keys.get(Level.SERIES, ()),
-        keys.get(Level.IMAGE, ()),
+        instances,
+        frames,
+        sop_class != WITHOUT_BULK_DATA_GET,
     )
+
+
+def _frames(raw: Mapping[int, bytes], order: str) -> FrameRange:
+    """The frames of a FRAME level identifier (PS3.4 section Y.3.2.1). Raises InvalidFrameRange."""
+    simple, calculated, time = (
+        _numbers(raw.get(tag, b""), code, order) for tag, code in ((_SIMPLE, "I"), (_CALCULATED, "I"), (_TIME, "d"))
+    )
+    if len(calculated) % 3 or len(time) not in (0, 2):
+        raise InvalidFrameRange("a list of frames with values missing")
+    ranges = tuple((calculated[at], calculated[at + 1], calculated[at + 2]) for at in range(0, len(calculated), 3))
+    frames = FrameRange(simple, ranges, (time[0], time[1]) if time else None)
+    if problem := frames.problem():
+        raise InvalidFrameRange(problem)
+    return frames
+
+
+def _numbers(raw: bytes, code: str, order: str) -> tuple[Any, ...]:
+    one = Struct(f"{order}{code}")
+    if len(raw) % one.size:
+        raise InvalidFrameRange("a list of frames with half a value")
+    return tuple(value for (value,) in one.iter_unpack(raw))
 
 
 def _key(raw: bytes, each: Level, level: Level, charset: Sequence[str], *, may_lack: bool) -> tuple[str, ...]:
@@ -296,7 +336,18 @@ def _key(raw: bytes, each: Level, level: Level, charset: Sequence[str], *, may_l
 
 def selection_model(selection: Selection) -> dict[str, dict[str, object]]:
     """The DICOM JSON model of an identifier; wire.encode writes it."""
-    model: dict[str, dict[str, object]] = {f"{_LEVEL:08X}": {"vr": "CS", "Value": [selection.level.name]}}
+    frames = selection.frames
+    name = selection.level.name if frames is None else _FRAME
+    model: dict[str, dict[str, object]] = {f"{_LEVEL:08X}": {"vr": "CS", "Value": [name]}}
+    if frames is not None:
+        calculated = [number for one in frames.calculated for number in one]
+        for tag, vr, values in (
+            (_SIMPLE, "UL", list(frames.simple)),
+            (_CALCULATED, "UL", calculated),
+            (_TIME, "FD", list(frames.time or ())),
+        ):
+            if values:
+                model[f"{tag:08X}"] = {"vr": vr, "Value": values}
     if selection.patient:
         model[f"{UNIQUE_KEY[Level.PATIENT]:08X}"] = {"vr": "LO", "Value": [selection.patient]}
     for level, uids in (
