@@ -3,6 +3,7 @@ patients."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from isocenter.errors import IsocenterError
@@ -11,35 +12,68 @@ from isocenter.model import Origin, Scope
 
 log = logging.getLogger("isocenter.archive")
 _audit = logging.getLogger("isocenter.audit")
+_GATHER = 1.0  # seconds
+_OBJECT = "%s instance=%s series=%s study=%s bytes=%d %s%s"
 
 
-def ingested(applied: Applied, origin: Origin) -> None:
-    """One object was made durable, or was there already."""
-    if applied.kind in ("stored", "already-there") and not applied.warnings:
-        level = logging.DEBUG if origin.kind == "demo" else logging.INFO
-    else:
-        level = logging.WARNING
-    if _audit.isEnabledFor(level):
+class IngestLog:
+    """Says what was stored, for one event loop: a line a second for each study and sender, as a line for each object
+    would cost a tenth of storing it. Which objects they were is in the change feed; at level DEBUG it is logged too."""
+
+    def __init__(self) -> None:
+        self._sums: dict[tuple[str, str, Origin], list[int]] = {}  # objects, bytes
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, applied: Applied, origin: Origin) -> None:
+        """One object was made durable, or was there already, or was not taken by policy."""
         ref = applied.ref
-        _audit.log(
-            level,
-            "%s instance=%s series=%s study=%s bytes=%d from=%s:%s calling=%s%s",
-            applied.kind,
-            ref.instance,
-            ref.series,
-            ref.study,
-            ref.size,
-            origin.kind,
-            origin.peer,
-            origin.calling,
-            " warnings=" + ",".join(applied.warnings) if applied.warnings else "",
-        )
+        if applied.kind not in ("stored", "already-there") or applied.warnings:
+            _audit.warning(_OBJECT, *_described(applied, origin))
+            return
+        if _audit.isEnabledFor(logging.DEBUG):
+            _audit.debug(_OBJECT, *_described(applied, origin))
+        known = self._sums.get((applied.kind, ref.study, origin))
+        if known is not None:
+            known[0] += 1
+            known[1] += ref.size
+            return
+        self._sums[applied.kind, ref.study, origin] = [1, ref.size]
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_GATHER, self.flush)
+
+    def flush(self) -> None:
+        """Say what has gathered."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        sums, self._sums = self._sums, {}
+        for (kind, study, origin), (objects, size) in sums.items():
+            level = logging.DEBUG if origin.kind == "demo" else logging.INFO
+            _audit.log(level, "%s objects=%d bytes=%d study=%s %s", kind, objects, size, study, _from(origin))
+
+
+def _described(applied: Applied, origin: Origin) -> tuple[str | int, ...]:
+    ref = applied.ref
+    warnings = " warnings=" + ",".join(applied.warnings) if applied.warnings else ""
+    return applied.kind, ref.instance, ref.series, ref.study, ref.size, _from(origin), warnings
+
+
+def _from(origin: Origin) -> str:
+    return f"from={origin.kind}:{origin.peer} calling={origin.calling}"
 
 
 def refused(error: IsocenterError, origin: Origin) -> None:
     """One object was not taken."""
-    _audit.warning(
-        "refused code=%s from=%s:%s calling=%s: %s", error.code, origin.kind, origin.peer, origin.calling, error
+    _audit.warning("refused code=%s %s: %s", error.code, _from(origin), error)
+
+
+def not_committed(finding: str, scope: Scope | None, blob: str) -> None:
+    """What was to be committed to is not as it was stored."""
+    _audit.error(
+        "damaged instance=%s blob=%s: %s; `isocenter check` looks at the rest",
+        scope.instance if scope else "?",
+        blob,
+        finding,
     )
 
 

@@ -1,7 +1,12 @@
-"""Group commit: one directory fsync and one index transaction for all objects that wait at that moment.
+"""Group commit: bytes, names and rows made durable for all objects that wait at that moment.
 
-A single thread takes whatever has gathered while it was busy. Nobody waits for company: one object alone is committed
-at once, and while that happens the next ones gather.
+A single thread takes whatever has gathered while it was busy: it makes the bytes of those that came durable, syncs the
+directories that need it once, and applies one transaction for those that were examined meanwhile. Nobody waits for
+company: one object alone is committed at once, and while that happens the next ones gather.
+
+One thread and not a pool: a hand-over from thread to thread costs more of the processor than it spares, and files of
+which the disk heard before the first is waited for share the commit of its journal (measured with four at a time:
+5,900/s instead of 3,400/s at 39 KiB, 2,000/s instead of 1,400/s at 512 KiB).
 """
 
 from __future__ import annotations
@@ -9,41 +14,55 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
+from typing import cast
 
 from isocenter.archive.audit import log
 from isocenter.errors import ArchiveBusy, IsocenterError, OutOfResources
 from isocenter.index.base import Applied, Entry, Index, Policy
-from isocenter.store.base import BlobStore
+from isocenter.store.base import BlobStore, BlobWriter
 
 
-@dataclass(slots=True)
 class Waiting:
-    """One durable blob that waits for its row."""
+    """One object between its last byte and its row.
 
-    entry: Entry
-    loop: asyncio.AbstractEventLoop
-    done: asyncio.Future[Applied]
+    `done` gets the outcome. Before `GroupCommit.complete`, `entry` is set, or `error` for an object that is refused.
+    """
+
+    __slots__ = ("done", "entry", "error", "loop", "taken", "writer")
+
+    def __init__(self, writer: BlobWriter, loop: asyncio.AbstractEventLoop, *, durable: bool) -> None:
+        """`durable`: the caller makes the bytes durable itself and does without `GroupCommit.begin`."""
+        self.writer = writer
+        self.loop = loop
+        self.done: asyncio.Future[Applied] = loop.create_future()
+        self.entry: Entry | None = None
+        self.error: BaseException | None = None
+        self.taken = durable  # by the thread, to make it durable
 
 
 class GroupCommit:
-    """The thread that makes objects visible."""
+    """The thread that makes objects durable and visible."""
 
     def __init__(self, store: BlobStore, index: Index, on_conflict: Policy, limit: int) -> None:
         self._store = store
         self._index = index
         self._on_conflict = on_conflict
         self._limit = limit
+        # An object comes twice: when its bytes are written, and when it is examined.
         self._queue: SimpleQueue[Waiting | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="isocenter-commit", daemon=True)
         self._closed = False
         self._thread.start()
 
-    def put(self, waiting: Waiting) -> None:
-        """Hand over an object whose bytes are synced; from any thread."""
+    def begin(self, waiting: Waiting) -> None:
+        """Make the bytes durable while the caller examines them; `complete` must follow. From any thread."""
+        self._queue.put(waiting)
+
+    def complete(self, waiting: Waiting) -> None:
+        """Make the object visible, or remove it if it has an error. From any thread."""
         if self._closed:
-            _deliver([waiting], ArchiveBusy("the archive is closing"))
+            _deliver([(waiting, waiting.error or ArchiveBusy("the archive is closing"))])
         else:
             self._queue.put(waiting)
 
@@ -54,40 +73,62 @@ class GroupCommit:
         self._thread.join()
 
     def _run(self) -> None:
+        written: list[Waiting] = []
+        complete: list[Waiting] = []
         ending = False
         while not ending:
-            batch: list[Waiting] = []
-            item = self._queue.get()
-            while True:
-                if item is None:
-                    ending = True
-                else:
-                    batch.append(item)
-                if ending or len(batch) >= self._limit:
-                    break
-                try:
-                    item = self._queue.get_nowait()
-                except Empty:
-                    break
-            if batch:
-                self._commit(batch)
+            ending = self._take(written, complete, wait=True)
+            if written:
+                _make_durable(written)
+                written.clear()
+                ending = self._take(written, complete, wait=False) or ending
+            for at in range(0, len(complete), self._limit):
+                self._finish(complete[at : at + self._limit])
+            complete.clear()
 
-    def _commit(self, batch: Sequence[Waiting]) -> None:
+    def _take(self, written: list[Waiting], complete: list[Waiting], *, wait: bool) -> bool:
+        """Move what is in the queue to where it belongs; whether the end was in it."""
         try:
-            self._store.sync_directories([waiting.entry.blob for waiting in batch])
-            applied = self._index.apply([waiting.entry for waiting in batch], self._on_conflict)
+            item = self._queue.get(block=wait)
+            while item is not None:
+                if item.taken:
+                    complete.append(item)
+                else:
+                    item.taken = True
+                    written.append(item)
+                item = self._queue.get_nowait()
+        except Empty:
+            return False
+        return True
+
+    def _finish(self, batch: Sequence[Waiting]) -> None:
+        good = [waiting for waiting in batch if waiting.error is None]
+        for waiting in batch:
+            if waiting.error is None:
+                waiting.writer.close()
+            else:
+                _abandon(waiting)
+        applied = self._commit([cast(Entry, waiting.entry) for waiting in good]) if good else []
+        if isinstance(applied, IsocenterError):
+            for waiting in good:
+                waiting.error = applied
+            applied = []
+        refused = [(waiting, waiting.error) for waiting in batch if waiting.error is not None]
+        _deliver([*zip(good, applied, strict=False), *refused])
+        self._discard([waiting.writer.name for waiting, done in zip(good, applied, strict=False) if done.leftover])
+
+    def _commit(self, entries: Sequence[Entry]) -> Sequence[Applied] | IsocenterError:
+        try:
+            self._store.sync_directories([entry.blob for entry in entries])
+            return self._index.apply(entries, self._on_conflict)
         except IsocenterError as error:
             if isinstance(error, OutOfResources):
                 # No row can exist. After any other failure of the index the file stays, to be set aside and not lost.
-                self._discard([waiting.entry.blob for waiting in batch])
-            _deliver(batch, error)
-            return
+                self._discard([entry.blob for entry in entries])
+            return error
         except Exception as error:  # noqa: BLE001  whatever it is, those who wait must hear of it
-            log.exception("committing %d objects failed", len(batch))
-            _deliver(batch, IsocenterError(f"committing failed ({type(error).__name__})"))
-            return
-        _deliver(batch, applied)
-        self._discard([waiting.entry.blob for waiting, done in zip(batch, applied, strict=True) if done.leftover])
+            log.exception("committing %d objects failed", len(entries))
+            return IsocenterError(f"committing failed ({type(error).__name__})")
 
     def _discard(self, blobs: Sequence[str]) -> None:
         if not blobs:
@@ -98,12 +139,29 @@ class GroupCommit:
             log.warning("%d files could not be removed: %s", len(blobs), error)
 
 
-def _deliver(batch: Sequence[Waiting], outcome: Sequence[Applied] | IsocenterError) -> None:
+def _make_durable(batch: Sequence[Waiting]) -> None:
+    if len(batch) > 1:
+        for waiting in batch:
+            waiting.writer.hasten()
+    for waiting in batch:
+        try:
+            waiting.writer.sync()
+        except Exception as error:  # noqa: BLE001  whatever it is, it is the object's and not the thread's end
+            waiting.error = error
+
+
+def _abandon(waiting: Waiting) -> None:
+    try:
+        waiting.writer.abandon()
+    except IsocenterError as error:
+        log.warning("the file of a refused object could not be removed: %s", error)
+
+
+def _deliver(outcomes: Sequence[tuple[Waiting, Applied | BaseException]]) -> None:
     """Wake those who wait, with one call into each event loop."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Applied], Applied | IsocenterError]]] = {}
-    for at, waiting in enumerate(batch):
-        result = outcome if isinstance(outcome, IsocenterError) else outcome[at]
-        by_loop.setdefault(waiting.loop, []).append((waiting.done, result))
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Applied], Applied | BaseException]]] = {}
+    for waiting, outcome in outcomes:
+        by_loop.setdefault(waiting.loop, []).append((waiting.done, outcome))
     for loop, results in by_loop.items():
         try:
             loop.call_soon_threadsafe(_resolve, results)
@@ -112,11 +170,11 @@ def _deliver(batch: Sequence[Waiting], outcome: Sequence[Applied] | IsocenterErr
             log.warning("%d results came too late for a closed event loop", len(results))
 
 
-def _resolve(results: list[tuple[asyncio.Future[Applied], Applied | IsocenterError]]) -> None:
+def _resolve(results: list[tuple[asyncio.Future[Applied], Applied | BaseException]]) -> None:
     for future, result in results:
         if future.done():
             continue
-        if isinstance(result, IsocenterError):
+        if isinstance(result, BaseException):
             future.set_exception(result)
         else:
             future.set_result(result)

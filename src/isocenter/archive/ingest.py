@@ -67,6 +67,7 @@ class Intake:
     threads: Executor
     limits: Limits
     require_space: Callable[[], None]
+    log: audit.IngestLog
 
 
 class _Digest:
@@ -228,72 +229,78 @@ class Incoming:
         except IsocenterError as error:
             audit.refused(error, self._origin)
             raise
-        audit.ingested(applied, self._origin)
+        self._intake.log.add(applied, self._origin)
         if applied.kind == "rejected":
             raise DuplicateInstance("an instance with this UID and other bytes is stored")
         return Outcome(applied.kind, applied.ref, applied.warnings + tuple(sorted(self._flags)))
 
     async def _commit(self) -> Applied:
-        loop, threads = asyncio.get_running_loop(), self._intake.threads
         try:
             if self._header:
                 self.write([])
             if self._announced is None:
                 self._read_file_meta(b"".join(self._small) if self._small else self._writer.view())
             if not self._fit and self._announced is not None:
-                await loop.run_in_executor(threads, self._renew_header, self._announced)
+                await self._renew(self._announced)
+            keys = await self._agree() if self._from_file else None
         except BaseException:
             self.abandon()
             raise
         self._ended = True
-        keys, work = await self._sync_and_examine()
+        writer, threads = self._writer, self._intake.threads
+        together = writer.size <= _INLINE
+        waiting = Waiting(writer, asyncio.get_running_loop(), durable=not together)
+        work: list[Future[None]] = []
+        if together:
+            self._intake.group.begin(waiting)
+        else:
+            work.append(threads.submit(writer.sync))
+        try:
+            await self._hash(work)
+            keys = keys or await self._examine()
+        except IsocenterError as error:
+            waiting.error = error
+        except BaseException as error:
+            waiting.error = error
+            waiting.done.cancel()
+            raise
+        finally:
+            _end(work, lambda: self._hand_over(waiting, work, keys))
+        return await waiting.done
+
+    async def _agree(self) -> Keys:
+        """A file's header is repaired where it names another object: the data set counts."""
         said = self._announced
-        if said is not None and self._from_file and (said.sop_class, said.sop_instance) != _names(keys):
-            # A file's header is repaired, the data set counts; a command that names another object was refused.
+        assert said is not None
+        keys = await self._examine()
+        if (said.sop_class, said.sop_instance) != _names(keys):
             self._flags |= {"file-meta-mismatch"}
-            await asyncio.gather(*map(asyncio.wrap_future, work), return_exceptions=True)
             await self._renew(Announced(*_names(keys), said.transfer_syntax))
-            keys, work = await self._sync_and_examine()
-        done: asyncio.Future[Applied] = loop.create_future()
-        _end(work, lambda: self._hand_over(work, keys, loop, done))
-        return await done
+        return keys
 
     async def _renew(self, said: Announced) -> None:
-        writer = self._writer
-        try:
-            await asyncio.get_running_loop().run_in_executor(self._intake.threads, self._renew_header, said)
-        except BaseException:
-            writer.abandon()
-            raise
+        await asyncio.get_running_loop().run_in_executor(self._intake.threads, self._renew_header, said)
 
-    async def _sync_and_examine(self) -> tuple[Keys, list[Future[None]]]:
-        """Begin to make the bytes durable and finish hashing them, and meanwhile see what they say."""
-        threads, writer, size = self._intake.threads, self._writer, self._writer.size
-        work = [threads.submit(writer.sync)]
-        try:
-            if self._hashing is not None:
-                # Its errors are met again by the next reading.
-                await asyncio.gather(asyncio.wrap_future(self._hashing), return_exceptions=True)
-            digest = self._digest = self._digest or _Digest(self._offset)
-            small = None if self._small is None else b"".join(self._small)
-            if small is None:
-                work.append(threads.submit(digest.follow, writer, size))
-            else:
-                digest.update(small)
-            if size <= _INLINE:
-                return self._examine(writer.view() if small is None else small), work
-            examining = asyncio.get_running_loop().run_in_executor(threads, self._examine, writer.view())
-            return await examining, work
-        except IsocenterError:
-            # Whoever hears of the refusal finds nothing left.
-            await asyncio.gather(*map(asyncio.wrap_future, work), return_exceptions=True)
-            writer.abandon()
-            raise
-        except BaseException:
-            _end(work, writer.abandon)
-            raise
+    async def _hash(self, work: list[Future[None]]) -> None:
+        """Finish the digest, or leave it to `work`."""
+        if self._hashing is not None:
+            # Its errors are met again by the next reading.
+            await asyncio.gather(asyncio.wrap_future(self._hashing), return_exceptions=True)
+        digest = self._digest = self._digest or _Digest(self._offset)
+        if self._small is None:
+            work.append(self._intake.threads.submit(digest.follow, self._writer, self._writer.size))
+        else:
+            digest.update(b"".join(self._small))
 
-    def _examine(self, data: memoryview | bytes) -> Keys:
+    async def _examine(self) -> Keys:
+        """See what the bytes say, meanwhile."""
+        if self._small is not None:
+            return self._look(b"".join(self._small))
+        if self._writer.size <= _INLINE:
+            return self._look(self._writer.view())
+        return await asyncio.get_running_loop().run_in_executor(self._intake.threads, self._look, self._writer.view())
+
+    def _look(self, data: memoryview | bytes) -> Keys:
         said = self._announced
         assert said is not None
         if self._from_file:
@@ -302,36 +309,24 @@ class Incoming:
         self._flags |= flags
         return keys
 
-    def _hand_over(
-        self,
-        work: Sequence[Future[None]],
-        keys: Keys,
-        loop: asyncio.AbstractEventLoop,
-        done: asyncio.Future[Applied],
-    ) -> None:
-        """The bytes are durable, or are not: to the index with them, or away. In whichever thread was last."""
-        writer, said, digest = self._writer, self._announced, self._digest
-        assert said is not None
-        assert digest is not None
-        error = next((failed for future in work if (failed := future.exception()) is not None), None)
-        if error is not None:
-            writer.abandon()
-            loop.call_soon_threadsafe(_fail, done, error)
-            return
-        writer.close()
-        data, header = digest.digests()
-        offset, syntax = self._offset, said.transfer_syntax
-        entry = Entry(keys, syntax, writer.name, writer.size, offset, data, header, self._origin, now())
-        self._intake.group.put(Waiting(entry, loop, done))
+    def _hand_over(self, waiting: Waiting, work: Sequence[Future[None]], keys: Keys | None) -> None:
+        """The bytes are whole and hashed: to the index with them, or away. In whichever thread was last."""
+        said, digest = self._announced, self._digest
+        failed = next((error for future in work if (error := future.exception()) is not None), None)
+        waiting.error = waiting.error or failed
+        if waiting.error is None:
+            assert keys is not None
+            assert said is not None
+            assert digest is not None
+            writer, origin = self._writer, self._origin
+            waiting.entry = Entry(
+                keys, said.transfer_syntax, writer.name, writer.size, self._offset, *digest.digests(), origin, now()
+            )
+        self._intake.group.complete(waiting)
 
 
 def _names(keys: Keys) -> tuple[str, str]:
     return keys.sop_class, keys.image.uid
-
-
-def _fail(done: asyncio.Future[Applied], error: BaseException) -> None:
-    if not done.done():
-        done.set_exception(error)
 
 
 def _end(work: Sequence[Future[None]], then: Callable[[], None]) -> None:

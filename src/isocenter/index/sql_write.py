@@ -9,17 +9,19 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
 
 from isocenter.errors import NotFound
 from isocenter.index import schema
-from isocenter.index.base import Applied, Entry, Policy, Route
+from isocenter.index.base import Applied, Entry, Policy
+from isocenter.index.jobs import Wanted
 from isocenter.index.keys import Keys, column_names
 from isocenter.index.sql_errors import translated
 from isocenter.index.sql_jobs import insert as insert_jobs
@@ -27,6 +29,7 @@ from isocenter.index.sql_text import Statement
 from isocenter.model import InstanceRef, Level, Scope
 
 _REMEMBERED = 4096
+_Wanting = Callable[[Sequence[Entry], Sequence[Applied]], Sequence[Wanted]]
 
 REF_COLUMNS = (
     schema.study.c.uid,
@@ -167,11 +170,12 @@ class SqlWriter:
         self._studies.clear()
         self._series.clear()
 
-    def apply(self, entries: Sequence[Entry], on_conflict: Policy, route: Route | None = None) -> list[Applied]:
+    def apply(self, entries: Sequence[Entry], on_conflict: Policy, wanted: _Wanting | None = None) -> list[Applied]:
+        """Entries and the jobs that are `wanted` for them, in one transaction."""
         with self.transaction() as connection:
             applied = _Batch(self, connection, on_conflict).run(entries)
-            if route is not None:
-                insert_jobs(connection, route(entries, applied), time.time())
+            if wanted is not None:
+                insert_jobs(connection, wanted(entries, applied), time.time())
             return applied
 
     def delete(self, scope: Scope, reason: str) -> list[str]:
@@ -242,7 +246,13 @@ def _remember(memory: OrderedDict[Any, Any], key: Any, value: Any) -> None:
 
 
 def now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    return f"{_second(seconds)}.{nanoseconds // 1_000_000:03d}Z"
+
+
+@lru_cache(maxsize=2)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 class _Growth:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 
 class BlobWriter(Protocol):
-    """One blob being written. Not for use by two threads at a time, except `view` and `read` beside `sync`."""
+    """One blob being written. Not for use by two threads at a time, except `view` and `read` beside `sync`
+    and `hasten`."""
 
     @property
     def name(self) -> str: ...
@@ -45,6 +46,10 @@ class BlobWriter(Protocol):
 
     def read(self, offset: int, buffer: memoryview) -> int:
         """Copy bytes from `offset` into `buffer`; their number, 0 at the end."""
+        ...
+
+    def hasten(self) -> None:
+        """Begin to make the bytes durable, without waiting: a hint, so that several `sync` share their work."""
         ...
 
     def sync(self) -> None:

@@ -87,6 +87,9 @@ class MemoryWriter:
         buffer[: len(part)] = part
         return len(part)
 
+    def hasten(self) -> None:
+        return
+
     def sync(self) -> None:
         self._store.blobs[self.name] = bytes(self._data)
 
