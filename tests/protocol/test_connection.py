@@ -12,7 +12,7 @@ from isocenter.ul.connection import Connection, LocalError
 from isocenter.ul.table import State
 from isocenter.wire import pdu
 from isocenter.wire.command import encode_command
-from upper_layer import AC, RQ, STORE, acceptor, conversation, drain, flatten, play, sent
+from upper_layer import AC, RQ, STORE, acceptor, drain, flatten, sent
 
 
 def requestor() -> Connection:
@@ -171,29 +171,6 @@ def test_reject() -> None:
 def test_our_own_mistakes_raise() -> None:
     with pytest.raises(LocalError):
         acceptor().send_message(1, STORE)
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_however_the_bytes_are_cut_the_events_are_the_same(seed: int) -> None:
-    rng = random.Random(seed)
-    for _ in range(100):
-        raw = conversation(rng)
-        whole = play(raw, [len(raw)])
-        cuts = []
-        while sum(cuts) < len(raw):
-            cuts.append(rng.choice([1, 2, 5, 6, 7, 100, 4096]))
-        assert whole == play(raw, cuts)
-    assert play(raw, [1] * len(raw)) == whole
-
-
-def test_mutated_conversations_never_raise_and_end_in_a_state() -> None:
-    rng = random.Random(7)
-    for _ in range(3000):
-        raw = bytearray(conversation(rng))
-        for _ in range(rng.randrange(1, 6)):
-            raw[rng.randrange(len(raw))] = rng.randrange(256)
-        _, _, state = play(bytes(raw), [len(raw)])
-        assert state in State
 
 
 def test_command_in_pieces_and_too_long() -> None:
