@@ -144,6 +144,18 @@ class Settings:
         60.0, "jobs", "Instance Availability Notifications go out when a study was quiet for so long.", unit="s", low=0
     )
 
+    # --- storage commitment, as SCP
+    commitment_references: int = _row(
+        100_000, "commitment", "Objects that one request (N-ACTION) may ask commitment for.", low=1
+    )
+    commitment_delay: float = _row(
+        0.5,
+        "commitment",
+        "Wait before a request is worked on, so that an SCU that releases the association at once can do so.",
+        unit="s",
+        low=0,
+    )
+
     # --- limits of what a peer can grow
     limits_nesting: int = _row(64, "limits", "Depth of nested sequences.", low=1)
     limits_elements: int = _row(1_000_000, "limits", "Data elements in one data set.", low=1)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar, cast
 
-from isocenter.archive import audit, metadata
+from isocenter.archive import audit, commitment, metadata
 from isocenter.archive.commit import GroupCommit
 from isocenter.archive.examine import Announced
 from isocenter.archive.ingest import Incoming, Intake, Outcome
@@ -227,6 +227,18 @@ class Archive:
         """Delete instances with all bytes that ever came under their UIDs; the number of files. NotFound if none.
 
         The index row goes first; the change feed keeps scope and reason.
+    async def commit(self, objects: Sequence[commitment.Object]) -> dict[commitment.Object, commitment.Doubt]:
+        """Of `objects` (SOP Class and Instance UID), those whose safekeeping the archive does not answer for, and why.
+
+        Every byte of the others was read from the disk and is what was stored. Takes as long as that does, and leaves
+        the reading threads to others in between. Raises OutOfResources, ArchiveBusy.
+        """
+        found: dict[commitment.Object, commitment.Doubt] = {}
+        for at in range(0, len(objects), commitment.AT_ONCE):
+            some = objects[at : at + commitment.AT_ONCE]
+            found |= await self._read(partial(commitment.doubts, self._store, self._index, some))
+        return found
+
         """
 
         def work() -> int:

@@ -96,7 +96,7 @@ def check(store: BlobStore, index: Index, progress: Progress | None = None) -> R
     for row in index.blobs():
         extra.pop(row.blob, None)
         report.files += 1
-        finding = _verify(store, row)
+        finding = verify(store, row)
         if finding is not None:
             report.findings.append(finding)
         else:
@@ -107,7 +107,8 @@ def check(store: BlobStore, index: Index, progress: Progress | None = None) -> R
     return report
 
 
-def _verify(store: BlobStore, row: BlobRow) -> Finding | None:
+def verify(store: BlobStore, row: BlobRow) -> Finding | None:
+    """Compare one blob with its row, byte by byte; None if it is sound. Blocking."""
     try:
         blob = store.open(row.blob)
     except NotFound:

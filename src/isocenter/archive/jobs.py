@@ -33,6 +33,7 @@ __all__ = ["Job", "JobFailed", "JobQueue", "Performer", "Wanted", "Work", "back_
 
 log = logging.getLogger("isocenter.jobs")
 _PRUNE_EVERY = 32  # jobs
+_ALL = 1 << 62
 
 
 class Performer(Protocol):
@@ -129,6 +130,14 @@ class JobQueue:
     async def listed(self, states: Collection[State] = (), limit: int = 1000) -> list[Job]:
         """The newest jobs first, in any of `states` (none given: all)."""
         return await asyncio.to_thread(self._rows.listed, states, limit)
+
+    async def unfinished(self, kind: str, key: str) -> list[Job]:
+        """The jobs of a kind and key that wait or run, the oldest first."""
+        return await asyncio.to_thread(self._rows.unfinished, kind, key)
+
+    async def left(self, number: int) -> list[str]:
+        """The items of a job that are still to be done, in the order they came."""
+        return [uid for _, uid in await asyncio.to_thread(self._rows.items, number, 0, _ALL)]
 
     async def retry(self, number: int) -> Job:
         """Try a failed, cancelled or waiting job again, now. NotFound; BadRequest if it runs or is done."""

@@ -51,7 +51,7 @@ Route = Callable[[Sequence[Entry], Sequence[Applied]], Sequence[Wanted]]
 
 
 class BlobRow(NamedTuple):
-    """One blob the index refers to. `visible` is false for superseded ones."""
+    """One blob the index refers to. `visible` is false for superseded ones, whose SOP class is not kept."""
 
     blob: str
     size: int
@@ -68,6 +68,7 @@ class Counts:
 
     patients: int
     studies: int
+    sop_class: str = ""
     series: int
     instances: int
     bytes: int
@@ -120,8 +121,8 @@ class Index(Protocol):
 
     def counts(self) -> Counts: ...
 
-    def blobs(self) -> Iterator[BlobRow]:
-        """Every blob referred to, superseded ones included."""
+    def blobs(self, instances: Sequence[str] | None = None) -> Iterator[BlobRow]:
+        """Every blob referred to, superseded ones included; or all that came under these SOP Instance UIDs."""
         ...
 
     def close(self) -> None: ...

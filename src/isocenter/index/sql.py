@@ -141,8 +141,8 @@ class SqlIndex:
     def counts(self) -> Counts:
         return self._reader.counts()
 
-    def blobs(self) -> Iterator[BlobRow]:
-        return self._reader.blobs()
+    def blobs(self, instances: Sequence[str] | None = None) -> Iterator[BlobRow]:
+        return self._reader.blobs(instances)
 
     # --- housekeeping
 

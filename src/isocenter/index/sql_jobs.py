@@ -130,6 +130,12 @@ class SqlJobs:
         with self._rows() as connection:
             return [_of(row) for row in connection.execute(statement)]
 
+    def unfinished(self, kind: str, key: str) -> list[Job]:
+        """The jobs of a kind and key that wait or run."""
+        statement = sa.select(*_COLUMNS).where(_job.c.state.not_in(ENDED), _job.c.kind == kind, _job.c.key == key)
+        with self._rows() as connection:
+            return [_of(row) for row in connection.execute(statement.order_by(_job.c.id))]
+
     def counts(self) -> dict[str, int]:
         """How many jobs are in each state that any is in."""
         statement = sa.select(_job.c.state, sa.func.count()).group_by(_job.c.state)

@@ -119,6 +119,10 @@ class IndexSuite:
         assert kept == Applied("kept-first", first.ref, ("other-bytes-kept-aside",))
         assert put(index, other)[0].leftover
         assert [(row.blob, row.visible) for row in index.blobs()] == [(first.ref.blob, True), (other.blob, False)]
+        put(index, entry("1", "1.1", "1.1.2", "c"))
+        both = [(row.blob, row.sop_class) for row in index.blobs(["1.1.1", "1.1.9"])]
+        assert both == [(first.ref.blob, CT), (other.blob, "")]
+        assert list(index.blobs(["1.1.9"])) == []
         assert index.counts().studies == 1
 
     def test_other_bytes_replace(self, index: FullIndex) -> None:

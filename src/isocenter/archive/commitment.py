@@ -1,0 +1,61 @@
+"""What the archive answers for: objects whose bytes are read from the disk again, and are what was stored.
+
+An index row alone proves nothing about the disk, and neither do pages that are still in memory; whoever asks is going
+to delete its own copy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from isocenter.archive import audit
+from isocenter.archive.check import verify
+from isocenter.errors import NotFound
+from isocenter.index.base import BlobRow, Index
+from isocenter.store.base import BlobStore
+
+Doubt = Literal["not-stored", "other-class", "damaged"]
+Object = tuple[str, str]
+"""SOP Class and SOP Instance UID."""
+
+AT_ONCE = 16  # objects that one thread reads before another has its turn
+
+
+def doubts(store: BlobStore, index: Index, objects: Sequence[Object]) -> dict[Object, Doubt]:
+    """Of `objects`, those that the archive does not answer for; blocking, reads every byte of the others.
+
+    Where other bytes came under the same UID, all that are kept have to be sound: any of them may be the asker's.
+    Raises OutOfResources, ArchiveBusy: nothing can be said now.
+    """
+    rows: dict[str, list[BlobRow]] = {}
+    for row in index.blobs([instance for _, instance in objects]):
+        rows.setdefault(row.scope.instance or "", []).append(row)
+    found: dict[Object, Doubt] = {}
+    for one in objects:
+        doubt = _doubt(store, rows.get(one[1], ()), one[0])
+        if doubt is not None:
+            found[one] = doubt
+    return found
+
+
+def _doubt(store: BlobStore, rows: Iterable[BlobRow], sop_class: str) -> Doubt | None:
+    visible = next((row for row in rows if row.visible), None)
+    if visible is None:
+        return "not-stored"
+    if visible.sop_class != sop_class:
+        return "other-class"
+    for row in rows:
+        _drop_from_memory(store, row.blob)
+        finding = verify(store, row)
+        if finding is not None:
+            audit.not_committed(finding.kind, finding.scope, finding.blob)
+            return "damaged"
+    return None
+
+
+def _drop_from_memory(store: BlobStore, name: str) -> None:
+    with contextlib.suppress(NotFound), store.open(name) as blob:  # verify() says what is not there
+        os.posix_fadvise(blob.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
