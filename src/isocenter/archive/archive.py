@@ -222,12 +222,6 @@ class Archive:
         """How much is stored."""
         return await self._read(self._index.counts)
 
-    # --- out
-
-    async def delete(self, scope: Scope, reason: str) -> int:
-        """Delete instances with all bytes that ever came under their UIDs; the number of files. NotFound if none.
-
-        The index row goes first; the change feed keeps scope and reason.
     async def commit(self, objects: Sequence[commitment.Object]) -> dict[commitment.Object, commitment.Doubt]:
         """Of `objects` (SOP Class and Instance UID), those whose safekeeping the archive does not answer for, and why.
 
@@ -240,6 +234,12 @@ class Archive:
             found |= await self._read(partial(commitment.doubts, self._store, self._index, some))
         return found
 
+    # --- out
+
+    async def delete(self, scope: Scope, reason: str) -> int:
+        """Delete instances with all bytes that ever came under their UIDs; the number of files. NotFound if none.
+
+        The index row goes first; the change feed keeps scope and reason.
         """
 
         def work() -> int:

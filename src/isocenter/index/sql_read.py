@@ -31,7 +31,7 @@ from isocenter.index.keys import (
 from isocenter.index.matching import key, matches
 from isocenter.index.sql_errors import translated
 from isocenter.index.sql_query import FROM, TABLES, Plan, plan
-from isocenter.index.sql_text import Statement, driver_rows
+from isocenter.index.sql_text import Statement
 from isocenter.index.sql_write import HIERARCHY, REF_COLUMNS, ref_of
 from isocenter.model import Change, Found, InstanceRef, Level, Query, Scope
 
@@ -53,7 +53,6 @@ _IMAGE = (
     schema.instance.c.transfer_syntax,
     schema.instance.c.attributes,
 )
-_AVAILABLE = key(AVAILABLE_TRANSFER_SYNTAX)
 _OWN: dict[Level, tuple[Any, ...]] = {Level.STUDY: _STUDY, Level.SERIES: _SERIES, Level.IMAGE: _IMAGE}
 
 Attributes = dict[str, Any]
@@ -154,7 +153,7 @@ class _Answers:
         self._study_row, self._series_row = upper
         # The driver's own cursor, in the same snapshot: the rows above are many where series are short.
         driver: Any = connection.connection.driver_connection
-        self._cursor, self._answered = driver.cursor(), driver.cursor()
+        self._cursor = driver.cursor()
         self._query = query
         self._plan = asked
         self._wanted = wanted_names(query)
@@ -174,7 +173,7 @@ class _Answers:
             skip = 0
         if left <= 0:
             return
-        for row in driver_rows(statement, self._connection.dialect, self._answered, _CHUNK):
+        for row in self._connection.execution_options(yield_per=_CHUNK).execute(statement):
             study, series, instance, attributes = self._answer(row)
             if asked.rest:
                 if not self._fits(attributes):
@@ -183,7 +182,7 @@ class _Answers:
                 if skip:
                     skip -= 1
                     continue
-            yield Found(study, series, instance, attributes)
+            yield Found(study, series, instance, dict(sorted(attributes.items())))
             left -= 1
             if not left:
                 return
@@ -192,18 +191,9 @@ class _Answers:
         return all(matches(match, attributes, fuzzy=self._plan.fuzzy) for match in self._plan.rest)
 
     def _reduced(self, attributes: Attributes) -> Attributes:
-        """What is wanted, in the order of tags."""
         if self._wanted is None:
-            return dict(sorted(attributes.items()))
+            return attributes
         return {name: attributes[name] for name in self._wanted if name in attributes}
-
-    def _joined(self, upper: Attributes, own: Attributes) -> Attributes:
-        """The attributes of a row with those of the levels above it; reduced, unless they have to be matched first."""
-        if self._full:
-            return upper | own
-        if self._wanted is None:
-            return dict(sorted((upper | own).items()))
-        return {name: entry for name in self._wanted if (entry := own.get(name) or upper.get(name))}
 
     def _own(self, text: str, level: Level, computed: Attributes) -> Attributes:
         """A row's attributes, as far as they are wanted."""
@@ -216,14 +206,13 @@ class _Answers:
     def _answer(self, row: Sequence[Any]) -> tuple[str, str | None, str | None, Attributes]:
         level = self._query.level
         if level == Level.STUDY:
-            return (row[1], None, None, self._joined({}, self._study(row)))
+            return (row[1], None, None, self._study(row))
         if level == Level.SERIES:
             study_uid, study = self._get_study(row[1])
-            return study_uid, row[2], None, self._joined(study, self._series(row))
+            return study_uid, row[2], None, study | self._series(row)
         study_uid, series_uid, upper = self._get_series(row[1])
-        own: Attributes = orjson.loads(row[4])
-        own[_AVAILABLE] = {"vr": "UI", "Value": [row[3]]}
-        return study_uid, series_uid, row[2], self._joined(upper, own)
+        computed = {key(AVAILABLE_TRANSFER_SYNTAX): {"vr": "UI", "Value": [row[3]]}}
+        return study_uid, series_uid, row[2], upper | self._own(row[4], Level.IMAGE, computed)
 
     def _study(self, row: Sequence[Any]) -> Attributes:
         _, _, modalities, sop_classes, series, instances, text = row
