@@ -60,6 +60,7 @@ class BlobRow(NamedTuple):
     header_digest: bytes
     scope: Scope
     visible: bool
+    sop_class: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,6 @@ class Counts:
 
     patients: int
     studies: int
-    sop_class: str = ""
     series: int
     instances: int
     bytes: int
