@@ -21,6 +21,7 @@ from isocenter.services.verification import VerificationService
 from isocenter.settings import Settings
 
 if TYPE_CHECKING:
+    from isocenter.archive.routing import Rule
     from isocenter.server import Node
 
 T = TypeVar("T")
@@ -100,7 +101,7 @@ def receiver(folder: Path, *, private: bool = False, **settings: Any) -> Iterato
 
 
 @contextlib.contextmanager
-def node(data: Path, *, peers: Iterable[KnownPeer] = (), **settings: Any) -> Iterator[Node]:
+def node(data: Path, *, peers: Iterable[KnownPeer] = (), rules: Iterable[Rule] = (), **settings: Any) -> Iterator[Node]:
     """What `isocenter serve` runs, on free ports."""
     from isocenter.server import running
 
@@ -108,5 +109,5 @@ def node(data: Path, *, peers: Iterable[KnownPeer] = (), **settings: Any) -> Ite
         archive_data=data,
         **{"dimse_port": 0, "dimse_tls_port": 0, "web_port": 0, "dimse_drain_timeout": 2.0, **settings},
     )
-    with background(lambda: running(chosen, peers)) as value:
+    with background(lambda: running(chosen, peers, rules)) as value:
         yield value

@@ -6,7 +6,8 @@
     host = "10.0.0.7"
     port = 104
 
-A C-MOVE goes only to a title named here; the command line takes a peer's name in place of AET@HOST:PORT.
+A C-MOVE goes only to a title named here, and so do forwarded objects; the command line takes a peer's name in place of
+AET@HOST:PORT.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ _HOST = re.compile(r"[A-Za-z0-9_.:-]{1,253}")
 @dataclass(frozen=True)
 class KnownPeer:
     """A remote application entity: its AE title, and the host name or IP address (IPv6 without brackets) and port where
-    it listens. `services` are what it may ask of us, of ALL_SERVICES."""
+    it listens. `services` are what it may ask of us, of ALL_SERVICES; with `notify` it is told which instances have
+    come (Instance Availability Notification)."""
 
     name: str
     aet: AETitle
@@ -39,6 +41,7 @@ class KnownPeer:
     port: int
     tls: bool = False
     services: frozenset[str] = ALL_SERVICES
+    notify: bool = False
 
     @property
     def address(self) -> str:
@@ -88,15 +91,16 @@ def _peer(table: Mapping[str, Any]) -> KnownPeer:
         raise ValueError("host: neither a host name nor an IP address (IPv6 without brackets)")
     if type(port) is not int or not 1 <= port <= 65535:
         raise ValueError("port: a number from 1 to 65535 is needed")
-    tls = table.get("tls", False)
-    if type(tls) is not bool:
-        raise ValueError("tls: true or false is needed")
+    tls, notify = table.get("tls", False), table.get("notify", False)
+    for key, value in (("tls", tls), ("notify", notify)):
+        if type(value) is not bool:
+            raise ValueError(f"{key}: true or false is needed")
     services = table.get("services")
     if services is None:
         services = ALL_SERVICES
     elif not isinstance(services, list) or not all(service in ALL_SERVICES for service in services):
         raise ValueError(f"services: a list of {', '.join(sorted(ALL_SERVICES))} is needed")
-    return KnownPeer(name, ae_title(_text(table, "aet")), host, port, tls, frozenset(services))
+    return KnownPeer(name, ae_title(_text(table, "aet")), host, port, tls, frozenset(services), notify)
 
 
 def _text(table: Mapping[str, Any], key: str) -> str:

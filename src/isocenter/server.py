@@ -13,8 +13,10 @@ from dataclasses import dataclass
 import uvicorn
 
 from isocenter.archive.archive import Archive
+from isocenter.archive.routing import FORWARD, Rule
 from isocenter.dimse.endpoint import dimse_listeners, dimse_server, listening_socket
 from isocenter.dimse.endpoint import reload as reload_dimse
+from isocenter.dimse.forward import Forwarder
 from isocenter.dimse.query import ArchiveFinder
 from isocenter.dimse.retrieve import ArchiveRetriever
 from isocenter.dimse.storage import ArchiveStorage
@@ -40,8 +42,9 @@ class Node:
     web: tuple[str, int]
     settings: Settings
     dimse_tls: tuple[str, int] | None
-    reload: Callable[[Settings, Iterable[KnownPeer]], None]
-    """Take over what dimse.endpoint.reload() can, and other `peers`; raises SettingsError and then changes nothing."""
+    reload: Callable[[Settings, Iterable[KnownPeer], Iterable[Rule]], None]
+    """Take over what dimse.endpoint.reload() can, and other peers and rules; raises SettingsError and then changes
+    nothing."""
 
     @property
     def address(self) -> str:
@@ -79,8 +82,11 @@ class _WebServer(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings, peers: Iterable[KnownPeer] = ()) -> AsyncIterator[Node]:
-    """The archive of `settings`, serving both skins while the context lasts; objects are moved to `peers` only.
+async def running(
+    settings: Settings, peers: Iterable[KnownPeer] = (), rules: Iterable[Rule] = ()
+) -> AsyncIterator[Node]:
+    """The archive of `settings`, serving both skins while the context lasts; objects are moved to `peers` only, and
+    forwarded to them by `rules`.
 
     Raises DataFolderInUse, DataFolderError, CannotListen or SettingsError before anything is served.
     """
@@ -90,17 +96,24 @@ async def running(settings: Settings, peers: Iterable[KnownPeer] = ()) -> AsyncI
         destinations: dict[str, KnownPeer] = {peer.aet: peer for peer in peers}  # one table, changed by reload()
         retrieve = RetrieveService(ArchiveRetriever(archive, settings, destinations.get), limits=Limits.of(settings))
         dimse = dimse_server((VerificationService(), storage, query, retrieve), settings, destinations.values())
+        archive.router.replace(settings, rules, destinations.values())
 
-        def reload(changed: Settings, others: Iterable[KnownPeer]) -> None:
+        def named(name: str) -> KnownPeer | None:
+            return next((peer for peer in destinations.values() if peer.name == name), None)
+
+        def reload(changed: Settings, others: Iterable[KnownPeer], new_rules: Iterable[Rule]) -> None:
             known: dict[str, KnownPeer] = {peer.aet: peer for peer in others}
             reload_dimse(dimse, changed, known.values())
             destinations.clear()
             destinations.update(known)
+            archive.router.replace(changed, new_rules, known.values())
+            archive.jobs.wake()
 
         web_socket = listening_socket(settings.web_host, settings.web_port, "The web server")
         with contextlib.closing(web_socket):
             for listener in dimse_listeners(settings):
                 await dimse.listen(listener.socket, listener.tls)
+            archive.jobs.start({FORWARD: Forwarder(archive, settings, named)})
             web = _WebServer(
                 uvicorn.Config(
                     create_app(archive, settings),
@@ -124,17 +137,21 @@ async def running(settings: Settings, peers: Iterable[KnownPeer] = ()) -> AsyncI
                 await serving
 
 
-async def serve(load: Callable[[], tuple[Settings, Iterable[KnownPeer]]], ready: Callable[[Node], object]) -> None:
+Loaded = tuple[Settings, Iterable[KnownPeer], Iterable[Rule]]
+
+
+async def serve(load: Callable[[], Loaded], ready: Callable[[Node], object]) -> None:
     """Run until SIGINT or SIGTERM; `ready` is called (and awaited, if it gives an awaitable) once both skins listen.
 
-    `load` reads settings and peers; SIGHUP has it called again. What cannot be used is logged and changes nothing.
+    `load` reads settings, peers and rules; SIGHUP has it called again. What cannot be used is logged and changes
+    nothing.
     """
-    settings, peers = load()
+    settings, peers, rules = load()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with running(settings, peers) as node:
+    async with running(settings, peers, rules) as node:
         result = ready(node)
         loop.add_signal_handler(signal.SIGHUP, _reload, node, load)
         work = asyncio.ensure_future(result) if asyncio.iscoroutine(result) else None
@@ -146,10 +163,10 @@ async def serve(load: Callable[[], tuple[Settings, Iterable[KnownPeer]]], ready:
                 await work
 
 
-def _reload(node: Node, load: Callable[[], tuple[Settings, Iterable[KnownPeer]]]) -> None:
+def _reload(node: Node, load: Callable[[], Loaded]) -> None:
     try:
         node.reload(*load())
     except SettingsError as error:
         log.error("nothing was reloaded: %s", error)
     else:
-        log.info("reloaded: titles, peers, users, limits and certificates; addresses need a new start")
+        log.info("reloaded: titles, peers, rules, users, limits and certificates; addresses need a new start")

@@ -21,6 +21,7 @@ from isocenter.archive.examine import Announced
 from isocenter.archive.ingest import Incoming, Intake, Outcome
 from isocenter.archive.jobs import JobQueue
 from isocenter.archive.lifecycle import DataFolder, require_index, sweep
+from isocenter.archive.routing import Router
 from isocenter.errors import NotFound, OutOfResources
 from isocenter.index.base import Counts, Policy
 from isocenter.index.sql import SqlIndex
@@ -53,9 +54,12 @@ class Archive:
         self._readers = ThreadPoolExecutor(4, "isocenter-read")
         policy = cast(Policy, settings.archive_on_conflict)
         self._group = GroupCommit(store, index, policy, settings.archive_group_limit)
-        self._intake = Intake(store, self._group, self._threads, Limits.of(settings), self._require_space)
+        self._log = audit.IngestLog()
+        limits = Limits.of(settings)
+        self._intake = Intake(store, self._group, self._threads, limits, self._require_space, self._log)
         self._minimum_free = settings.archive_minimum_free
         self.jobs = JobQueue(index.jobs, settings)
+        self.router = index.routing = Router(settings, self.jobs.wake)
         self._closed = False
 
     @classmethod
@@ -93,6 +97,7 @@ class Archive:
         self._closed = True
         await self.jobs.close()
         await asyncio.to_thread(self._close)
+        self._log.flush()
 
     def _close(self) -> None:
         self._threads.shutdown()

@@ -189,8 +189,10 @@ class JobQueue:
                     wait = min(wait, max(0.0, due - self._clock()))
             except IsocenterError as error:
                 log.warning("jobs cannot be looked at: %s", error)
+            # Not wait_for(): before Python 3.12 it can lose a cancellation that comes together with the event.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), wait)
+                async with asyncio.timeout(wait):
+                    await self._woken.wait()
 
     async def _stop_cancelled(self) -> None:
         """Another process may have cancelled what we perform."""

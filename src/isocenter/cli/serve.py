@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,9 +15,7 @@ from isocenter.known_peers import load_peers
 
 if TYPE_CHECKING:
     from isocenter.archive.archive import Archive
-    from isocenter.known_peers import KnownPeer
-    from isocenter.server import Node
-    from isocenter.settings import Settings
+    from isocenter.server import Loaded, Node
 
 
 def command(
@@ -38,13 +36,16 @@ def command(
     """Run the archive: receive by DIMSE and DICOMweb, keep durably, show in the browser.
 
     Listens on loopback unless told otherwise. Ctrl-C or SIGTERM: open associations finish, then it stops. SIGHUP:
-    peers, users, AE titles, limits and certificates are read again; open associations go on.
+    peers, rules, users, AE titles, limits and certificates are read again; open associations go on.
     """
     listener = running.tls_listener(tls_port, cert, key, ca)
 
-    def read() -> tuple[Settings, Iterable[KnownPeer]]:
+    def read() -> Loaded:
+        from isocenter.archive.routing import load_rules
+
         rows = running.settings_from(config, dimse=dimse, http=http, archive_data=data, dimse_aet=aet, **listener)
-        return rows, load_peers(config).values()
+        peers = load_peers(config)
+        return rows, peers.values(), load_rules(config, peers)
 
     running.start_logging(read()[0])
     from isocenter.server import serve

@@ -6,7 +6,7 @@ see whole transactions only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
@@ -46,8 +46,16 @@ class Applied:
     leftover: bool = False
 
 
-Route = Callable[[Sequence[Entry], Sequence[Applied]], Sequence[Wanted]]
-"""Which jobs the instances of one transaction ask for; called inside it, so it has to be quick."""
+class Routing(Protocol):
+    """Which jobs stored instances ask for."""
+
+    def wanted(self, entries: Sequence[Entry], applied: Sequence[Applied]) -> Sequence[Wanted]:
+        """Called inside the transaction of the entries, which writes the jobs as well; so it has to be quick."""
+        ...
+
+    def committed(self) -> None:
+        """Called when that transaction is durable."""
+        ...
 
 
 class BlobRow(NamedTuple):
@@ -96,11 +104,8 @@ class NumberedRef(NamedTuple):
 class Index(Protocol):
     """What is known about instances."""
 
-    def apply(self, entries: Sequence[Entry], on_conflict: Policy, route: Route | None = None) -> list[Applied]:
-        """Make the entries visible, durably, in one transaction; ArchiveBusy or OutOfResources: none of them.
-
-        The jobs that `route` wants for them are written in the same transaction.
-        """
+    def apply(self, entries: Sequence[Entry], on_conflict: Policy) -> list[Applied]:
+        """Make the entries visible, durably, in one transaction; ArchiveBusy or OutOfResources: none of them."""
         ...
 
     def delete(self, scope: Scope, reason: str) -> list[str]:

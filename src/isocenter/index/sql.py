@@ -17,7 +17,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from isocenter.errors import DataFolderError
 from isocenter.index import schema
-from isocenter.index.base import Applied, BlobRow, Counts, Entry, MetadataRun, NumberedRef, Policy, Route
+from isocenter.index.base import Applied, BlobRow, Counts, Entry, MetadataRun, NumberedRef, Policy, Routing
 from isocenter.index.migrate import revision, upgrade
 from isocenter.index.sql_errors import translated
 from isocenter.index.sql_jobs import SqlJobs
@@ -111,6 +111,7 @@ class SqlIndex:
             raise
         self._reader = SqlReader(self._reading)
         self.jobs = SqlJobs(self._writer, self._reading)
+        self.routing: Routing | None = None
 
     def close(self) -> None:
         """Close every connection; the log is merged into the database by the last."""
@@ -120,8 +121,13 @@ class SqlIndex:
             writer.close()
         self._writing.dispose()
 
-    def apply(self, entries: Sequence[Entry], on_conflict: Policy, route: Route | None = None) -> list[Applied]:
-        return self._writer.apply(entries, on_conflict, route)
+    def apply(self, entries: Sequence[Entry], on_conflict: Policy) -> list[Applied]:
+        routing = self.routing
+        if routing is None:
+            return self._writer.apply(entries, on_conflict)
+        applied = self._writer.apply(entries, on_conflict, routing.wanted)
+        routing.committed()
+        return applied
 
     def delete(self, scope: Scope, reason: str) -> list[str]:
         return self._writer.delete(scope, reason)

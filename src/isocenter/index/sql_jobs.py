@@ -140,7 +140,7 @@ class SqlJobs:
         """How many jobs are in each state that any is in."""
         statement = sa.select(_job.c.state, sa.func.count()).group_by(_job.c.state)
         with self._rows() as connection:
-            return dict(connection.execute(statement).tuples().all())
+            return {row[0]: row[1] for row in connection.execute(statement)}
 
     def failures(self, number: int, limit: int = 1000) -> list[tuple[str, str]]:
         """UIDs of a job's items that will not be tried again, and why."""
