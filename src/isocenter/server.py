@@ -14,6 +14,7 @@ import uvicorn
 
 from isocenter.archive.archive import Archive
 from isocenter.archive.routing import FORWARD, Rule
+from isocenter.dimse.commitment import COMMITMENT, ArchiveCommitment
 from isocenter.dimse.endpoint import dimse_listeners, dimse_server, listening_socket
 from isocenter.dimse.endpoint import reload as reload_dimse
 from isocenter.dimse.forward import Forwarder
@@ -25,6 +26,7 @@ from isocenter.known_peers import KnownPeer
 from isocenter.services.query import QueryService
 from isocenter.services.retrieve import RetrieveService
 from isocenter.services.storage import StorageService
+from isocenter.services.storage_commitment import StorageCommitmentService
 from isocenter.services.verification import VerificationService
 from isocenter.settings import Settings
 from isocenter.web.app import create_app
@@ -95,7 +97,9 @@ async def running(
         query = QueryService(ArchiveFinder(archive), settings.dimse_aet, Limits.of(settings))
         destinations: dict[str, KnownPeer] = {peer.aet: peer for peer in peers}  # one table, changed by reload()
         retrieve = RetrieveService(ArchiveRetriever(archive, settings, destinations.get), limits=Limits.of(settings))
-        dimse = dimse_server((VerificationService(), storage, query, retrieve), settings, destinations.values())
+        commitment = ArchiveCommitment(archive, settings, destinations.get)
+        services = (VerificationService(), storage, query, retrieve, StorageCommitmentService(commitment))
+        dimse = dimse_server(services, settings, destinations.values())
         archive.router.replace(settings, rules, destinations.values())
 
         def named(name: str) -> KnownPeer | None:
@@ -113,7 +117,7 @@ async def running(
         with contextlib.closing(web_socket):
             for listener in dimse_listeners(settings):
                 await dimse.listen(listener.socket, listener.tls)
-            archive.jobs.start({FORWARD: Forwarder(archive, settings, named)})
+            archive.jobs.start({FORWARD: Forwarder(archive, settings, named), COMMITMENT: commitment})
             web = _WebServer(
                 uvicorn.Config(
                     create_app(archive, settings),
