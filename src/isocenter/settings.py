@@ -78,6 +78,12 @@ class Settings:
     )
     dimse_max_associations: int = _row(1000, "dimse", "Most associations at a time.", low=1)
     dimse_max_associations_per_aet: int = _row(1000, "dimse", "Most associations of one calling AE title.", low=1)
+    dimse_operations: int = _row(
+        16, "dimse", "Requests of one association served at a time, where the peer asks for more than one.", low=1
+    )
+    dimse_window: int = _row(
+        8, "dimse", "Requests of ours under way on an association, where the peer agrees to more than one.", low=1
+    )
     dimse_artim_timeout: float = _row(30.0, "dimse", "ARTIM timer (PS3.8 section 9.1.5).", unit="s", low=0.1)
     dimse_idle_timeout: float = _row(
         300.0,

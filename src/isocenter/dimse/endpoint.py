@@ -23,10 +23,6 @@ from isocenter.ul.negotiation import Policy
 
 log = logging.getLogger("isocenter.server")
 
-# Requests of one association served at a time, where the peer asks for an asynchronous operations window. More than one
-# lets a single sender share group commits with itself.
-_OPERATIONS = 16
-
 
 def dimse_server(services: tuple[Service, ...], settings: Settings, peers: Iterable[KnownPeer] = ()) -> DimseServer:
     """A DIMSE server for `services`, configured by the `dimse` rows of the settings table; not listening yet.
@@ -56,7 +52,7 @@ def _config(offered: Services, settings: Settings, peers: Iterable[KnownPeer]) -
         titles=frozenset(titles),
         check_called=settings.dimse_check_called_aet,
         max_pdu=settings.dimse_max_pdu,
-        operations=_OPERATIONS,
+        operations=settings.dimse_operations,
         callers={peer.aet: allowed(offered.supports, peer.services) for peer in peers},
         check_calling=settings.dimse_check_calling_aet,
     )

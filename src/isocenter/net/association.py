@@ -3,6 +3,8 @@
 Requests of the peer are served in the order they came, up to the negotiated number at a time; further ones wait in the
 receive buffer. A failing service costs its own request a status and nothing else. Messages are never interleaved: what
 has a data set holds the line until its last fragment is written (PS3.8 Annex E).
+
+Long because both directions share the line, the ends and the limits: in two files they would share all of it.
 """
 
 from __future__ import annotations
@@ -123,6 +125,9 @@ class Association(Link):
         # outgoing
         self._message_id = 0
         self._waiting: dict[int, _Queue] = {}
+        self._owed: set[int] = set()  # Message IDs of which the peer owes us the final response
+        self.window = 1
+        self._slots = asyncio.Semaphore(1)
         self._line = asyncio.Lock()
 
     @property
@@ -157,19 +162,25 @@ class Association(Link):
         what = abstract_syntax if transfer_syntax is None else f"{abstract_syntax} in {transfer_syntax}"
         raise NoPresentationContext(f"the peer accepted no presentation context for {what}")
 
+    def set_window(self, operations: int) -> None:
+        """How many requests of ours may be outstanding (PS3.7 D.3.3.3); to be said before there are any."""
+        self.window = operations
+        self._slots = asyncio.Semaphore(operations)
+
     def next_message_id(self) -> int:
         """A Message ID that no outstanding request of ours has."""
         while True:
             self._message_id = self._message_id % 0xFFFF + 1
-            if self._message_id not in self._waiting:
+            if self._message_id not in self._waiting and self._message_id not in self._owed:
                 return self._message_id
 
     async def request(self, context: Agreed, command: CommandSet, data_set: Iterable[Buffer] | None = None) -> Response:
         """Send one request and wait for its response. Chunks of `data_set`, but the last, have an even length.
 
+        Several tasks may do so at a time: as many as the window allows are sent, the others wait in their order.
         Raises PeerTimeout (and aborts) when no response comes, AssociationAborted when the association ends.
         """
-        queue = self._expect(command)
+        queue = await self._expect(command)
         try:
             await self._send(context.id, command, data_set)
             return await self._next(queue)
@@ -180,7 +191,7 @@ class Association(Link):
         self, context: Agreed, command: CommandSet, data_set: Iterable[Buffer] | None = None
     ) -> AsyncIterator[Response]:
         """Send one request and give its responses as they come, pending ones first. Raises as request() does."""
-        queue = self._expect(command)
+        queue = await self._expect(command)
         try:
             await self._send(context.id, command, data_set)
             pending = True
@@ -191,12 +202,22 @@ class Association(Link):
         finally:
             del self._waiting[command["MessageID"]]
 
-    def _expect(self, command: CommandSet) -> _Queue:
+    async def _expect(self, command: CommandSet) -> _Queue:
+        """A place in the window, and the queue for the responses."""
+        await self._slots.acquire()
         if self._failure is not None:
+            self._slots.release()  # for the next one that waits, who is to hear of it as well
             raise self._failure
         queue: _Queue = asyncio.Queue()
         self._waiting[command["MessageID"]] = queue
+        self._owed.add(command["MessageID"])
         return queue
+
+    def _settle(self, message_id: int) -> None:
+        """Nothing more will come for this request: its place is free, whether or not anybody has read the responses."""
+        if message_id in self._owed:
+            self._owed.discard(message_id)
+            self._slots.release()
 
     async def _next(self, queue: _Queue) -> Response:
         while True:
@@ -226,6 +247,13 @@ class Association(Link):
             self.flush()
 
     async def _send(self, context_id: int, command: CommandSet, data_set: Iterable[Buffer] | None) -> None:
+        try:
+            await self._send_in_turn(context_id, command, data_set)
+        except BaseException:
+            self._settle(command["MessageID"])
+            raise
+
+    async def _send_in_turn(self, context_id: int, command: CommandSet, data_set: Iterable[Buffer] | None) -> None:
         async with self._line:
             if self._failure is not None:
                 raise self._failure
@@ -296,6 +324,7 @@ class Association(Link):
             self._failure = error
         for queue in self._waiting.values():
             queue.put_nowait(error)
+        self._slots.release()
 
     def on_end(self) -> None:
         self._held = None
@@ -378,6 +407,7 @@ class Association(Link):
         return True
 
     def _on_response(self, message: events.MessageStarted) -> None:
+        self._heard = self.loop.time()
         if message.command.get("MessageIDBeingRespondedTo", 0) not in self._waiting:
             log.info("%s: response to no request of ours; ignored", self.peer_address)
         receiving = _Receiving(message, None, collector=_Collector(self.connection.config.limits.identifier_bytes))
@@ -441,7 +471,10 @@ class Association(Link):
 
     def _resolve(self, receiving: _Receiving) -> None:
         command = receiving.message.command
-        queue = self._waiting.get(command.get("MessageIDBeingRespondedTo", 0))
+        message_id = command.get("MessageIDBeingRespondedTo", 0)
+        if command.get("Status") not in (PENDING, PENDING_WITH_WARNING):
+            self._settle(message_id)
+        queue = self._waiting.get(message_id)
         if queue is None:
             return
         if receiving.failed is not None:

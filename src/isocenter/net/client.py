@@ -28,6 +28,7 @@ from isocenter.model import AETitle, ae_title
 from isocenter.net import commitment
 from isocenter.net.address import Address, parse_address
 from isocenter.net.find import answers
+from isocenter.net.flight import Flight
 from isocenter.net.identity import user_identity
 from isocenter.net.normalized import EventHandler, NormalizedVerbs, event_receiver
 from isocenter.net.requestor import Proposal, Requestor, associate
@@ -106,6 +107,9 @@ class _Prepared:
     @property
     def needs(self) -> tuple[str, str]:
         return self.sop_class, self.meta.transfer_syntax
+
+    def outcome(self, message: str, status: int | None = None) -> StoreOutcome:
+        return StoreOutcome(self.source, self.sop_class, self.sop_instance, status, message)
 
     def data_set(self) -> Iterator[Buffer]:
         """The data set in chunks of even length; the last may be odd, where the file is."""
@@ -242,6 +246,10 @@ class Peer(NormalizedVerbs):
     async def store(self, items: Iterable[StoreItem | None]) -> AsyncIterator[StoreOutcome]:
         """C-STORE each item; yields one outcome for each, in order.
 
+        Where the peer agrees to an Asynchronous Operations Window (`dimse.window`), several objects are on their way at
+        a time, and outcomes that come before those of earlier objects wait for them. Leaving the iteration early waits
+        for what is on its way.
+
         Items are taken in threads, some ahead of what is being sent. An iterator that has to wait for the next one
         gives None first, which is no item: what it gave before is sent meanwhile.
 
@@ -249,26 +257,47 @@ class Peer(NormalizedVerbs):
         of the object, and the next few are tried on a new one.
         """
         iterator = iter(items)
+        flight: Flight[StoreOutcome] = Flight()
+        window = 1
         ahead = asyncio.ensure_future(asyncio.to_thread(self._read_batch, iterator))
         try:
-            while batch := await ahead:
+            while True:
+                while not ahead.done():
+                    for outcome in await flight.until(ahead):
+                        yield outcome
+                if not (batch := await ahead):
+                    break
                 ahead = asyncio.ensure_future(asyncio.to_thread(self._read_batch, iterator))
                 needs = {item.needs for item in batch if isinstance(item, _Prepared)}
                 lost: NetworkError | None = None
                 for item in batch:
                     if isinstance(item, StoreOutcome):
-                        yield item
-                        continue
-                    if lost is None:
-                        try:
-                            association = await self._association_for(needs)
-                        except NetworkError as error:
-                            lost = error
-                    if lost is not None:
-                        yield StoreOutcome(item.source, item.sop_class, item.sop_instance, None, str(lost))
+                        flight.put(item)
                     else:
-                        yield await self._store(association, item)
+                        if lost is None:
+                            if not self._has(needs):  # there will be a new association, and no more of this one
+                                for outcome in await flight.rest():
+                                    yield outcome
+                            try:
+                                association = await self._association_for(needs)
+                                window = association.window
+                            except NetworkError as error:
+                                lost = error
+                        if lost is not None:
+                            flight.put(item.outcome(str(lost)))
+                        elif window == 1:
+                            flight.put(await self._store(association, item))
+                        else:
+                            flight.add(self._store(association, item))
+                    for outcome in await flight.room(window):
+                        yield outcome
+            for outcome in await flight.rest():
+                yield outcome
+        except GeneratorExit:
+            await flight.settle()
+            raise
         finally:
+            flight.cancel()
             ahead.cancel()
 
     async def get(
@@ -340,9 +369,12 @@ class Peer(NormalizedVerbs):
                 break
         return batch
 
+    def _has(self, needs: set[tuple[str, str]]) -> bool:
+        return self._association is not None and self._association.usable and needs <= self._proposed
+
     async def _association_for(self, needs: set[tuple[str, str]]) -> Requestor:
         association = self._association
-        if association is None or not association.usable or not needs <= self._proposed:
+        if association is None or not self._has(needs):
             association = await self._associate(needs)
         return association
 
@@ -352,13 +384,13 @@ class Peer(NormalizedVerbs):
             command = store_request(association.next_message_id(), item.sop_class, item.sop_instance)
             response = await association.request(context, command, item.data_set())
         except NoPresentationContext as error:
-            return StoreOutcome(item.source, item.sop_class, item.sop_instance, None, str(error))
+            return item.outcome(str(error))
         except (NetworkError, DataSetError, OSError) as error:
             association.abort()
-            self._association = None
-            return StoreOutcome(item.source, item.sop_class, item.sop_instance, None, str(error))
-        comment = response.command.get("ErrorComment", "")
-        return StoreOutcome(item.source, item.sop_class, item.sop_instance, response.status, comment)
+            if self._association is association:
+                self._association = None
+            return item.outcome(str(error))
+        return item.outcome(response.command.get("ErrorComment", ""), response.status)
 
     @asynccontextmanager
     async def _apart(self, proposals: Sequence[Proposal], services: Services) -> AsyncIterator[Requestor]:
@@ -403,6 +435,7 @@ class Peer(NormalizedVerbs):
             settings=self._settings,
             tls=self._tls,
             identity=self._identity,
+            window=self._settings.dimse_window,
             services=self._services,
         )
         self._proposed = set(pairs)

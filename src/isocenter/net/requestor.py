@@ -84,6 +84,9 @@ class Requestor(Association):
             self.contexts = agreed(self._rq, event.ac)
             self.identity_confirmed = event.ac.user.identity_response is not None
             self.peer = Peer(self._rq.calling, self._rq.called, self.peer_address)
+            asked, allowed = self._rq.user.async_operations, event.ac.user.async_operations
+            if asked is not None and allowed is not None:  # PS3.7 D.3.3.3: not answered is 1, and 0 is unlimited
+                self.set_window(min(asked[0], allowed[0] or asked[0]))
             if not self._established.done():
                 self._established.set_result(None)
             return True
@@ -113,9 +116,12 @@ async def associate(
     tls: ssl.SSLContext | None = None,
     services: Services = _NO_SERVICES,
     identity: UserIdentity | None = None,
+    window: int = 1,
 ) -> Requestor:
     """Open an association; `services` serve what the peer requests on it (sub-operations, event reports).
 
+    `window` is how many requests of ours we should like to have outstanding at a time; Association.window, what came
+    of it.
     `identity` says on whose behalf (net.identity.user_identity); Requestor.identity_confirmed, whether the peer heeded
     it. With `tls` (net.tls.client_context) the connection is secured first, within the same connect timeout. Raises
     ConnectFailed, TlsError, AssociationRejected, AssociationAborted or PeerTimeout.
@@ -129,6 +135,7 @@ async def associate(
         max_length=settings.dimse_max_pdu,
         implementation_class_uid=IMPLEMENTATION_CLASS_UID,
         implementation_version_name=IMPLEMENTATION_VERSION_NAME,
+        async_operations=(window, 1) if window > 1 else None,
         roles=tuple(
             RoleSelection(uid, scu=False, scp=True) for uid in {p.abstract_syntax: 0 for p in proposals if p.scp}
         ),

@@ -96,7 +96,7 @@ def negotiate(rq: AssociateRQ, policy: Policy) -> AssociateAC | AssociateRJ:
         return AssociateRJ(1, 1, 7)
     window = None
     if rq.user.async_operations is not None:
-        # PS3.7 D.3.3.3: 0 is unlimited; we invoke nothing on an association that the peer opened.
+        # PS3.7 D.3.3.3: 0 is unlimited; what we invoke on an association of the peer's goes one at a time.
         invoked = rq.user.async_operations[0] or policy.operations
         window = (min(invoked, policy.operations), 1)
     user = UserInformation(

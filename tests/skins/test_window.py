@@ -1,0 +1,245 @@
+"""The Asynchronous Operations Window as SCU: how many requests are under way, whose response is whose, and the ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import select
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+from pydicom.data import get_testdata_file
+
+import isocenter
+import ours
+from isocenter.dimse.endpoint import dimse_listeners, dimse_server
+from isocenter.services.base import Reply, Request
+from isocenter.services.storage import StorageService
+from isocenter.services.verification import VerificationService
+from isocenter.settings import Settings
+from isocenter.ul import events
+from isocenter.wire import pdu
+from isocenter.wire.command import Verb
+from raw_scp import Message, RawSCP, raw_scp
+
+RAW = Path(str(get_testdata_file("CT_small.dcm"))).read_bytes()
+UID = b"1.3.6.1.4.1.5962.1.1.1.1.1.20040119072730.12322"
+
+
+def objects(count: int) -> list[bytes]:
+    """The same object under UIDs of its own."""
+    assert RAW.count(UID) == 2
+    return [RAW.replace(UID, UID[:-5] + b"%05d" % (10000 + n)) for n in range(count)]
+
+
+def number(message: Message) -> int:
+    """Which of objects() it is."""
+    return int(str(message.command["AffectedSOPInstanceUID"])[-5:]) - 10000
+
+
+def quiet(scp: RawSCP, seconds: float = 0.2) -> bool:
+    """Whether the peer sends nothing more for now."""
+    return not select.select([scp.socket], [], [], seconds)[0] and not scp.connection.has_input
+
+
+def gather(scp: RawSCP, count: int) -> list[Message]:
+    got = []
+    for _ in range(count):
+        message = scp.message()
+        assert message is not None
+        got.append(message)
+    return got
+
+
+def stored(address: str, count: int, window: int = 8) -> list[tuple[int, int | None]]:
+    settings = Settings().replace(dimse_window=window)
+    with isocenter.sync.connect(address, settings=settings) as peer:
+        outcomes = list(peer.store(objects(count)))
+    return [(int(outcome.sop_instance[-5:]) - 10000, outcome.status) for outcome in outcomes]
+
+
+def again(scp: RawSCP) -> bool:
+    """The association that entering opens has no Storage contexts; it is released for one that has."""
+    if any(context.abstract_syntax.startswith("1.2.840.10008.5.1.4.1.1.") for context in scp.rq.contexts):  # type: ignore[union-attr]
+        return True
+    scp.released()
+    return False
+
+
+@pytest.mark.parametrize(
+    ("answered", "asked", "expected"), [(3, 8, 3), (8, 8, 8), (20, 8, 8), (0, 8, 8), (None, 8, 1), (5, 1, 1), (1, 8, 1)]
+)
+def test_as_many_as_was_agreed_and_outcomes_in_order(answered: int | None, asked: int, expected: int) -> None:
+    offered: list[object] = []
+
+    def script(scp: RawSCP) -> None:
+        scp.accept(answered)
+        if not again(scp):
+            return
+        assert scp.rq is not None
+        offered.append(scp.rq.user.async_operations)
+        left = 12
+        while left:
+            messages = gather(scp, min(expected, left))
+            assert quiet(scp)
+            assert len({message.command["MessageID"] for message in messages}) == len(messages)
+            for message in reversed(messages):
+                scp.answer(message, 0xB000 + number(message))
+            left -= len(messages)
+        scp.released()
+
+    with raw_scp(script) as address:
+        assert [(n, 0xB000 + n) for n in range(12)] == stored(address, 12, asked)
+    assert offered == [(asked, 1) if asked > 1 else None]
+
+
+def test_a_slow_one_stops_those_behind_it_only_after_a_while() -> None:
+    def script(scp: RawSCP) -> None:
+        scp.accept(4)
+        if not again(scp):
+            return
+        slow = scp.message()
+        assert slow is not None
+        ahead = gather(scp, 3)
+        others = 0
+        while ahead:
+            scp.answer(ahead.pop(0))
+            others += 1
+            if others < 15:
+                ahead += gather(scp, 1) if others <= 12 else []
+        assert quiet(scp), "sixteen are begun, the first of them included"
+        scp.answer(slow)
+        for message in gather(scp, 20 - 16):
+            scp.answer(message)
+        scp.released()
+
+    with raw_scp(script) as address:
+        assert [(n, 0) for n in range(20)] == stored(address, 20)
+
+
+def test_an_abort_in_the_middle_gives_each_its_outcome_and_the_rest_goes_on() -> None:
+    associations: list[list[int]] = []
+
+    def script(scp: RawSCP) -> None:
+        scp.accept(4)
+        if not again(scp):
+            return
+        associations.append([])
+        if len(associations) == 1:
+            first = gather(scp, 4)
+            scp.answer(first[2])
+            gather(scp, 1)
+            scp.send(pdu.encode_abort(pdu.Abort(0, 0)))
+            return
+        while (message := scp.message()) is not None:
+            associations[-1].append(number(message))
+            scp.answer(message)
+        scp.connection.release_response()
+        scp.flush()
+
+    with raw_scp(script) as address:
+        outcomes = stored(address, 10)
+    assert [n for n, _ in outcomes] == list(range(10))
+    assert [n for n, status in outcomes if status is None] == [0, 1, 3, 4]
+    assert associations[1] == [5, 6, 7, 8, 9]
+
+
+def test_leaving_early_waits_for_what_is_under_way() -> None:
+    ended: list[events.UpperLayerEvent | None] = []
+
+    def script(scp: RawSCP) -> None:
+        scp.accept(4)
+        if not again(scp):
+            return
+        messages = gather(scp, 4)
+        for message in messages:
+            scp.answer(message)
+        while isinstance(event := scp.event(), events.MessageStarted):
+            data = scp.event()
+            while isinstance(data, events.DataSetChunk) and not data.last:
+                data = scp.event()
+            scp.answer(Message(event.context_id, event.command, b""))
+        ended.append(event)
+        scp.connection.release_response()
+        scp.flush()
+
+    with raw_scp(script) as address, isocenter.sync.connect(address) as peer:
+        for outcome in peer.store(objects(12)):
+            assert outcome.ok
+            break
+    assert ended == [events.ReleaseRequested()]
+
+
+def test_responses_nobody_reads_yet_do_not_hold_up_the_next_request() -> None:
+    """A C-FIND whose answers are all here leaves its place to the C-ECHO between them, with a window of one."""
+
+    def script(scp: RawSCP) -> None:
+        scp.accept()
+        while (message := scp.message()) is not None:
+            if message.command["CommandField"] == Verb.C_FIND:
+                for _ in range(3):
+                    command = {"CommandField": Verb.C_FIND | 0x8000, "MessageIDBeingRespondedTo": 0}
+                    command["MessageIDBeingRespondedTo"] = message.command["MessageID"]
+                    command |= {"Status": 0xFF00, "CommandDataSetType": 1}
+                    scp.connection.send_message(message.context, command, b"")
+            scp.answer(message)
+        scp.connection.release_response()
+        scp.flush()
+
+    with raw_scp(script) as address, isocenter.sync.connect(address) as peer:
+        for _ in peer.find("STUDY"):
+            peer.echo()
+
+
+class _Together:
+    """Sinks that answer only when `wanted` of them are waiting."""
+
+    def __init__(self, wanted: int) -> None:
+        self._wanted = wanted
+        self._waiting: list[asyncio.Future[Reply]] = []
+
+    def __call__(self, request: Request) -> _Together:
+        return self
+
+    def write(self, views: Sequence[memoryview]) -> None:
+        """Discard."""
+
+    def finish(self) -> asyncio.Future[Reply]:
+        self._waiting.append(asyncio.get_running_loop().create_future())
+        if len(self._waiting) == self._wanted:
+            for one in self._waiting:
+                one.set_result(Reply())
+            self._waiting.clear()
+        return self._waiting[-1] if self._waiting else _done()
+
+    def abandon(self) -> None:
+        """Nothing is held."""
+
+
+def _done() -> asyncio.Future[Reply]:
+    future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+    future.set_result(Reply())
+    return future
+
+
+@contextlib.asynccontextmanager
+async def together(wanted: int) -> AsyncIterator[str]:
+    settings = Settings().replace(dimse_port=0)
+    server = dimse_server((VerificationService(), StorageService(_Together(wanted))), settings)
+    for listener in dimse_listeners(settings):
+        await server.listen(listener.socket, listener.tls)
+    yield f"ISOCENTER@127.0.0.1:{server.address[1]}"
+    await server.close()
+
+
+def test_our_server_serves_as_many() -> None:
+    with ours.background(lambda: together(5)) as address:
+        assert [(n, 0) for n in range(20)] == stored(address, 20, window=5)
+
+
+def test_our_archive_stores_them_all(tmp_path: Path) -> None:
+    with ours.node(tmp_path / "data") as running:
+        assert [(n, 0) for n in range(60)] == stored(running.address, 60)
+        with isocenter.sync.connect(running.address) as peer:
+            assert len(list(peer.find("IMAGE", relational=True, SOPInstanceUID=""))) == 60
