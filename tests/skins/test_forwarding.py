@@ -222,7 +222,7 @@ def test_a_full_peer_is_not_sent_everything_each_time(tmp_path: Path) -> None:
         with ours.node(tmp_path, peers=[peer_at(port)], **{**QUICK, "jobs_retry_longest": 60.0}) as node:
             sent(node, objects)
             with jobs_beside(tmp_path / "index.sqlite") as rows:
-                rows.add([Wanted("forward", "there", items=uids)], 0.0)
+                rows.add([Wanted("forward", "there", items=uids)], time.time())
             jobs = until(tmp_path, lambda jobs: jobs[0].state == "waiting" and jobs[0].attempts == 1)
         assert 8 == len(came)
     assert "C-STORE: A700 Refused: out of resources" == jobs[0].last_error
