@@ -7,7 +7,7 @@ Messages never contain patient data: tags, offsets, UIDs and lengths only.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class IsocenterError(Exception):
@@ -33,6 +33,14 @@ class IsocenterError(Exception):
         if offset is not None:
             where += f" (byte {offset})"
         super().__init__(message + where)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # One process raises what another has met. Exceptions are made again from `args`, which do not hold all of it.
+        return _made_again, (type(self), self.args), self.__dict__
+
+
+def _made_again(kind: type[IsocenterError], args: tuple[Any, ...]) -> IsocenterError:
+    return kind.__new__(kind, *args)
 
 
 # --- the bytes are wrong -------------------------------------------------------------------------------------------
