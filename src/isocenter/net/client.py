@@ -135,19 +135,28 @@ def _file_chunks(path: str | os.PathLike[str]) -> Iterator[bytes]:
                 return
 
 
+def announced(head: bytes, limits: Limits) -> tuple[FileMeta, str, str]:
+    """The header, SOP Class and SOP Instance UID of the object whose file begins with `head`, as C-STORE announces it.
+
+    Raises NotDicomError for what is no object, and other DataSetErrors.
+    """
+    meta = read_header(head, limits)
+    # Command and data set have to agree (PS3.4 B.2.3), so the data set's own UIDs are announced where they can be
+    # read: file meta information is wrong in many a file that was edited.
+    sop_class, sop_instance = data_set_uids(head, meta.data_set_offset, meta.transfer_syntax, limits)
+    sop_class, sop_instance = sop_class or meta.sop_class, sop_instance or meta.sop_instance
+    if sop_class == MEDIA_STORAGE_DIRECTORY:
+        raise NotDicomError("a DICOMDIR: a list of objects, not one")
+    if not sop_class or not sop_instance:
+        raise NotDicomError("no SOP Class or SOP Instance UID")
+    return meta, sop_class, sop_instance
+
+
 def _prepare(item: StoreItem, limits: Limits) -> _Prepared | StoreOutcome:
     source, chunks = _chunks(item)
     try:
         head = next(chunks, b"")
-        meta = read_header(head, limits)
-        # Command and data set have to agree (PS3.4 B.2.3), so the data set's own UIDs are announced where they can be
-        # read: file meta information is wrong in many a file that was edited.
-        sop_class, sop_instance = data_set_uids(head, meta.data_set_offset, meta.transfer_syntax, limits)
-        sop_class, sop_instance = sop_class or meta.sop_class, sop_instance or meta.sop_instance
-        if sop_class == MEDIA_STORAGE_DIRECTORY:
-            raise NotDicomError("a DICOMDIR: a list of objects, not one")
-        if not sop_class or not sop_instance:
-            raise NotDicomError("no SOP Class or SOP Instance UID")
+        meta, sop_class, sop_instance = announced(head, limits)
         return _Prepared(source, sop_class, sop_instance, meta, head, chunks)
     except IsocenterError as error:
         return StoreOutcome(source, "", "", None, str(error), isinstance(error, NotDicomError))
