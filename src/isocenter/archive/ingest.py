@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _BUFFER = 1 << 20
 _SPACE_EVERY = 4 << 20  # ask again for the reserve of free space
+_HASTEN_EVERY = 256 << 10  # the disk begins to write when this much more has come
 _HASH_LAG = 8 << 20  # hash in the background when this much is waiting
 _INLINE = 1 << 20  # objects up to this size are examined in the event loop: a thread would cost more
 _SMALL = 128 << 10  # objects up to this size are kept in memory until they are committed, and hashed at once
@@ -121,6 +122,7 @@ class Incoming:
         self._digest: _Digest | None = None if announced is None else _Digest(self._offset)
         self._hashing: Future[None] | None = None
         self._space_at = _SPACE_EVERY
+        self._hasten_at = _HASTEN_EVERY
         self._flags: frozenset[str] = frozenset()
         self._fit = True
         self._ended = False
@@ -142,6 +144,9 @@ class Incoming:
         writer = self._writer
         try:
             writer.write(chunks)
+            if writer.size >= self._hasten_at:
+                self._hasten_at = writer.size + _HASTEN_EVERY
+                writer.hasten()
             if writer.size > self._space_at:
                 self._space_at = writer.size + _SPACE_EVERY
                 self._intake.require_space()

@@ -59,11 +59,12 @@ def _map(descriptor: int, size: int) -> memoryview:
 class FileWriter:
     """See BlobWriter. The descriptor stays open until `close` or `abandon`."""
 
-    __slots__ = ("_descriptor", "_path", "_store", "name", "size")
+    __slots__ = ("_descriptor", "_hastened", "_path", "_store", "name", "size")
 
     def __init__(self, store: FileStore, name: str, path: str) -> None:
         self.name = name
         self.size = 0
+        self._hastened = 0
         self._store = store
         self._path = path
         try:
@@ -110,8 +111,9 @@ class FileWriter:
 
     def hasten(self) -> None:
         # On Linux this begins to write dirty pages back, which then cannot be dropped; elsewhere it does no harm.
+        begin, self._hastened = self._hastened, self.size
         with suppress(OSError):  # sync meets it again
-            os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.posix_fadvise(self._descriptor, begin, self.size - begin, os.POSIX_FADV_DONTNEED)
 
     def sync(self) -> None:
         try:

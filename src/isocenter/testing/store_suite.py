@@ -52,6 +52,20 @@ class StoreSuite:
             assert bytes(blob.view()) == data
             assert os.pread(blob.fileno(), 5, 100) == data[100:105]
 
+    def test_hastening_changes_nothing(self, store: BlobStore) -> None:
+        data = os.urandom(300_000)
+        writer = store.create()
+        writer.hasten()
+        for at in range(0, len(data), 70_000):
+            writer.write([data[at : at + 70_000]])
+            writer.hasten()
+        writer.rewrite(5, b"rewritten")
+        writer.hasten()
+        writer.sync()
+        writer.close()
+        store.sync_directories([writer.name])
+        assert content(store, writer.name) == data[:5] + b"rewritten" + data[14:]
+
     def test_parts_are_read(self, store: BlobStore) -> None:
         name = put(store, b"0123456789")
         with store.open(name) as blob:
