@@ -239,12 +239,15 @@ class DicomPeer:
 
 
 @contextmanager
-def storescp(folder: Path, *options: str, aet: str = "STORESCP") -> Iterator[DicomPeer]:
-    """DCMTK's Storage SCP writing to `folder`. Options are its own: "+B" (bit preserving), "--fork", "+xa", ..."""
+def storescp(folder: Path, *options: str, aet: str = "STORESCP", port: int = 0) -> Iterator[DicomPeer]:
+    """DCMTK's Storage SCP writing to `folder`. Options are its own: "+B" (bit preserving), "--fork", "+xa", ...
+
+    Without `port` it listens on a free one.
+    """
     require("storescp")
     require_private_network()
     folder.mkdir(parents=True, exist_ok=True)
-    port = free_port()
+    port = port or free_port()
     argv = [find_program("storescp") or "", "-aet", aet, "-od", folder, *options, str(port)]
     with running(argv, log=folder.parent / f"storescp-{port}.log", ports=[port]) as server:
         yield DicomPeer(aet, port, folder, server)
@@ -309,6 +312,7 @@ def orthanc(
     *,
     aet: str = "ORTHANC",
     modalities: dict[str, tuple[str, int]] | None = None,
+    port: int = 0,
     **configuration: Any,
 ) -> Iterator[OrthancPeer]:
     """Orthanc with the DICOMweb plugin, its defaults but for addresses, folders and who may do what.
@@ -321,7 +325,7 @@ def orthanc(
         raise PeerUnavailable("Orthanc's DICOMweb plugin not installed: apt-get install orthanc-dicomweb", missing=True)
     require_private_network()
     folder.mkdir(parents=True, exist_ok=True)
-    dicom_port, http_port = free_port(), free_port()
+    dicom_port, http_port = port or free_port(), free_port()
     settings = {
         "Name": aet,
         "StorageDirectory": str(folder / "storage"),
