@@ -30,6 +30,7 @@ Buffer = bytes | bytearray | memoryview
 
 _COMMAND, _LAST = 0x01, 0x02  # message control header, PS3.8 Annex E.2
 _SMALL = 4096  # fragments up to here are copied behind their header: one buffer is written sooner than two
+_FIRST_BUFFER = 16 * 1024  # what a connection costs whose peer sends little; it grows with what is read at a time
 _UNLIMITED_PDU = 1024 * 1024  # what we send at most to a peer that sets no limit
 _CRAWL = 16  # bytes a second; a message that comes slower for a whole idle time is as good as silence
 
@@ -207,16 +208,26 @@ class Connection:
         """Room for received bytes, never empty. Views given out before are invalid from here on."""
         buffer = self._buffer
         if buffer is None:
-            buffer = self._buffer = memoryview(bytearray(self._size))
+            buffer = self._buffer = memoryview(bytearray(min(_FIRST_BUFFER, self._size)))
+        elif self._end == len(buffer) < self._size:
+            buffer = self._grown(buffer)
         if self._start == self._end or self._discard:
             self._start = self._end = 0
-        elif self._size - self._end < 4096 or (self._start and self._end - self._start < 512):
+        elif len(buffer) - self._end < 4096 or (self._start and self._end - self._start < 512):
             kept = self._end - self._start
             buffer[:kept] = bytes(buffer[self._start : self._end])
             self._start, self._end = 0, kept
-        if self._end == self._size:
+        if self._end == len(buffer):
             raise LocalError("input was not consumed: call next_event() before reading more")
         return buffer[self._end :]
+
+    def _grown(self, buffer: memoryview) -> memoryview:
+        """A larger buffer, since the last read filled this one."""
+        kept = buffer[self._start : self._end]
+        buffer = self._buffer = memoryview(bytearray(min(8 * len(buffer), self._size)))
+        buffer[: len(kept)] = kept
+        self._start, self._end = 0, len(kept)
+        return buffer
 
     def buffer_updated(self, count: int, now: float) -> None:
         """`count` bytes were put at the start of the last get_buffer()."""
