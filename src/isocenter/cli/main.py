@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "find": ("isocenter.cli.find", "Search a peer for patients, studies, series or images (C-FIND)."),
     "get": ("isocenter.cli.get", "Retrieve objects from a peer into a folder (C-GET)."),
     "move": ("isocenter.cli.move", "Have a peer send objects to another one (C-MOVE)."),
+    "jobs": ("isocenter.cli.jobs", "Show, retry and cancel what is to be done for peers."),
     "dump": ("isocenter.cli.dump", "Show what is in a DICOM file, damaged ones as far as they go."),
     "create": ("isocenter.cli.create", "Make DICOM objects from arrays and pictures."),
     "user": ("isocenter.cli.user", "Add users who may open associations."),

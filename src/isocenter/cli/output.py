@@ -20,6 +20,7 @@ from isocenter.errors import IsocenterError
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
+    from rich.text import Text
 
 Json = Annotated[bool, typer.Option("--json", help="Write data as JSON.")]
 
@@ -67,8 +68,8 @@ def fail(error: IsocenterError, subject: str = "") -> None:
         note(f"       {error.hint}")
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on stdout."""
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> None:
+    """A table on stdout; a cell that is a Text brings its own colour."""
     from rich.box import SIMPLE_HEAD
     from rich.markup import escape
     from rich.table import Column, Table
@@ -84,7 +85,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
         pad_edge=False,
     )
     for row in rows:
-        drawn.add_row(*(escape(cell) for cell in row))
+        drawn.add_row(*(escape(cell) if isinstance(cell, str) else cell for cell in row))
     console().print(drawn)
 
 
