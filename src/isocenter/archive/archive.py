@@ -234,9 +234,10 @@ class Archive:
         the reading threads to others in between. Raises OutOfResources, ArchiveBusy.
         """
         found: dict[commitment.Object, commitment.Doubt] = {}
-        for at in range(0, len(objects), commitment.AT_ONCE):
-            some = objects[at : at + commitment.AT_ONCE]
-            found |= await self._read(partial(commitment.doubts, self._store, self._index, some))
+        for some in commitment.portions(objects, commitment.LOOKED_UP):
+            rows = await self._read(partial(commitment.kept, self._index, some))
+            for few in commitment.portions(some, commitment.AT_ONCE):
+                found |= await self._read(partial(commitment.doubts, self._store, rows, few))
         return found
 
     # --- out

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 from isocenter.archive import audit
@@ -21,18 +21,32 @@ Doubt = Literal["not-stored", "other-class", "damaged"]
 Object = tuple[str, str]
 """SOP Class and SOP Instance UID."""
 
+LOOKED_UP = 500  # objects in one question to the index
 AT_ONCE = 16  # objects that one thread reads before another has its turn
 
+Kept = dict[str, list[BlobRow]]
 
-def doubts(store: BlobStore, index: Index, objects: Sequence[Object]) -> dict[Object, Doubt]:
+
+def portions(objects: Sequence[Object], most: int) -> Iterator[Sequence[Object]]:
+    """`objects` in their order, at most so many at a time."""
+    for at in range(0, len(objects), most):
+        yield objects[at : at + most]
+
+
+def kept(index: Index, objects: Sequence[Object]) -> Kept:
+    """All that came under the SOP Instance UIDs of `objects`, by UID; blocking. Raises ArchiveBusy."""
+    rows: Kept = {}
+    for row in index.blobs([instance for _, instance in objects]):
+        rows.setdefault(row.scope.instance or "", []).append(row)
+    return rows
+
+
+def doubts(store: BlobStore, rows: Kept, objects: Sequence[Object]) -> dict[Object, Doubt]:
     """Of `objects`, those that the archive does not answer for; blocking, reads every byte of the others.
 
     Where other bytes came under the same UID, all that are kept have to be sound: any of them may be the asker's.
-    Raises OutOfResources, ArchiveBusy: nothing can be said now.
+    Raises OutOfResources: nothing can be said now.
     """
-    rows: dict[str, list[BlobRow]] = {}
-    for row in index.blobs([instance for _, instance in objects]):
-        rows.setdefault(row.scope.instance or "", []).append(row)
     found: dict[Object, Doubt] = {}
     for one in objects:
         doubt = _doubt(store, rows.get(one[1], ()), one[0])
