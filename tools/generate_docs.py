@@ -56,7 +56,8 @@ def settings_page() -> str:
         "```",
         "",
         "Each `[[peer]]` is an application entity that we know: `name`, `aet`, `host` and `port` are needed; `tls`",
-        "(default `false`) and `services` (default all: `echo`, `store`, `find`, `get`, `move`, `commit`) may follow.",
+        "(default `false`), `services` (default all: `echo`, `store`, `find`, `get`, `move`, `commit`) and",
+        "`max_associations` (at a time) may follow.",
         "Commands that are given the file take a peer's name in place of `AET@HOST:PORT`.",
     ]
     group = ""

@@ -32,7 +32,8 @@ _HOST = re.compile(r"[A-Za-z0-9_.:-]{1,253}")
 @dataclass(frozen=True)
 class KnownPeer:
     """A remote application entity: its AE title, and the host name or IP address (IPv6 without brackets) and port where
-    it listens. `services` are what it may ask of us, of ALL_SERVICES; with `notify` it is told which instances have
+    it listens. `services` are what it may ask of us, of ALL_SERVICES, on `max_associations` at a time (None: as many as
+    any title, `dimse.max_associations_per_aet`); with `notify` it is told which instances have
     come (Instance Availability Notification)."""
 
     name: str
@@ -42,6 +43,7 @@ class KnownPeer:
     tls: bool = False
     services: frozenset[str] = ALL_SERVICES
     notify: bool = False
+    max_associations: int | None = None
 
     @property
     def address(self) -> str:
@@ -100,7 +102,10 @@ def _peer(table: Mapping[str, Any]) -> KnownPeer:
         services = ALL_SERVICES
     elif not isinstance(services, list) or not all(service in ALL_SERVICES for service in services):
         raise ValueError(f"services: a list of {', '.join(sorted(ALL_SERVICES))} is needed")
-    return KnownPeer(name, ae_title(_text(table, "aet")), host, port, tls, frozenset(services), notify)
+    most = table.get("max_associations")
+    if most is not None and (type(most) is not int or most < 1):
+        raise ValueError("max_associations: a number from 1 is needed")
+    return KnownPeer(name, ae_title(_text(table, "aet")), host, port, tls, frozenset(services), notify, most)
 
 
 def _text(table: Mapping[str, Any], key: str) -> str:

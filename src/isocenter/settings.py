@@ -78,6 +78,14 @@ class Settings:
     )
     dimse_max_associations: int = _row(1000, "dimse", "Most associations at a time.", low=1)
     dimse_max_associations_per_aet: int = _row(1000, "dimse", "Most associations of one calling AE title.", low=1)
+    dimse_max_associations_per_address: int = _row(500, "dimse", "Most associations from one network address.", low=1)
+    dimse_max_waiting: int = _row(
+        1000,
+        "dimse",
+        "Most connections that have not asked for an association yet; for one more, the oldest is closed.",
+        low=1,
+    )
+    dimse_max_waiting_per_address: int = _row(200, "dimse", "The same, from one network address.", low=1)
     dimse_operations: int = _row(
         16, "dimse", "Requests of one association served at a time, where the peer asks for more than one.", low=1
     )

@@ -70,6 +70,18 @@ def test_associations_of_one_title_are_limited(tmp_path: Path) -> None:
         assert rejected(running.address, "A") is None
 
 
+def test_associations_of_a_known_peer_and_of_an_address_are_limited(tmp_path: Path) -> None:
+    known = KnownPeer("ct1", ae_title("CT1"), "127.0.0.1", 104, max_associations=1)
+    with (
+        node(tmp_path / "data", peers=[known], dimse_max_associations_per_address=2) as running,
+        isocenter.sync.connect(running.address, calling="CT1"),
+    ):
+        assert rejected(running.address, "CT1") == (2, 3, 2)
+        with isocenter.sync.connect(running.address, calling="B"):
+            assert rejected(running.address, "C") == (2, 3, 2)
+        assert rejected(running.address, "C") is None
+
+
 def until(there: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 20
     while not there():

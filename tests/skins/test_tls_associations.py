@@ -21,7 +21,6 @@ import isocenter
 from certificates import Certificates
 from isocenter.dimse.endpoint import dimse_listeners, dimse_server
 from isocenter.errors import AssociationAborted, CertificateRequired
-from isocenter.net import server as server_module
 from isocenter.net.tls import client_context
 from isocenter.services.verification import VerificationService
 from isocenter.settings import Settings
@@ -178,17 +177,20 @@ def test_a_cut_connection_is_no_release(tmp_path: Path, certificates: Certificat
         thread.join()
 
 
+@pytest.mark.parametrize("limit", ["dimse_max_waiting", "dimse_max_waiting_per_address"])
 @pytest.mark.parametrize("tls", [True, False])
 def test_a_crowd_in_the_waiting_room_is_turned_away(
-    tls: bool, tmp_path: Path, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+    tls: bool, limit: str, tmp_path: Path, certificates: Certificates
 ) -> None:
-    monkeypatch.setattr(server_module, "_WAITING_CONNECTIONS", 3)
-    with receiver(tmp_path / "in", **rows(certificates, tls_only=False)) as server:
+    with receiver(tmp_path / "in", **rows(certificates, tls_only=False), **{limit: 3}) as server:
         port = server.tls_port if tls else server.port
         waiting = [socket.create_connection(("127.0.0.1", port)) for _ in range(3)]
         try:
             with socket.create_connection(("127.0.0.1", port)) as one_too_many:
-                assert closed_after(one_too_many) < 3
+                assert closed_after(waiting[0]) < 3, "who has waited longest goes"
+                one_too_many.settimeout(0.2)
+                with pytest.raises(TimeoutError):
+                    one_too_many.recv(1)
         finally:
             for one in waiting:
                 one.close()

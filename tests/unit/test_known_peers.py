@@ -28,6 +28,7 @@ host = "fd00::7"
 port = 2762
 tls = true
 services = ["echo", "store"]
+max_associations = 2
 """
 
 
@@ -43,6 +44,7 @@ def test_peers_are_read_in_order_with_their_defaults(file: Path) -> None:
     assert ["workstation", "backup"] == list(peers)
     assert KnownPeer("workstation", "VIEWER", "10.0.0.7", 104, False, ALL_SERVICES) == peers["workstation"]
     assert frozenset({"echo", "store"}) == peers["backup"].services
+    assert (None, 2) == (peers["workstation"].max_associations, peers["backup"].max_associations)
     assert "BACKUP@[fd00::7]:2762" == peers["backup"].address
 
 
@@ -68,6 +70,8 @@ def test_no_file_knows_nobody() -> None:
         ('tls = "yes"', "tls:"),
         ('services = ["print"]', "services:"),
         ('services = "echo"', "services:"),
+        ("max_associations = 0", "max_associations:"),
+        ("max_associations = true", "max_associations:"),
         ("colour = 1", "no setting colour"),
     ],
 )

@@ -12,6 +12,7 @@ from isocenter.dimse.callers import allowed
 from isocenter.errors import CannotListen, SettingsError
 from isocenter.known_peers import KnownPeer
 from isocenter.model import ae_title
+from isocenter.net.admission import Places
 from isocenter.net.identity import authenticator_of
 from isocenter.net.requestor import connection_config
 from isocenter.net.server import DimseServer, ServerConfig
@@ -43,6 +44,7 @@ def reload(server: DimseServer, settings: Settings, peers: Iterable[KnownPeer]) 
 
 
 def _config(offered: Services, settings: Settings, peers: Iterable[KnownPeer]) -> ServerConfig:
+    peers = tuple(peers)
     titles = [_title("aet", settings.dimse_aet)]
     titles += [_title("other_aets", one) for one in settings.dimse_other_aets.split(",") if one.strip()]
     policy = Policy(
@@ -56,11 +58,18 @@ def _config(offered: Services, settings: Settings, peers: Iterable[KnownPeer]) -
         callers={peer.aet: allowed(offered.supports, peer.services) for peer in peers},
         check_calling=settings.dimse_check_calling_aet,
     )
+    places = Places(
+        settings.dimse_max_associations,
+        settings.dimse_max_associations_per_aet,
+        settings.dimse_max_associations_per_address,
+        settings.dimse_max_waiting,
+        settings.dimse_max_waiting_per_address,
+        {peer.aet: peer.max_associations for peer in peers if peer.max_associations is not None},
+    )
     return ServerConfig(
         policy,
         connection_config(settings),
-        settings.dimse_max_associations,
-        settings.dimse_max_associations_per_aet,
+        places,
         settings.dimse_drain_timeout,
         settings.dimse_response_timeout,
         authenticator_of(settings),

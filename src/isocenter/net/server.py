@@ -6,10 +6,10 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from isocenter.errors import TlsError
+from isocenter.net.admission import Admission, Places
 from isocenter.net.association import Association
 from isocenter.net.identity import Authenticator, Verified, shown
 from isocenter.net.tls import TlsTransport
@@ -24,8 +24,6 @@ log = logging.getLogger("isocenter.dimse")
 
 _LOCAL_LIMIT = AssociateRJ(2, 3, 2)
 _CONGESTION = AssociateRJ(2, 3, 1)
-# Connections that have not asked for an association yet; ARTIM ends them, this bounds how many there are meanwhile.
-_WAITING_CONNECTIONS = 1000
 _LONGEST_RESPONSE = 48 * 1024  # of a verified identity; the item it goes into holds 64 KiB with all else
 
 
@@ -35,8 +33,7 @@ class ServerConfig:
 
     policy: Policy
     connection: Config
-    max_associations: int = 1000
-    max_per_title: int = 1000  # associations of one calling AE title
+    places: Places = field(default_factory=Places)
     drain: float = 10.0
     response_timeout: float = 60.0
     authenticator: Authenticator | None = None  # None: a User Identity is not looked at, nor confirmed
@@ -57,8 +54,7 @@ class Acceptor(Association):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        if self._server.crowded:
-            self.shut("too many connections wait for their association request")
+        self._server.arrived(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if isinstance(exc, TlsError):
@@ -70,6 +66,11 @@ class Acceptor(Association):
             self._on_association(event)
             return True
         return super().on_event(event)
+
+    @property
+    def host(self) -> str:
+        """The peer's address without its port."""
+        return self.peer_address.rpartition(":")[0]
 
     def on_end(self) -> None:
         super().on_end()
@@ -87,7 +88,7 @@ class Acceptor(Association):
     def _on_association(self, event: events.AssociationRequested) -> None:
         rq = event.rq
         config = self._server.config
-        answer = negotiate(rq, config.policy) if self._server.has_room_for(rq.calling) else _LOCAL_LIMIT
+        answer = negotiate(rq, config.policy) if self._server.has_room_for(self, rq.calling) else _LOCAL_LIMIT
         if isinstance(answer, AssociateAC) and config.authenticator is not None:
             if rq.user.identity is not None:
                 work = self._identify(rq, answer, rq.user.identity, config.authenticator)
@@ -118,7 +119,7 @@ class Acceptor(Association):
         if self.connection.state is not State.STA3 or self.transport is None:
             return  # the peer gave up meanwhile
         if verified is not None:
-            room = self._server.has_room_for(rq.calling)
+            room = self._server.has_room_for(self, rq.calling)
             outcome = confirm_identity(rq, answer, verified.response) if room else _LOCAL_LIMIT
         elif outcome is IDENTITY_REJECTED:
             # Only what is a name by its kind: anything else could be a secret
@@ -149,8 +150,7 @@ class DimseServer:
     def __init__(self, services: Services, config: ServerConfig) -> None:
         self.services = services
         self.config = config
-        self.associations = 0
-        self._by_title: Counter[str] = Counter()
+        self._admission: Admission[Acceptor] = Admission()
         self._links: set[Acceptor] = set()
         self._serving: set[Acceptor] = set()  # connection gone, work not done
         self._tls: ssl.SSLContext | None = None
@@ -175,14 +175,20 @@ class DimseServer:
         return None
 
     @property
-    def crowded(self) -> bool:
-        """Whether too many connections have not asked for an association yet (in the TLS handshake or after it)."""
-        return len(self._links) - self.associations > _WAITING_CONNECTIONS
+    def associations(self) -> int:
+        """How many are open."""
+        return self._admission.associations
 
-    def has_room_for(self, calling: str) -> bool:
-        """Whether one more association of this AE title is within the limits."""
-        config = self.config
-        return self.associations < config.max_associations and self._by_title[calling] < config.max_per_title
+    def has_room_for(self, link: Acceptor, calling: str) -> bool:
+        """Whether one more association of this AE title, and of where it comes from, is within the limits."""
+        return self._admission.has_room(calling, link.host, self.config.places)
+
+    def arrived(self, link: Acceptor) -> None:
+        """A connection is made (with TLS: to be, the handshake comes yet)."""
+        other = self._admission.arrived(link, link.host, self.config.places)
+        if other is not None:
+            log.debug("%s: closed, too many connections wait for their association request", other.peer_address)
+            other.shut("too many connections wait for their association request")
 
     def reconfigure(self, config: ServerConfig, tls: ssl.SSLContext | None) -> None:
         """From now on decide by `config` and shake hands by `tls`; open associations go on as they are."""
@@ -190,8 +196,8 @@ class DimseServer:
         self._tls = tls or self._tls
 
     def began(self, link: Acceptor) -> None:
-        self.associations += 1
-        self._by_title[link.peer.calling] += 1
+        """The association of `link` is accepted."""
+        self._admission.began(link, link.peer.calling, link.host)
 
     async def listen(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         """Accept associations on one more bound socket (backlog included); other processes may do so on the same one.
@@ -221,9 +227,9 @@ class DimseServer:
             done = asyncio.ensure_future(link.finished())
             done.add_done_callback(lambda _: self._serving.discard(link))
         if link.associated:
-            self.associations -= 1
-            self._by_title[link.peer.calling] -= 1
-            self._by_title += Counter()  # drops the zeros, or it would grow with every title ever seen
+            self._admission.ended(link.peer.calling, link.host)
+        else:
+            self._admission.left(link)
         if not self._links:
             self._empty.set()
 
