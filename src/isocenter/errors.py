@@ -247,6 +247,27 @@ class BadRequest(IsocenterError):
     http_status = 400
 
 
+class AttributeMissing(BadRequest):
+    """An attribute that a normalized service requires is not there (PS3.7 Annex C: 0x0120)."""
+
+    code = "attribute-missing"
+    dimse_status = 0x0120
+
+
+class AttributeValueMissing(BadRequest):
+    """An attribute that has to have a value has none (PS3.7 Annex C: 0x0121)."""
+
+    code = "attribute-value-missing"
+    dimse_status = 0x0121
+
+
+class AttributeInvalid(BadRequest):
+    """An attribute has a value that it cannot have (PS3.7 Annex C: 0x0106)."""
+
+    code = "attribute-invalid"
+    dimse_status = 0x0106
+
+
 class InvalidArgument(BadRequest):
     """Information of a normalized service (PS3.7 section 10) that lacks something or has a value that cannot be."""
 

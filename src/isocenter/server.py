@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import uvicorn
 
 from isocenter.archive.archive import Archive
-from isocenter.archive.routing import FORWARD, Rule
+from isocenter.archive.routing import FORWARD, NOTIFY, Rule
+from isocenter.dimse.availability import Notifier, log_notification
 from isocenter.dimse.commitment import COMMITMENT, ArchiveCommitment
 from isocenter.dimse.endpoint import dimse_listeners, dimse_server, listening_socket
 from isocenter.dimse.endpoint import reload as reload_dimse
@@ -23,6 +24,7 @@ from isocenter.dimse.retrieve import ArchiveRetriever
 from isocenter.dimse.storage import ArchiveStorage
 from isocenter.errors import SettingsError
 from isocenter.known_peers import KnownPeer
+from isocenter.services.availability import AvailabilityService
 from isocenter.services.query import QueryService
 from isocenter.services.retrieve import RetrieveService
 from isocenter.services.storage import StorageService
@@ -98,7 +100,8 @@ async def running(
         destinations: dict[str, KnownPeer] = {peer.aet: peer for peer in peers}  # one table, changed by reload()
         retrieve = RetrieveService(ArchiveRetriever(archive, settings, destinations.get), limits=Limits.of(settings))
         commitment = ArchiveCommitment(archive, settings, destinations.get)
-        services = (VerificationService(), storage, query, retrieve, StorageCommitmentService(commitment))
+        available = AvailabilityService(log_notification, Limits.of(settings))
+        services = (VerificationService(), storage, query, retrieve, StorageCommitmentService(commitment), available)
         dimse = dimse_server(services, settings, destinations.values())
         archive.router.replace(settings, rules, destinations.values())
 
@@ -117,7 +120,13 @@ async def running(
         with contextlib.closing(web_socket):
             for listener in dimse_listeners(settings):
                 await dimse.listen(listener.socket, listener.tls)
-            archive.jobs.start({FORWARD: Forwarder(archive, settings, named), COMMITMENT: commitment})
+            archive.jobs.start(
+                {
+                    FORWARD: Forwarder(archive, settings, named),
+                    NOTIFY: Notifier(archive, settings, named),
+                    COMMITMENT: commitment,
+                }
+            )
             web = _WebServer(
                 uvicorn.Config(
                     create_app(archive, settings),

@@ -22,6 +22,7 @@ _SERVICE_OF = {
     sop.PATIENT_ROOT_GET: "get",
     sop.STUDY_ROOT_GET: "get",
     sop.STORAGE_COMMITMENT_PUSH: "commit",
+    sop.INSTANCE_AVAILABILITY_NOTIFICATION: "store",  # who may send objects may say that there are some
 }
 
 
