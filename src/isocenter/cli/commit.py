@@ -54,9 +54,13 @@ def command(
         items = [*named, *_found(paths or (), settings, progress)]
     asked = [item for item in items if not item.why_not]
     if asked:
-        with output.bar("committing", len(asked)) as progress:
-            work = committing.ask(known.address, connecting, asked, listen=listen, wait=wait, progress=progress)
-            running.run(work)
+        try:
+            with output.bar("committing", len(asked)) as progress:
+                work = committing.ask(known.address, connecting, asked, listen=listen, wait=wait, progress=progress)
+                running.run(work)
+        except KeyboardInterrupt:
+            committing.interrupted(items, known.address, as_json)
+            raise
     if not committing.tell(items, known.address, as_json):
         raise typer.Exit(exit_codes.SOME_FAILED)
 

@@ -9,11 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from isocenter.cli import output
-from isocenter.errors import AssociationRejected, ConnectFailed, NetworkError, NoPresentationContext, TlsError
+from isocenter.cli import output, running
+from isocenter.errors import (
+    AssociationRejected,
+    ConnectFailed,
+    IsocenterError,
+    NetworkError,
+    NoPresentationContext,
+    TlsError,
+)
 from isocenter.net.address import host_and_port
 
 if TYPE_CHECKING:
+    from isocenter.net.client import StoreOutcome
     from isocenter.net.commitment import Reports
     from isocenter.services.storage_commitment import CommitmentReport
     from isocenter.settings import Settings
@@ -97,7 +105,8 @@ def _settle(item: Item, report: CommitmentReport) -> None:
 
 def _left(items: Sequence[Item], why: str) -> None:
     for item in items:
-        item.why_not = why
+        if not item.committed and not item.why_not:
+            item.why_not = why
 
 
 @contextlib.asynccontextmanager
@@ -124,6 +133,52 @@ async def _listening(
         yield
     finally:
         await server.close()
+
+
+def after_store(
+    items: Sequence[Item],
+    address: str,
+    connecting: dict[str, Any],
+    *,
+    listen: str | None,
+    wait: float,
+    as_json: bool,
+) -> bool:
+    """Ask for commitment of what stored() gave, and tell; whether all is safe to delete. What was stored and cannot be
+    asked for any more is no error, but not safe."""
+    asked = [item for item in items if not item.why_not]
+    if asked:
+        try:
+            with output.bar("committing", len(asked)) as progress:
+                running.run(ask(address, connecting, asked, listen=listen, wait=wait, progress=progress))
+        except IsocenterError as error:
+            output.fail(error)
+            _left(asked, str(error))
+        except KeyboardInterrupt:
+            interrupted(items, address, as_json)
+            raise
+    return tell(items, address, as_json)
+
+
+def interrupted(items: Sequence[Item], address: str, as_json: bool) -> None:
+    """Tell what is known by now: it stays true."""
+    _left(items, "interrupted")
+    tell(items, address, as_json)
+
+
+def stored(outcome: StoreOutcome) -> Item:
+    """An object that was to be stored. One that was stored with a warning is not to be asked for: the peer keeps
+    something else than what was sent."""
+    from isocenter.std.statuses import STORAGE, meaning_of
+
+    item = Item(outcome.source, outcome.sop_class, outcome.sop_instance)
+    item.fields = {"status": outcome.status, "ok": outcome.ok, "message": outcome.message}
+    if outcome.status is None:
+        item.why_not = f"not stored: {outcome.message}"
+    elif outcome.status:
+        verdict = "stored with a warning" if outcome.ok else "not stored"
+        item.why_not = f"{verdict}: {outcome.status:04X} {meaning_of(outcome.status, STORAGE)}"
+    return item
 
 
 def tell(items: Sequence[Item], address: str, as_json: bool) -> bool:

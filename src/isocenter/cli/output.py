@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Write data as JSON.")]
 
+_ENDLESS = 1_000_000  # columns
 _PATIENCE = 1.0  # seconds before a progress bar appears
 
 
@@ -86,7 +87,12 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text
     )
     for row in rows:
         drawn.add_row(*(escape(cell) if isinstance(cell, str) else cell for cell in row))
-    console().print(drawn)
+    screen = console()
+    if not sys.stdout.isatty():
+        # Whoever reads a pipe line by line finds a whole row on each.
+        endless = screen.options.update(max_width=_ENDLESS)
+        screen.width = max(screen.width, screen.measure(drawn, options=endless).maximum)
+    screen.print(drawn)
 
 
 def amount(count: float) -> str:
