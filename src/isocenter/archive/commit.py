@@ -29,7 +29,7 @@ class Waiting:
     `done` gets the outcome. Before `GroupCommit.complete`, `entry` is set, or `error` for an object that is refused.
     """
 
-    __slots__ = ("done", "entry", "error", "loop", "taken", "writer")
+    __slots__ = ("done", "durable", "entry", "error", "loop", "taken", "writer")
 
     def __init__(self, writer: BlobWriter, loop: asyncio.AbstractEventLoop, *, durable: bool) -> None:
         """`durable`: the caller makes the bytes durable itself and does without `GroupCommit.begin`."""
@@ -38,6 +38,7 @@ class Waiting:
         self.done: asyncio.Future[Applied] = loop.create_future()
         self.entry: Entry | None = None
         self.error: BaseException | None = None
+        self.durable = durable
         self.taken = durable  # by the thread, to make it durable
 
 
@@ -76,30 +77,34 @@ class GroupCommit:
         written: list[Waiting] = []
         complete: list[Waiting] = []
         ending = False
-        while not ending:
-            ending = self._take(written, complete, wait=True)
+        while not ending or written or complete:
+            ending = self._take(written, complete, wait=not written) or ending
             if written:
                 _make_durable(written)
                 written.clear()
                 ending = self._take(written, complete, wait=False) or ending
-            for at in range(0, len(complete), self._limit):
-                self._finish(complete[at : at + self._limit])
-            complete.clear()
+            # Who was written and examined since then is complete, and not durable yet.
+            ready = [waiting for waiting in complete if waiting.durable]
+            complete = [waiting for waiting in complete if not waiting.durable]
+            for at in range(0, len(ready), self._limit):
+                self._finish(ready[at : at + self._limit])
 
     def _take(self, written: list[Waiting], complete: list[Waiting], *, wait: bool) -> bool:
         """Move what is in the queue to where it belongs; whether the end was in it."""
+        ending = False
         try:
-            item = self._queue.get(block=wait)
-            while item is not None:
-                if item.taken:
+            while True:
+                item = self._queue.get(block=wait)
+                wait = False
+                if item is None:
+                    ending = True
+                elif item.taken:
                     complete.append(item)
                 else:
                     item.taken = True
                     written.append(item)
-                item = self._queue.get_nowait()
         except Empty:
-            return False
-        return True
+            return ending
 
     def _finish(self, batch: Sequence[Waiting]) -> None:
         good = [waiting for waiting in batch if waiting.error is None]
@@ -148,6 +153,7 @@ def _make_durable(batch: Sequence[Waiting]) -> None:
             waiting.writer.sync()
         except Exception as error:  # noqa: BLE001  whatever it is, it is the object's and not the thread's end
             waiting.error = error
+        waiting.durable = True
 
 
 def _abandon(waiting: Waiting) -> None:

@@ -1,0 +1,224 @@
+"""The order of truth in the group commit, whoever comes at whichever moment."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
+
+import pytest
+
+from isocenter.archive.commit import GroupCommit, Waiting
+from isocenter.errors import ArchiveBusy, DataSetError, IsocenterError, OutOfResources
+from isocenter.index.base import Applied, Entry, Index
+from isocenter.store.base import BlobStore, BlobWriter
+
+
+class Writer:
+    """Syncs when it is let; keeps in one list what happened to all."""
+
+    def __init__(self, name: str, story: list[str], *, held: bool = False, fails: Exception | None = None) -> None:
+        self.name = name
+        self.story = story
+        self.begun = threading.Event()
+        self.free = threading.Event()
+        self.fails = fails
+        if not held:
+            self.free.set()
+
+    def hasten(self) -> None:
+        self.story.append(f"hasten {self.name}")
+
+    def sync(self) -> None:
+        self.begun.set()
+        assert self.free.wait(10)
+        if self.fails is not None:
+            raise self.fails
+        self.story.append(f"sync {self.name}")
+
+    def close(self) -> None:
+        self.story.append(f"close {self.name}")
+
+    def abandon(self) -> None:
+        self.story.append(f"abandon {self.name}")
+
+
+class Store:
+    def __init__(self, story: list[str]) -> None:
+        self.story = story
+
+    def sync_directories(self, names: Iterable[str]) -> None:
+        self.story.append("directories " + " ".join(names))
+
+    def delete(self, names: Iterable[str]) -> None:
+        self.story.append("delete " + " ".join(names))
+
+
+class Rows:
+    def __init__(self, story: list[str]) -> None:
+        self.story = story
+        self.fails: Exception | None = None
+
+    def apply(self, entries: Sequence[Entry], on_conflict: str) -> list[Applied]:
+        if self.fails is not None:
+            raise self.fails
+        names = [cast(str, entry) for entry in map(_name, entries)]
+        self.story.append("rows " + " ".join(names))
+        return [Applied("stored", cast(Any, name)) for name in names]
+
+
+class _Entry:
+    def __init__(self, blob: str) -> None:
+        self.blob = blob
+
+
+def _name(entry: Entry) -> str:
+    return entry.blob
+
+
+class Bench:
+    """A group commit over fakes, and one story of all that happens."""
+
+    def __init__(self) -> None:
+        self.story: list[str] = []
+        self.rows = Rows(self.story)
+        store = Store(self.story)
+        self.group = GroupCommit(cast(BlobStore, store), cast(Index, self.rows), "keep-first", 8)
+
+    def waiting(self, writer: Writer, *, durable: bool = False) -> Waiting:
+        return Waiting(cast(BlobWriter, writer), asyncio.get_running_loop(), durable=durable)
+
+    def examined(self, waiting: Waiting) -> None:
+        waiting.entry = cast(Entry, _Entry(waiting.writer.name))
+        self.group.complete(waiting)
+
+    def place(self, what: str) -> int:
+        """Where in the story something stands, as the only thing or beside others."""
+        verb, name = what.split()
+        return next(at for at, line in enumerate(self.story) if line.split()[0] == verb and name in line.split()[1:])
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+async def _until(event: threading.Event) -> None:
+    assert await asyncio.to_thread(event.wait, 10)
+
+
+def test_who_is_examined_while_others_are_synced_waits_for_its_own_sync(bench: Bench) -> None:
+    async def story() -> None:
+        first, second = Writer("a", bench.story, held=True), Writer("b", bench.story, held=True)
+        a, b = bench.waiting(first), bench.waiting(second)
+        bench.group.begin(a)
+        await _until(first.begun)
+        # Both words about b wait in the queue when the thread comes back from the first sync.
+        bench.group.begin(b)
+        bench.examined(b)
+        bench.examined(a)
+        first.free.set()
+        assert await a.done is not None
+        await _until(second.begun)
+        assert not b.done.done()
+        second.free.set()
+        await b.done
+        assert bench.place("sync b") < bench.place("rows b")
+        assert bench.place("rows a") < bench.place("sync b")
+        await asyncio.to_thread(bench.group.close)
+
+    asyncio.run(story())
+
+
+def test_many_at_all_moments(bench: Bench) -> None:
+    async def one(number: int) -> None:
+        waiting = bench.waiting(Writer(f"n{number}", bench.story))
+        bench.group.begin(waiting)
+        for _ in range(number % 5):
+            await asyncio.sleep(0)
+        bench.examined(waiting)
+        await waiting.done
+
+    async def story() -> None:
+        await asyncio.gather(*(one(number) for number in range(500)))
+        await asyncio.to_thread(bench.group.close)
+
+    asyncio.run(story())
+    for number in range(500):
+        name = f"n{number}"
+        assert bench.place(f"sync {name}") < bench.place(f"directories {name}") < bench.place(f"rows {name}")
+
+
+def test_what_was_synced_elsewhere_is_not_synced_again(bench: Bench) -> None:
+    async def story() -> None:
+        waiting = bench.waiting(Writer("big", bench.story), durable=True)
+        bench.examined(waiting)
+        await waiting.done
+        await asyncio.to_thread(bench.group.close)
+
+    asyncio.run(story())
+    assert bench.story == ["close big", "directories big", "rows big"]
+
+
+@pytest.mark.parametrize("moment", ["sync", "examination"])
+def test_a_refused_object_leaves_nothing_and_harms_nobody(bench: Bench, moment: str) -> None:
+    async def story() -> None:
+        full = OutOfResources("no space") if moment == "sync" else None
+        good, bad = bench.waiting(Writer("good", bench.story)), bench.waiting(Writer("bad", bench.story, fails=full))
+        for waiting in (good, bad):
+            bench.group.begin(waiting)
+        if moment == "examination":
+            bad.error = DataSetError("broken")
+            bench.group.complete(bad)
+        else:
+            bench.examined(bad)
+        bench.examined(good)
+        await good.done
+        with pytest.raises(IsocenterError):
+            await bad.done
+        await asyncio.to_thread(bench.group.close)
+
+    asyncio.run(story())
+    assert "abandon bad" in bench.story
+    assert bench.place("rows good")
+    assert not any(line.startswith("rows") and "bad" in line for line in bench.story)
+
+
+def test_a_full_disk_at_the_index_removes_the_files_and_other_failures_keep_them(bench: Bench) -> None:
+    async def story() -> None:
+        for name, error in (("full", OutOfResources("no space")), ("broken", IsocenterError("damaged"))):
+            bench.rows.fails = error
+            waiting = bench.waiting(Writer(name, bench.story))
+            bench.group.begin(waiting)
+            bench.examined(waiting)
+            with pytest.raises(type(error)):
+                await waiting.done
+        await asyncio.to_thread(bench.group.close)
+
+    asyncio.run(story())
+    assert "delete full" in bench.story
+    assert "delete broken" not in bench.story
+
+
+def test_closing_commits_who_waits_and_tells_who_comes_too_late(bench: Bench) -> None:
+    async def story() -> None:
+        first = Writer("a", bench.story, held=True)
+        a, b = bench.waiting(first), bench.waiting(Writer("b", bench.story))
+        bench.group.begin(a)
+        await _until(first.begun)
+        bench.group.begin(b)
+        bench.examined(b)
+        bench.examined(a)
+        closing = asyncio.create_task(asyncio.to_thread(bench.group.close))
+        await asyncio.sleep(0.05)
+        first.free.set()
+        await asyncio.gather(a.done, b.done)
+        await closing
+        late = bench.waiting(Writer("late", bench.story))
+        bench.examined(late)
+        with pytest.raises(ArchiveBusy):
+            await late.done
+
+    asyncio.run(story())
+    assert bench.place("sync b") < bench.place("rows b")
