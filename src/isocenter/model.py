@@ -204,7 +204,8 @@ Match = Equal | Wildcard | Range | DateTimeRange | Empty | InSequence
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One search. `include` lists further tags to return; None means every attribute kept in the index.
+    """One search. `include` lists further tags to return; None means every attribute kept in the index. With `bare`
+    nothing comes but these, what is matched and the unique keys; else the level's usual attributes as well.
 
     `fuzzy` asks for fuzzy semantic matching of PN. Answers come in a stable order (insertion) and are cut by
     `offset` and `limit` (None: no limit beyond the configured one).
@@ -216,6 +217,7 @@ class Query:
     limit: int | None = None
     offset: int = 0
     fuzzy: bool = False
+    bare: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,10 +154,12 @@ def test_at_ourselves_with_extended_negotiation(address: str) -> None:
 
 
 class Endless:
-    """A finder that never ends by itself; `closed` is set when its search is."""
+    """A finder that never ends by itself, or after `most` answers; `closed` is set when its search is."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = 1 << 62) -> None:
         self.searches = 0
+        self.most = most
+        self.given = 0
         self.closed = threading.Event()
 
     def known(self, level: Level) -> frozenset[int]:
@@ -168,17 +170,18 @@ class Endless:
 
         self.searches += 1
         try:
-            while True:
+            while self.given < self.most:
                 yield [Found("1.2", None, None, {"00100020": {"vr": "LO", "Value": ["7"]}})] * 10
+                self.given += 10
                 await asyncio.sleep(0)
         finally:
             self.closed.set()
 
 
 @contextlib.contextmanager
-def endless() -> Iterator[tuple[Endless, DimseServer]]:
+def endless(most: int = 1 << 62) -> Iterator[tuple[Endless, DimseServer]]:
     settings = Settings().replace(dimse_port=0)
-    finder = Endless()
+    finder = Endless(most)
 
     @contextlib.asynccontextmanager
     async def make() -> AsyncIterator[DimseServer]:
@@ -212,6 +215,34 @@ def test_a_search_left_early_gives_its_reader_of_the_index_back(tmp_path: Path) 
             assert next(pacs.find("IMAGE", relational=True, SOPInstanceUID=""))
             assert readers.checkedout() == 0
         assert len(list(pacs.find("IMAGE", relational=True, SOPInstanceUID=""))) == 11
+
+
+def test_answers_that_nobody_uses_hold_the_peer_back() -> None:
+    with endless() as (finder, server), isocenter.sync.connect(f"X@127.0.0.1:{server.address[1]}") as pacs:
+        matches = pacs.find("STUDY", PatientID="")
+        next(matches)
+        before = -1
+        for _ in range(100):
+            time.sleep(0.1)
+            if finder.given == before:
+                break
+            before = finder.given
+        assert finder.given == before
+        assert before < 1_000_000  # what kernels and buffers hold
+        next(matches)
+        matches.close()
+        pacs.echo()
+
+
+def test_each_answer_may_be_used_to_ask_more() -> None:
+    """On the same association, whose window is one request, while answers are still coming."""
+    with endless(2000) as (_, server), isocenter.sync.connect(f"X@127.0.0.1:{server.address[1]}") as pacs:
+        count = 0
+        for _ in pacs.find("STUDY", PatientID=""):
+            if count % 100 == 0:
+                pacs.echo()
+            count += 1
+        assert 2000 == count
 
 
 def test_a_search_ends_with_its_association() -> None:

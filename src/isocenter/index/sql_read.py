@@ -31,12 +31,13 @@ from isocenter.index.keys import (
 from isocenter.index.matching import key, matches
 from isocenter.index.sql_errors import translated
 from isocenter.index.sql_query import FROM, TABLES, Plan, plan
-from isocenter.index.sql_text import Statement
+from isocenter.index.sql_text import Statement, driver_rows
 from isocenter.index.sql_write import HIERARCHY, REF_COLUMNS, ref_of
 from isocenter.model import Change, Found, InstanceRef, Level, Query, Scope
 
 _CHUNK = 256
 _LAST = 1 << 62
+_FEW = 12
 
 _STUDY = (
     schema.study.c.uid,
@@ -46,6 +47,7 @@ _STUDY = (
     schema.study.c.instance_count,
     schema.study.c.attributes,
 )
+_STUDY_COLUMNS = 1 + len(_STUDY)
 _SERIES = (schema.series.c.study_id, schema.series.c.uid, schema.series.c.instance_count, schema.series.c.attributes)
 _IMAGE = (
     schema.instance.c.series_id,
@@ -53,6 +55,7 @@ _IMAGE = (
     schema.instance.c.transfer_syntax,
     schema.instance.c.attributes,
 )
+_AVAILABLE = key(AVAILABLE_TRANSFER_SYNTAX)
 _OWN: dict[Level, tuple[Any, ...]] = {Level.STUDY: _STUDY, Level.SERIES: _SERIES, Level.IMAGE: _IMAGE}
 
 Attributes = dict[str, Any]
@@ -64,9 +67,15 @@ class SqlReader:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
         study, series = schema.study, schema.series
+        numbers: sa.Select[Any] = sa.select(sa.column("value")).select_from(sa.func.json_each(sa.bindparam("numbers")))
         self._upper = (
             Statement(sa.select(study.c.id, *_STUDY).where(study.c.id == sa.bindparam("number")), engine.dialect),
-            Statement(sa.select(series.c.id, *_SERIES).where(series.c.id == sa.bindparam("number")), engine.dialect),
+            Statement(
+                sa.select(study.c.id, *_STUDY, series.c.id, *_SERIES)
+                .select_from(series.join(study))
+                .where(series.c.id.in_(numbers)),
+                engine.dialect,
+            ),
         )
 
     def find(self, query: Query) -> Iterator[Found]:
@@ -150,7 +159,7 @@ class _Answers:
         self, connection: sa.Connection, query: Query, asked: Plan, upper: tuple[Statement, Statement]
     ) -> None:
         self._connection = connection
-        self._study_row, self._series_row = upper
+        self._study_row, self._upper = upper
         # The driver's own cursor, in the same snapshot: the rows above are many where series are short.
         driver: Any = connection.connection.driver_connection
         self._cursor = driver.cursor()
@@ -158,13 +167,18 @@ class _Answers:
         self._plan = asked
         self._wanted = wanted_names(query)
         self._full = bool(asked.rest)
+        self._picked = self._pick()
         self._get_study = lru_cache(maxsize=64)(self._study_by_id)
-        self._get_series = lru_cache(maxsize=256)(self._series_by_id)
+        self._series_known: dict[int, tuple[str, str, Attributes]] = {}  # those of the rows at hand
 
     def rows(self) -> Iterator[Found]:
         query, asked = self._query, self._plan
         table = TABLES[query.level]
-        statement = asked.answers(self._connection, table.c.id, *_OWN[query.level])
+        columns = _OWN[query.level]
+        if self._picked:
+            paths = [f'$."{name}"' for name in self._picked]
+            columns = (*columns[:-1], sa.func.json_extract(columns[-1], *paths))
+        statement = asked.answers(self._connection, table.c.id, *columns)
         left = _LAST if query.limit is None else query.limit
         skip = query.offset
         if not asked.rest:
@@ -173,7 +187,7 @@ class _Answers:
             skip = 0
         if left <= 0:
             return
-        for row in self._connection.execution_options(yield_per=_CHUNK).execute(statement):
+        for row in self._with_series(driver_rows(self._connection, statement, _CHUNK)):
             study, series, instance, attributes = self._answer(row)
             if asked.rest:
                 if not self._fits(attributes):
@@ -182,18 +196,56 @@ class _Answers:
                 if skip:
                     skip -= 1
                     continue
-            yield Found(study, series, instance, dict(sorted(attributes.items())))
+            yield Found(study, series, instance, attributes)
             left -= 1
             if not left:
                 return
+
+    def _with_series(self, groups: Iterator[Sequence[Any]]) -> Iterator[Any]:
+        """The rows of the answers; of those of images, the series are read before, all of a group at once."""
+        images = self._query.level == Level.IMAGE
+        for rows in groups:
+            if images:
+                self._read_series({row[1] for row in rows})
+            yield from rows
+
+    def _read_series(self, numbers: set[int]) -> None:
+        known = {number: self._series_known[number] for number in numbers & self._series_known.keys()}
+        studies: dict[int, tuple[str, Attributes]] = {}
+        missing = orjson.dumps(sorted(numbers - known.keys())).decode()
+        for row in self._upper.run(self._cursor, numbers=missing).fetchall():
+            study, series = row[:_STUDY_COLUMNS], row[_STUDY_COLUMNS:]
+            if study[0] not in studies:
+                studies[study[0]] = study[1], self._study(study)
+            study_uid, attributes = studies[study[0]]
+            known[series[0]] = study_uid, series[2], attributes | self._series(series)
+        self._series_known = known
+
+    def _pick(self) -> tuple[str, ...]:
+        """The attributes of an image that the database is to take out of the text; none: all of it is read here. Where
+        they are few that costs a fraction, and it is images that come by the thousand."""
+        if self._query.level != Level.IMAGE or self._full or self._connection.dialect.name != "sqlite":
+            return ()
+        names = tuple(name for name in _names_at(self._wanted or (), Level.IMAGE) if name != _AVAILABLE)
+        # Of one path json_extract() gives the value, of several an array.
+        return names * 2 if len(names) == 1 else names if len(names) <= _FEW else ()
 
     def _fits(self, attributes: Attributes) -> bool:
         return all(matches(match, attributes, fuzzy=self._plan.fuzzy) for match in self._plan.rest)
 
     def _reduced(self, attributes: Attributes) -> Attributes:
+        """What is wanted, in the order of tags."""
         if self._wanted is None:
-            return attributes
+            return dict(sorted(attributes.items()))
         return {name: attributes[name] for name in self._wanted if name in attributes}
+
+    def _joined(self, upper: Attributes, own: Attributes) -> Attributes:
+        """The attributes of a row with those of the levels above it; reduced, unless they have to be matched first."""
+        if self._full:
+            return upper | own
+        if self._wanted is None:
+            return dict(sorted((upper | own).items()))
+        return {name: entry for name in self._wanted if (entry := own.get(name) or upper.get(name))}
 
     def _own(self, text: str, level: Level, computed: Attributes) -> Attributes:
         """A row's attributes, as far as they are wanted."""
@@ -206,13 +258,15 @@ class _Answers:
     def _answer(self, row: Sequence[Any]) -> tuple[str, str | None, str | None, Attributes]:
         level = self._query.level
         if level == Level.STUDY:
-            return (row[1], None, None, self._study(row))
+            return (row[1], None, None, self._joined({}, self._study(row)))
         if level == Level.SERIES:
             study_uid, study = self._get_study(row[1])
-            return study_uid, row[2], None, study | self._series(row)
-        study_uid, series_uid, upper = self._get_series(row[1])
-        computed = {key(AVAILABLE_TRANSFER_SYNTAX): {"vr": "UI", "Value": [row[3]]}}
-        return study_uid, series_uid, row[2], upper | self._own(row[4], Level.IMAGE, computed)
+            return study_uid, row[2], None, self._joined(study, self._series(row))
+        study_uid, series_uid, upper = self._series_known[row[1]]
+        given = orjson.loads(row[4])
+        own: Attributes = dict(zip(self._picked, given, strict=True)) if self._picked else given
+        own[_AVAILABLE] = {"vr": "UI", "Value": [row[3]]}
+        return study_uid, series_uid, row[2], self._joined(upper, own)
 
     def _study(self, row: Sequence[Any]) -> Attributes:
         _, _, modalities, sop_classes, series, instances, text = row
@@ -231,11 +285,6 @@ class _Answers:
     def _study_by_id(self, number: int) -> tuple[str, Attributes]:
         row = self._study_row.run(self._cursor, number=number).fetchone()
         return row[1], self._study(row)
-
-    def _series_by_id(self, number: int) -> tuple[str, str, Attributes]:
-        row = self._series_row.run(self._cursor, number=number).fetchone()
-        study_uid, study = self._get_study(row[1])
-        return study_uid, row[2], study | self._series(row)
 
     def patients(self) -> Iterator[Found]:
         """One answer a patient: the attributes are those of the patient's first study that fits."""
@@ -288,7 +337,9 @@ def wanted_names(query: Query) -> tuple[str, ...] | None:
     if query.include is None:
         return None
     levels = [level for level in Level if level <= query.level and (level or not query.level)]
-    tags = {*DEFAULT[query.level], *query.include, *(match.tag for match in query.matches)}
+    tags = {*query.include, *(match.tag for match in query.matches)}
+    if not query.bare:
+        tags |= {*DEFAULT[query.level]}
     tags |= {UNIQUE[level] for level in levels}
     return tuple(map(key, sorted(tags)))
 

@@ -6,6 +6,7 @@ So the text is made once, by SQLAlchemy, for the engine's dialect, and handed to
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -28,3 +29,17 @@ class Statement:
         """Execute on a driver's cursor, which is returned."""
         values.update(self._fixed)
         return cursor.execute(self.text, [values[name] for name in self._order])
+
+
+def driver_rows(connection: sa.Connection, statement: Executable, most: int) -> Iterator[Sequence[Any]]:
+    """The rows of a statement as the driver gives them, for columns that need no conversion: the first one, then ever
+    more at a time, up to `most`."""
+    result: sa.CursorResult[Any] = connection.execute(statement)  # which compiles it once for all like it
+    cursor, size = result.cursor, 1
+    assert cursor is not None
+    try:
+        while rows := cursor.fetchmany(size):
+            yield rows
+            size = min(size * 8, most)
+    finally:
+        result.close()

@@ -28,6 +28,7 @@ from isocenter.services.base import (
     UNRECOGNIZED_OPERATION,
     Cancellation,
     Peer,
+    PendingReplies,
     Refusal,
     Reply,
     Request,
@@ -47,10 +48,11 @@ log = logging.getLogger("isocenter.dimse")
 _PROCESSING_FAILURE = Reply(0x0110, "internal error; see the server's log")
 _CANCELLED = Reply(CANCEL)
 _DATA_SET_FOLLOWS = 0x0001
+_MOST_UNREAD = 256  # responses to one request that are kept for whoever asked
 _CLOSING = 1.0  # seconds for what is still written when an association is over
 
 _Queue = asyncio.Queue[Response | NetworkError]
-Answer = Awaitable[Reply] | AsyncIterator[Reply]
+Answer = Awaitable[Reply] | AsyncIterator[Reply] | AsyncIterator[Reply | PendingReplies]
 
 _METHODS: dict[int, Callable[[Service, Request, bytes], Answer]] = {
     Verb.C_ECHO: lambda service, request, data: service.c_echo(request, data),
@@ -125,6 +127,7 @@ class Association(Link):
         # outgoing
         self._message_id = 0
         self._waiting: dict[int, _Queue] = {}
+        self._queueing = 0  # who wait for a place in the window
         self._owed: set[int] = set()  # Message IDs of which the peer owes us the final response
         self.window = 1
         self._slots = asyncio.Semaphore(1)
@@ -185,7 +188,7 @@ class Association(Link):
             await self._send(context.id, command, data_set)
             return await self._next(queue)
         finally:
-            del self._waiting[command["MessageID"]]
+            self._forget(command)
 
     async def responses(
         self, context: Agreed, command: CommandSet, data_set: Iterable[Buffer] | None = None
@@ -200,11 +203,17 @@ class Association(Link):
                 pending = response.status in (PENDING, PENDING_WITH_WARNING)
                 yield response
         finally:
-            del self._waiting[command["MessageID"]]
+            self._forget(command)
 
     async def _expect(self, command: CommandSet) -> _Queue:
         """A place in the window, and the queue for the responses."""
-        await self._slots.acquire()
+        self._queueing += 1
+        try:
+            if self._held is not None:
+                self._take_held()
+            await self._slots.acquire()
+        finally:
+            self._queueing -= 1
         if self._failure is not None:
             self._slots.release()  # for the next one that waits, who is to hear of it as well
             raise self._failure
@@ -212,6 +221,12 @@ class Association(Link):
         self._waiting[command["MessageID"]] = queue
         self._owed.add(command["MessageID"])
         return queue
+
+    def _forget(self, command: CommandSet) -> None:
+        """Nobody reads the responses any more."""
+        del self._waiting[command["MessageID"]]
+        if self._held is not None:
+            self._take_held()
 
     def _settle(self, message_id: int) -> None:
         """Nothing more will come for this request: its place is free, whether or not anybody has read the responses."""
@@ -225,6 +240,8 @@ class Association(Link):
             try:
                 async with asyncio.timeout(self._timeout):
                     response = await queue.get()
+                if self._held is not None and queue.qsize() < _MOST_UNREAD // 2:
+                    self._take_held()
                 break
             except TimeoutError:
                 if self._heard > begun:
@@ -375,8 +392,7 @@ class Association(Link):
                 running.requested = True
             return True
         if verb & RESPONSE:
-            self._on_response(message)
-            return True
+            return self._on_response(message)
         if self._busy >= self.operations or not self.writable:
             # Of a peer that does not read its responses no more is read: they would pile up.
             self._held = message
@@ -406,14 +422,21 @@ class Association(Link):
             self._finish(receiving)
         return True
 
-    def _on_response(self, message: events.MessageStarted) -> None:
+    def _on_response(self, message: events.MessageStarted) -> bool:
         self._heard = self.loop.time()
-        if message.command.get("MessageIDBeingRespondedTo", 0) not in self._waiting:
+        queue = self._waiting.get(message.command.get("MessageIDBeingRespondedTo", 0))
+        if queue is None:
             log.info("%s: response to no request of ours; ignored", self.peer_address)
+        elif queue.qsize() >= _MOST_UNREAD and len(self._waiting) == 1 and not self._queueing:
+            # Answers of a search come faster than they are used: no more is read. But not where another request waits
+            # for its turn, which may be made for each answer.
+            self._held = message
+            return False
         receiving = _Receiving(message, None, collector=_Collector(self.connection.config.limits.identifier_bytes))
         self._receiving = receiving
         if not message.has_data:
             self._finish(receiving)
+        return True
 
     def _on_chunk(self, event: events.DataSetChunk) -> None:
         receiving = self._receiving
@@ -511,23 +534,35 @@ class Association(Link):
         super().resume_writing()
         self._take_held()
 
-    async def _serve_many(self, request: Request, replies: AsyncIterator[Reply]) -> Reply:
+    async def _serve_many(self, request: Request, replies: AsyncIterator[Reply | PendingReplies]) -> Reply:
         """Send pending replies as they come; the final one is returned. Whatever it is, nothing goes on afterwards."""
         try:
             async for reply in replies:
-                if not reply.pending:
+                if isinstance(reply, Reply) and not reply.pending:
                     return reply
                 if request.cancellation.requested or self._failure is not None:
                     return _CANCELLED
                 if self._line.locked():
                     async with self._line:
                         pass
-                self._reply(request, reply)
+                if isinstance(reply, Reply):
+                    self._reply(request, reply)
+                else:
+                    self._reply_pending(request, reply)
                 await self.drain()
         finally:
             if isinstance(replies, AsyncGenerator):
                 await replies.aclose()
         return _CANCELLED if request.cancellation.requested else Reply()
+
+    def _reply_pending(self, request: Request, replies: PendingReplies) -> None:
+        if self.transport is None or self.connection.close_expected or not self.connection.can_send:
+            return
+        command = response_to(request.command, replies.status, CommandDataSetType=_DATA_SET_FOLLOWS)
+        self.connection.send_messages(request.context.id, command, replies.data_sets)
+        self.connection.touch(self.loop.time())
+        if not self._pumping:
+            self.flush()
 
     def _reply(self, request: Request, reply: Reply) -> None:
         if self.transport is None or self.connection.close_expected:

@@ -57,6 +57,14 @@ class Reply:
         return self.status in (PENDING, PENDING_WITH_WARNING)
 
 
+@dataclass(frozen=True, slots=True)
+class PendingReplies:
+    """Pending responses that differ in nothing but their data sets, to be sent in one go."""
+
+    status: int
+    data_sets: Sequence[bytes] = field(repr=False)
+
+
 def _annex_c(error: IsocenterError) -> int:
     """The status of a normalized service, all of which PS3.7 Annex C has; errors carry those of the storage and query
     services, where the two differ."""
@@ -170,7 +178,9 @@ class Service:
     def c_echo(self, request: Request, data_set: bytes) -> Awaitable[Reply]:
         return _refused("C-ECHO")
 
-    def c_find(self, request: Request, data_set: bytes) -> Awaitable[Reply] | AsyncIterator[Reply]:
+    def c_find(
+        self, request: Request, data_set: bytes
+    ) -> Awaitable[Reply] | AsyncIterator[Reply] | AsyncIterator[Reply | PendingReplies]:
         return _refused("C-FIND")
 
     def c_move(self, request: Request, data_set: bytes) -> Awaitable[Reply] | AsyncIterator[Reply]:

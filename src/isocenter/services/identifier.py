@@ -114,7 +114,8 @@ def read_question(
         if match is not None:
             matches.append(match)
     include = tuple(int(key.name, 16) for key in keys)
-    query = Query(level, _combined(matches) if options.combined else tuple(matches), include, fuzzy=options.fuzzy)
+    wanted = _combined(matches) if options.combined else tuple(matches)
+    query = Query(level, wanted, include, fuzzy=options.fuzzy, bare=True)
     return Question(query, tuple(keys), tuple(unsupported), _charset(raw, syntax, limits))
 
 
@@ -227,12 +228,13 @@ class _Writer:
     """Answers to one question in one character set.
 
     What an answer has in common with the one before it, above all what the levels above say, is the same object in the
-    answers of the index; so each attribute is encoded when it is another object than in the last answer.
+    answers of the index, or an equal one; so each attribute is encoded when it is another than in the last answer.
     """
 
     def __init__(self, columns: Iterable[_Column], encoder: Encoder) -> None:
-        self._columns = [(place, int(column.name, 16), *column) for place, column in enumerate(columns)]
-        self._encoder = encoder
+        self._columns = [
+            (place, column.name, column.absent, _write(column, encoder)) for place, column in enumerate(columns)
+        ]
         self._head = encoder.specific_character_set()
         self._entries: list[Entry | None] = [None] * len(self._columns)
         self._parts: list[bytes] = [b""] * len(self._columns)
@@ -243,18 +245,28 @@ class _Writer:
         name, refused = self._refused
         if name and attributes.get(name) is refused:
             return None
-        entries, parts = self._entries, self._parts
-        for place, tag, name, absent, inner in self._columns:
-            entry = attributes.get(name) or absent
-            if entry is not entries[place]:
+        entries, parts, get = self._entries, self._parts, attributes.get
+        for place, name, absent, write in self._columns:
+            entry = get(name) or absent
+            last = entries[place]
+            if entry is last:
+                continue
+            if entry != last:
                 entries[place] = None
                 try:
-                    parts[place] = self._encoder.element(tag, _selected(entry, inner) if inner else entry)
+                    parts[place] = write(entry)
                 except DataSetError:
                     self._refused = (name, entry)
                     return None
-                entries[place] = entry
+            entries[place] = entry
         return self._head + b"".join(parts)
+
+
+def _write(column: _Column, encoder: Encoder) -> Callable[[Entry], bytes]:
+    tag, inner = int(column.name, 16), column.inner
+    if inner:
+        return lambda entry: encoder.element(tag, _selected(entry, inner))
+    return encoder.quick(tag, column.absent["vr"])
 
 
 class Answers:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from isocenter.errors import IsocenterError
 from isocenter.model import Found, Level, Query
-from isocenter.services.base import SOP_CLASS_NOT_SUPPORTED, Reply, Request, Service
+from isocenter.services.base import SOP_CLASS_NOT_SUPPORTED, PendingReplies, Reply, Request, Service
 from isocenter.services.identifier import Answers, negotiate_options, negotiated, read_question
 from isocenter.std.sop_classes import PATIENT_ROOT_FIND, STUDY_ROOT_FIND
 from isocenter.std.statuses import CANCEL, PENDING, PENDING_WITH_WARNING
@@ -56,7 +56,7 @@ class QueryService(Service):
     def supports(self, abstract_syntax: str) -> Support | None:
         return _SUPPORT if abstract_syntax in ROOTS else None
 
-    async def c_find(self, request: Request, data_set: bytes) -> AsyncGenerator[Reply, None]:
+    async def c_find(self, request: Request, data_set: bytes) -> AsyncGenerator[Reply | PendingReplies, None]:
         context = request.context
         if request.command.get("AffectedSOPClassUID") != context.abstract_syntax:
             yield Reply(SOP_CLASS_NOT_SUPPORTED, "SOP class differs from the presentation context")
@@ -74,11 +74,10 @@ class QueryService(Service):
             status = PENDING_WITH_WARNING if question.unsupported else PENDING
             async with aclosing(self._finder.find(question.query)) as groups:
                 async for group in groups:
-                    for found in group:
-                        if request.cancellation.requested:
-                            yield Reply(CANCEL)
-                            return
-                        yield Reply(status, data_set=answer(found))
+                    if request.cancellation.requested:
+                        yield Reply(CANCEL)
+                        return
+                    yield PendingReplies(status, [answer(found) for found in group])
         except IsocenterError as error:
             yield refusal(error)
             return

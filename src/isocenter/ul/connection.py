@@ -15,7 +15,7 @@ Long because the parser and the state machine share their state: in two files th
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -145,6 +145,29 @@ class Connection:
         self._p_data(context_id, encode_command(command), _COMMAND, last=True)
         if data_set is not None:
             self._p_data(context_id, data_set, 0, last=True)
+
+    def send_messages(self, context_id: int, command: CommandSet, data_sets: Iterable[bytes]) -> None:
+        """P-DATA requests for messages with the same command set, each with its data set, as one buffer."""
+        command_raw = encode_command(command)
+        room = (self.peer_max_pdu or _UNLIMITED_PDU) - 6
+        if not self.can_send or len(command_raw) > room:
+            for data_set in data_sets:
+                self.send_message(context_id, command, data_set)
+            return
+        pdu_header, pdv_header = pdu.PDU_HEADER.pack, pdu.PDV_HEADER.pack
+        size = len(command_raw)
+        head = pdu_header(pdu.P_DATA_TF, size + 6) + pdv_header(size + 2, context_id, _COMMAND | _LAST) + command_raw
+        parts: list[bytes] = []
+        for data_set in data_sets:
+            size = len(data_set)
+            if size <= room:
+                ends = pdu_header(pdu.P_DATA_TF, size + 6) + pdv_header(size + 2, context_id, _LAST)
+                parts += (head, ends, data_set)
+            else:
+                self._out.append(b"".join(parts))
+                parts.clear()
+                self.send_message(context_id, command, data_set)
+        self._out.append(b"".join(parts))
 
     def send_data(self, context_id: int, chunk: Buffer, *, last: bool) -> None:
         """P-DATA request for the next bytes of a data set. Chunks other than the last have an even length."""

@@ -26,6 +26,8 @@ _SPECIFIC_CHARACTER_SET: Final = 0x00080005
 _DEFAULT_REPERTOIRE: Final = ((), ("",), ("ISO_IR 6",))
 _LONGEST_SHORT: Final = 0xFFFE
 _LONGEST_DS: Final = 16
+_PLAIN: Final = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "SH", "TM", "UI"})  # text, short lengths
+_QUICKEST: Final = 1024
 _NAME_GROUPS: Final = ("Alphabetic", "Ideographic", "Phonetic")
 
 Bulk = Callable[[str], bytes]
@@ -85,6 +87,40 @@ class Encoder:
         """One element; errors as of `encode_dataset`, but "vr" has to be there and be one."""
         vr = entry["vr"]
         return self._element(tag, vr, self._value(vr, entry, (tag,)))
+
+    def quick(self, tag: int, vr: str) -> Callable[[Mapping[str, Any]], bytes]:
+        """`element` for one attribute of many data sets: the same bytes, sooner where there is one plain value."""
+        code = vr.encode()
+        number = NUMBER_VRS[vr][0] if vr in ("US", "SS", "UL", "SL") else ""
+        if not number and vr not in _PLAIN:
+            return lambda entry: self.element(tag, entry)
+        head = pack(f"{self.order}HH", tag >> 16, tag & 0xFFFF) + (code if self.explicit else b"")
+        length = Struct(f"{self.order}{'H' if self.explicit else 'I'}").pack
+        binary = Struct(f"{self.order}{number}") if number else None
+        pad = b"\0" if vr == "UI" else b" "
+        counts = vr in ("IS", "DS")
+
+        def quickly(entry: Mapping[str, Any]) -> bytes:
+            values = entry.get("Value")
+            if type(values) is not list or len(values) != 1 or entry["vr"] != vr:
+                return self.element(tag, entry)
+            value = values[0]
+            if type(value) is int:
+                if binary is not None:
+                    try:
+                        return head + length(binary.size) + binary.pack(value)
+                    except StructError:
+                        return self.element(tag, entry)
+                if counts:
+                    value = str(value)
+            if type(value) is not str or not value.isascii() or len(value) > _QUICKEST:
+                return self.element(tag, entry)
+            raw = value.encode()
+            if len(raw) & 1:
+                raw += pad
+            return head + length(len(raw)) + raw
+
+        return quickly
 
     def data_set(self, model: Mapping[str, Any], path: tuple[int | str, ...]) -> bytes:
         parts = []

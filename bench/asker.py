@@ -1,0 +1,326 @@
+"""A Query/Retrieve SCU that costs almost nothing, and a Storage SCP for C-MOVE, so that a benchmark measures the SCP.
+
+Like sender.py it knows just enough of PS3.7 and PS3.8, uses plain blocking sockets and shares no code with Isocenter.
+Answers are counted and not looked at; objects are read and thrown away.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import objects
+from sender import LARGEST_PDU, _element, _item, p_data
+
+STUDY_FIND, STUDY_MOVE, STUDY_GET = (f"1.2.840.10008.5.1.4.1.2.2.{n}" for n in (1, 2, 3))
+_US = {0x0100, 0x0110, 0x0120, 0x0700, 0x0800, 0x0900, 0x1020, 0x1021, 0x1022, 0x1023}
+_RELEASE_RQ, _RELEASE_RP = (bytes([kind]) + b"\0\0\0\0\4\0\0\0\0" for kind in (5, 6))
+PENDING = (0xFF00, 0xFF01)
+
+
+@dataclass(frozen=True)
+class Context:
+    """A presentation context to propose; `scp`: we want to be its SCP."""
+
+    abstract_syntax: str
+    transfer_syntax: str = objects.EXPLICIT_LITTLE
+    scp: bool = False
+
+
+def command_set(fields: dict[int, bytes | int | str]) -> bytes:
+    """A command set, Implicit VR Little Endian."""
+    body = b""
+    for element, value in sorted(fields.items()):
+        if isinstance(value, int):
+            value = struct.pack("<H", value)
+        elif isinstance(value, str):
+            value = value.encode() + b"\0" * (len(value) % 2)
+        body += _element(element, value)
+    return _element(0, struct.pack("<I", len(body))) + body
+
+
+def fields_of(command: bytes) -> dict[int, int | bytes]:
+    """The elements of a command set by number, US as int."""
+    fields: dict[int, int | bytes] = {}
+    at = 0
+    while at + 8 <= len(command):
+        _, element, length = struct.unpack_from("<HHI", command, at)
+        value = command[at + 8 : at + 8 + length]
+        fields[element] = int.from_bytes(value, "little") if element in _US else value
+        at += 8 + length
+    return fields
+
+
+def identifier(keys: dict[int, tuple[str, str]]) -> bytes:
+    """A data set in Explicit VR Little Endian: VR and text by tag."""
+    body = b""
+    for tag, (vr, text) in sorted(keys.items()):
+        value = text.encode() + (b"\0" if vr == "UI" else b" ") * (len(text) % 2)
+        body += struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, vr.encode(), len(value)) + value
+    return body
+
+
+class Reader:
+    """PDUs from a socket, through a buffer that is filled by as few calls as possible."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self._room = bytearray(4 << 20)
+        self._view = memoryview(self._room)
+        self._start = self._end = 0
+
+    def pdu(self) -> tuple[int, memoryview]:
+        """Type and content; valid until the next call."""
+        self._need(6)
+        kind, length = struct.unpack_from(">BxI", self._room, self._start)
+        self._need(6 + length)
+        content = self._view[self._start + 6 : self._start + 6 + length]
+        self._start += 6 + length
+        return kind, content
+
+    def _need(self, count: int) -> None:
+        if self._start == self._end:
+            self._start = self._end = 0
+        elif self._start + count > len(self._room):
+            kept = self._end - self._start
+            self._room[:kept] = bytes(self._view[self._start : self._end])
+            self._start, self._end = 0, kept
+        while self._end - self._start < count:
+            got = self.connection.recv_into(self._view[self._end :])
+            if not got:
+                raise ConnectionError("the peer closed the connection")
+            self._end += got
+
+    def pdvs(self) -> Iterator[tuple[int, memoryview]]:
+        """Message control header and content of the PDVs of one P-DATA-TF."""
+        kind, content = self.pdu()
+        if kind != 0x04:
+            raise ConnectionError(f"PDU type {kind} instead of data")
+        at = 0
+        while at + 6 <= len(content):
+            length, _, control = struct.unpack_from(">IBB", content, at)
+            yield control, content[at + 6 : at + 4 + length]
+            at += 4 + length
+
+
+class Asker:
+    """One association; `contexts` get the odd numbers from 1 on."""
+
+    def __init__(self, port: int, aet: str, contexts: Sequence[Context], extended: bytes = b"") -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=120)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.reader = Reader(self.socket)
+        items = user = b""
+        for number, one in enumerate(contexts):
+            syntaxes = _item(0x30, one.abstract_syntax.encode()) + _item(0x40, one.transfer_syntax.encode())
+            items += _item(0x20, bytes([2 * number + 1, 0, 0, 0]) + syntaxes)
+            if one.scp:
+                uid = one.abstract_syntax.encode()
+                user += _item(0x54, struct.pack(">H", len(uid)) + uid + b"\0\1")
+        if extended:
+            uid = contexts[0].abstract_syntax.encode()
+            user += _item(0x56, struct.pack(">H", len(uid)) + uid + extended)
+        user = _item(0x51, struct.pack(">I", LARGEST_PDU)) + _item(0x52, b"1.2.826.0.1.3680043.10.1999.1") + user
+        body = struct.pack(">HH16s16s32x", 1, 0, aet.ljust(16).encode(), b"BENCH".ljust(16))
+        body += _item(0x10, b"1.2.840.10008.3.1.1.1") + items + _item(0x50, user)
+        self.socket.sendall(struct.pack(">BxI", 0x01, len(body)) + body)
+        kind, content = self.reader.pdu()
+        if kind != 0x02:
+            raise ConnectionError(f"association refused: PDU type {kind}, {bytes(content[:4]).hex()}")
+
+    def ask(self, sop_class: str, verb: int, keys: bytes, **more: str) -> None:
+        """Send a C-FIND-RQ, C-GET-RQ or C-MOVE-RQ with Message ID 1 in the first context."""
+        fields: dict[int, bytes | int | str] = {
+            0x0002: sop_class, 0x0100: verb, 0x0110: 1, 0x0700: 0, 0x0800: 1,
+        }  # fmt: skip
+        if "destination" in more:
+            fields[0x0600] = more["destination"].ljust(len(more["destination"]) + len(more["destination"]) % 2)
+        self.socket.sendall(p_data(command_set(fields), 1, LARGEST_PDU) + p_data(keys, 0, LARGEST_PDU))
+
+    def find(self, keys: bytes, enough: int = 1 << 62) -> tuple[float, int, float]:
+        """C-FIND in Study Root: seconds to the first response, pending ones, seconds to the last. After `enough` of
+        them it is cancelled, and the clock stops."""
+        begin = time.perf_counter()
+        self.ask(STUDY_FIND, 0x0020, keys)
+        first, stopped, count = 0.0, 0.0, 0
+        while True:
+            for control, content in self.reader.pdvs():
+                if not control & 1:
+                    continue
+                now = time.perf_counter()
+                first = first or now - begin
+                place = status_at(content)
+                status = content[place] | content[place + 1] << 8
+                if status not in PENDING:
+                    if status not in (0x0000, 0xFE00):
+                        raise RuntimeError(f"C-FIND ended with {status:04X}")
+                    return first, count, stopped or now - begin
+                count += not stopped
+                if count == enough and not stopped:
+                    stopped = now - begin
+                    cancel = command_set({0x0100: 0x0FFF, 0x0120: 1, 0x0800: 0x0101})
+                    self.socket.sendall(p_data(cancel, 1, LARGEST_PDU))
+
+    def get(self, keys: bytes) -> tuple[int, float]:
+        """C-GET in Study Root: objects that came, and seconds. Each is acknowledged with 0000."""
+        begin = time.perf_counter()
+        self.ask(STUDY_GET, 0x0010, keys)
+        return self._until_done(begin)
+
+    def move(self, keys: bytes, destination: str) -> tuple[int, float]:
+        """C-MOVE in Study Root: completed sub-operations, and seconds."""
+        begin = time.perf_counter()
+        self.ask(STUDY_MOVE, 0x0021, keys, destination=destination)
+        return self._until_done(begin)
+
+    def _until_done(self, begin: float) -> tuple[int, float]:
+        """Take responses, and objects, to the last response."""
+        store = Store()
+        command = b""
+        while True:
+            kind, content = self.reader.pdu()
+            if kind != 0x04:
+                raise ConnectionError(f"PDU type {kind} instead of data")
+            at = 0
+            while at + 6 <= len(content):
+                length, context, control = struct.unpack_from(">IBB", content, at)
+                if control & 1:
+                    command += content[at + 6 : at + 4 + length]
+                    if control & 2:
+                        fields, command = fields_of(command), b""
+                        if fields[0x0100] == 0x0001:
+                            store.begin(context, fields)
+                        elif fields[0x0900] not in PENDING:
+                            if fields[0x0900] != 0:
+                                raise RuntimeError(f"the retrieval ended with {fields[0x0900]:04X}: {fields}")
+                            return int(fields.get(0x1021, store.count)), time.perf_counter() - begin
+                elif control & 2 and store.waits:
+                    self.socket.sendall(store.response())
+                at += 4 + length
+
+    def release(self) -> None:
+        self.socket.sendall(_RELEASE_RQ)
+        self.reader.pdu()
+        self.socket.close()
+
+
+def status_at(command: memoryview) -> int:
+    """Where the value of Status (0000,0900) begins."""
+    at = 0
+    while at + 8 <= len(command):
+        if command[at + 2] == 0 and command[at + 3] == 9 and command[at] == 0:
+            return at + 8
+        at += 8 + int.from_bytes(command[at + 4 : at + 8], "little")
+    raise RuntimeError("a response without a status")
+
+
+class Store:
+    """C-STORE requests as they come, and their responses."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.waits = False
+        self._context = 0
+        self._fields: dict[int, int | bytes] = {}
+
+    def begin(self, context: int, fields: dict[int, int | bytes]) -> None:
+        self._context, self._fields, self.waits = context, fields, True
+
+    def response(self) -> bytes:
+        """The C-STORE-RSP as a PDU."""
+        self.count += 1
+        self.waits = False
+        command = command_set(
+            {
+                0x0002: self._fields[0x0002],
+                0x0100: 0x8001,
+                0x0120: self._fields[0x0110],
+                0x0800: 0x0101,
+                0x0900: 0,
+                0x1000: self._fields[0x1000],
+            }
+        )
+        return struct.pack(">BxIIBB", 0x04, len(command) + 6, len(command) + 2, self._context, 3) + command
+
+
+# --- the receiver of C-MOVE -----------------------------------------------------------------------------------------
+
+
+def _accept(request: bytes) -> bytes:
+    """An A-ASSOCIATE-AC that takes each context in Explicit VR Little Endian where that is offered, else refuses it."""
+    position, answer = 68, b""
+    while position + 4 <= len(request):
+        kind, size = struct.unpack_from(">BxH", request, position)
+        content = request[position + 4 : position + 4 + size]
+        if kind == 0x20:
+            wanted = _item(0x40, objects.EXPLICIT_LITTLE.encode())
+            offered = wanted in content
+            answer += _item(0x21, bytes([content[0], 0, 0 if offered else 4, 0]) + wanted)
+        position += 4 + size
+    user = _item(0x51, struct.pack(">I", LARGEST_PDU)) + _item(0x52, b"1.2.826.0.1.3680043.10.1999.1")
+    body = request[:68] + _item(0x10, b"1.2.840.10008.3.1.1.1") + answer + _item(0x50, user)
+    return struct.pack(">BxI", 0x02, len(body)) + body
+
+
+def _serve(connection: socket.socket) -> None:
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    reader, store, command = Reader(connection), Store(), b""
+    while True:
+        kind, content = reader.pdu()
+        if kind == 0x01:
+            connection.sendall(_accept(bytes(content)))
+        elif kind != 0x04:
+            connection.sendall(_RELEASE_RP)
+            return
+        at = 0
+        while kind == 0x04 and at + 6 <= len(content):
+            length, context, control = struct.unpack_from(">IBB", content, at)
+            if control & 1:
+                command += content[at + 6 : at + 4 + length]
+                if control & 2:
+                    store.begin(context, fields_of(command))
+                    command = b""
+            elif control & 2 and store.waits:
+                connection.sendall(store.response())
+            at += 4 + length
+
+
+@contextmanager
+def receiver(port: int) -> Iterator[None]:
+    """A Storage SCP in a process of its own that keeps nothing, one child for each association."""
+    pid = os.fork()
+    if pid == 0:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        with socket.create_server(("127.0.0.1", port), backlog=64) as listener:
+            while True:
+                connection, _ = listener.accept()
+                if os.fork() == 0:
+                    try:
+                        _serve(connection)
+                    finally:
+                        os._exit(0)
+                connection.close()
+    try:
+        _wait_for(port)
+        yield
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        os.waitpid(pid, 0)
+
+
+def _wait_for(port: int) -> None:
+    pause = threading.Event()
+    for _ in range(500):
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            pause.wait(0.01)
+    raise ConnectionError("the receiver does not listen")
