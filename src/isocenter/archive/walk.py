@@ -14,6 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
@@ -39,21 +40,25 @@ class Candidate:
     container: zipfile.ZipFile | None = field(default=None, repr=False, compare=False)
 
     def chunks(self, limits: Limits = DEFAULT_LIMITS) -> Generator[bytes, None, None]:
-        """The bytes in pieces of at most 1 MiB.
+        """The bytes in pieces of at most 1 MiB. No more memory is asked for than `size` makes likely: what is left over
+        of a large request goes back to the system, and clearing it anew each time costs more than reading.
 
         Raises DataSetError when they cannot be read, LimitExceeded when a zip member grows beyond measure.
         """
         most = limits.object_bytes
         if self.member is not None:
             most = min(most, max(_UNJUDGED, self.member.compress_size * limits.inflate_ratio))
-        total = 0
+        total, asked = 0, min(CHUNK, self.size + 1)
         try:
             with self._open() as file:
-                while chunk := file.read(CHUNK):
+                while chunk := file.read(asked):
                     total += len(chunk)
                     if total > most:
                         raise LimitExceeded("the file is larger than limits.object_bytes or limits.inflate_ratio allow")
                     yield chunk
+                    if len(chunk) < asked:
+                        return  # only the last read is short
+                    asked = min(CHUNK, self.size + 1 - total) if total <= self.size else CHUNK
         except (OSError, EOFError, RuntimeError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
             raise DataSetError(f"cannot be read: {_why(error)}") from None
         except (zlib.error, lzma.LZMAError):
@@ -65,8 +70,27 @@ class Candidate:
 
     def _open(self) -> IO[bytes]:
         if self.container is None or self.member is None:
-            return self.path.open("rb")
+            return self.path.open("rb", buffering=0)
         return self.container.open(self.member)
+
+
+def found_again(path: str, place: int | None, size: int) -> Candidate:
+    """What another process has found: by its path and, if it is the member of a zip, where in that its header is
+    (`member.header_offset`). Raises DataSetError when the zip is not as it was."""
+    if place is None:
+        return Candidate(path, size, Path(path))
+    try:
+        container, members = _opened(path)
+        member = members[place]
+    except (OSError, KeyError, ValueError, NotImplementedError, zipfile.BadZipFile):
+        raise DataSetError("cannot be read: the zip has changed") from None
+    return Candidate(f"{path}:{member.filename}", size, Path(path), member, container)
+
+
+@lru_cache(maxsize=2)
+def _opened(path: str) -> tuple[zipfile.ZipFile, dict[int, zipfile.ZipInfo]]:
+    container = zipfile.ZipFile(path)
+    return container, {member.header_offset: member for member in container.infolist()}
 
 
 def require_dicom(head: bytes) -> None:
@@ -122,7 +146,7 @@ def _file(path: Path) -> Iterator[Candidate]:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             return
-        with path.open("rb") as file:
+        with path.open("rb", buffering=0) as file:
             head = file.read(132)
     except OSError:
         yield Candidate(str(path), 0, path)  # reading it says why

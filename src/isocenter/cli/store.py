@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from isocenter.cli import exit_codes, output, running
+from isocenter.cli.workers import cores
 from isocenter.errors import NetworkError
 
 if TYPE_CHECKING:
@@ -43,21 +43,36 @@ def command(
     settings = running.settings_from(config, **running.tls_caller(cert, key, ca, no_verify_host))
     known = running.peer_from(address, config)
     connecting = running.connecting(known, settings, calling=calling, tls=tls, user=user)
+    processes = min(jobs, cores())
     tally = _Tally(as_json, frozenset(map(str, paths)))
     candidates = walk(paths, everything=True)  # each file is opened once, by whoever sends it
-    with output.bar("sending", None) as progress:
-        if sys.stderr.isatty():
-            threading.Thread(target=_count, args=(paths, progress), daemon=True).start()
-        running.run(_send(known.address, connecting, _Shared(candidates), jobs, tally, progress))
+    try:
+        with output.bar("sending", None) as progress:
+
+            def done(outcome: StoreOutcome) -> None:
+                tally.add(outcome)
+                progress.advance()
+
+            def count() -> None:
+                progress.total = sum(1 for _ in walk(paths, everything=True))
+
+            def begun() -> None:
+                if progress.visible:
+                    threading.Thread(target=count, daemon=True).start()
+
+            if processes > 1:
+                from isocenter.cli.store_workers import Sharing
+
+                Sharing(candidates, known.address, connecting, jobs=jobs, processes=processes, done=done).run(begun)
+            else:
+                begun()
+                running.run(_send(known.address, connecting, _Shared(candidates), jobs, done))
+    except KeyboardInterrupt:
+        tally.tell(known.address, whole=False)
+        raise
     tally.tell(known.address)
     if tally.failed:
         raise typer.Exit(exit_codes.SOME_FAILED)
-
-
-def _count(paths: list[Path], progress: output.Bar) -> None:
-    from isocenter.archive.walk import walk
-
-    progress.total = sum(1 for _ in walk(paths, everything=True))
 
 
 class _Shared:
@@ -106,8 +121,8 @@ class _Tally:
                 }
             )
 
-    def tell(self, address: str) -> None:
-        """The summary, for the person."""
+    def tell(self, address: str, *, whole: bool = True) -> None:
+        """The summary, for the person; not `whole` when we were interrupted."""
         from isocenter.std.statuses import STORAGE, meaning_of
 
         for outcome in self.failed[:20]:
@@ -116,7 +131,7 @@ class _Tally:
         if len(self.failed) > 20:
             output.note(f"refused: {len(self.failed) - 20} more; --json lists them all")
         text = f"{self.stored} stored, {self.warned} stored with a warning, {len(self.failed)} refused by {address}"
-        if not (self.stored or self.warned or self.failed):
+        if whole and not (self.stored or self.warned or self.failed):
             text = "nothing to send: no DICOM object found"
         output.note(text)
 
@@ -126,8 +141,7 @@ async def _send(
     connecting: dict[str, Any],
     items: Iterator[Candidate],
     jobs: int,
-    tally: _Tally,
-    progress: output.Bar,
+    done: Callable[[StoreOutcome], None],
 ) -> None:
     from isocenter.net.client import connect
 
@@ -135,8 +149,7 @@ async def _send(
         try:
             async with connect(address, **connecting) as peer:
                 async for outcome in peer.store(items):
-                    tally.add(outcome)
-                    progress.advance()
+                    done(outcome)
         except NetworkError:
             # A peer that takes fewer associations than asked for is no failure as long as the first one works.
             if first:

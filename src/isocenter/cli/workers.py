@@ -1,21 +1,29 @@
-"""Several processes on one listening socket: each association is served by whichever accepts it.
+"""Processes of one command, forked when all is imported, so that nothing is loaded twice.
 
-Only for what keeps no common state; the archive has one process, because its index has one writer.
+`run_workers` is several processes on one listening socket: each association is served by whichever accepts it. Only for
+what keeps no common state; the archive has one process, because its index has one writer.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import selectors
 import signal
+import socket
 import struct
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
 
-from isocenter.errors import IsocenterError
+from isocenter.errors import IsocenterError, OutOfResources
 
 _COUNT = struct.Struct("<Q")
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_READ = 256 * 1024
 
 
 class WorkerDied(IsocenterError):
@@ -25,12 +33,142 @@ class WorkerDied(IsocenterError):
     hint = "What was answered is stored; its own message is above."
 
 
-class _StoppedEarly(BaseException):
+class NoProcess(OutOfResources):
+    """The system lets us have no further process."""
+
+    hint = "Ask for fewer at a time, or raise the limit on processes."
+
+
+class StoppedEarly(BaseException):
     """SIGTERM came before the work had begun."""
 
 
 def _stop_early(*_: object) -> None:
-    raise _StoppedEarly
+    raise StoppedEarly
+
+
+@dataclass(slots=True, eq=False)
+class Worker:
+    """A child. `channel` is a stream between it and us; whoever is left reads its end when the other is gone."""
+
+    pid: int
+    channel: socket.socket
+    exit_code: int | None = field(default=None, init=False)  # negative: the signal that killed it
+
+    def wait(self) -> None:
+        """Wait for its end, which must be near."""
+        self.exit_code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        self.channel.close()
+
+
+class Crew:
+    """`count` children, as a context manager; enter it with one thread. Each runs `work` with its number, from 0, and
+    its end of a channel.
+
+    Signals that ask us to end go to the children as SIGTERM (a second Ctrl-C as SIGKILL) and set `stopped`. A child has
+    to end soon after SIGTERM, which raises StoppedEarly in it until it has a handler, and after the end of its channel:
+    then we are gone. Raises NoProcess.
+    """
+
+    def __init__(self, count: int, work: Callable[[int, socket.socket], None]) -> None:
+        self.workers: list[Worker] = []
+        self.stopped = False
+        self._count = count
+        self._work = work
+        self._handlers: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._handlers = {number: signal.signal(number, self._stop) for number in _STOPPING}
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)  # a child that is told to stop at birth must hear it
+        try:
+            for number in range(self._count):
+                self.workers.append(self._fork(number))
+        except OSError as error:
+            self._end()
+            raise NoProcess(f"cannot start a process: {error.strerror}") from None
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def listen(self) -> Iterator[tuple[Worker, bytes]]:
+        """What the children say, as it comes; b"" is the last of each, when it has ended."""
+        with selectors.DefaultSelector() as selector:
+            for worker in self.running():
+                selector.register(worker.channel, selectors.EVENT_READ, worker)
+            while selector.get_map():
+                for key, _ in selector.select():
+                    worker = key.data
+                    try:
+                        said = worker.channel.recv(_READ)
+                    except ConnectionError:  # it ended before it had read all we said
+                        said = b""
+                    if not said:
+                        selector.unregister(worker.channel)
+                        worker.wait()
+                    yield worker, said
+
+    def running(self) -> list[Worker]:
+        """Those that have not ended."""
+        return [worker for worker in self.workers if worker.exit_code is None]
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """Tell those that run to end."""
+        for worker in self.running():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker.pid, number)
+
+    def _stop(self, number: int, _: object) -> None:
+        self.stop(signal.SIGKILL if self.stopped and number == signal.SIGINT else signal.SIGTERM)
+        self.stopped = True
+
+    def _end(self) -> None:
+        self.stop()
+        for worker in self.running():
+            worker.channel.close()  # nobody reads it any more, and whoever writes shall not wait
+            worker.wait()
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def _fork(self, number: int) -> Worker:
+        ours, theirs = socket.socketpair()
+        pid = os.fork()
+        if pid == 0:
+            for inherited in (ours, *(worker.channel for worker in self.workers)):
+                inherited.close()
+            _child(self._work, number, theirs)
+        theirs.close()
+        return Worker(pid, ours)
+
+
+def _child(work: Callable[[int, socket.socket], None], number: int, channel: socket.socket) -> None:
+    status = 1
+    try:
+        for one in _STOPPING:
+            signal.signal(one, signal.SIG_IGN)  # a terminal sends them to all; the parent says when to stop
+        signal.signal(signal.SIGTERM, _stop_early)  # until `work` has a handler of its own
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
+        work(number, channel)
+        status = 0
+    except StoppedEarly:
+        status = 0
+    except BaseException:  # noqa: BLE001  nothing may go back up into the parent's code
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def cores() -> int:
+    """How many processes can work at a time."""
+    return os.cpu_count() or 1
 
 
 def run_workers(count: int, work: Callable[[int], int]) -> int:
@@ -39,60 +177,22 @@ def run_workers(count: int, work: Callable[[int], int]) -> int:
     `work` gets a descriptor that reads as ended when this process is gone, and has to return soon after that, or after
     SIGTERM. Raises WorkerDied when one ends otherwise; the others are stopped then.
     """
-    alive, held = os.pipe()  # nobody writes: children see the end of the file when the parent is gone
-    children: dict[int, int] = {}
 
-    def stop(*_: object) -> None:
-        for pid in children:
-            os.kill(pid, signal.SIGTERM)
+    def serve(_: int, channel: socket.socket) -> None:
+        try:
+            served = work(channel.fileno())
+        except StoppedEarly:
+            served = 0
+        channel.sendall(_COUNT.pack(served))
 
-    sys.stdout.flush()
-    sys.stderr.flush()
-    for number in _STOPPING:
-        signal.signal(number, stop)
-    signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)  # a child that is told to stop at birth must hear it
-    for _ in range(count):
-        reader, writer = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            os.close(held)
-            _child(work, alive, writer)
-        os.close(writer)
-        children[pid] = reader
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
     total, failed = 0, False
-    while children:
-        pid, status = os.wait()
-        reader = children.pop(pid)
-        told = os.read(reader, _COUNT.size)
-        os.close(reader)
-        if status != 0 or len(told) < _COUNT.size:
-            failed = True
-            stop()
-        else:
-            total += _COUNT.unpack(told)[0]
-    os.close(alive)
-    os.close(held)
+    with Crew(count, serve) as crew:
+        for worker, said in crew.listen():
+            if said:
+                total += _COUNT.unpack(said)[0]
+            elif worker.exit_code:
+                failed = True
+                crew.stop()
     if failed:
         raise WorkerDied(f"a worker process ended; {total} objects were received by the others")
     return total
-
-
-def _child(work: Callable[[int], int], alive: int, writer: int) -> None:
-    status = 1
-    try:
-        for number in _STOPPING:
-            signal.signal(number, signal.SIG_IGN)  # a terminal sends them to all; the parent says when to stop
-        signal.signal(signal.SIGTERM, _stop_early)  # until `work` has a handler of its own
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
-        os.write(writer, _COUNT.pack(work(alive)))
-        status = 0
-    except _StoppedEarly:
-        os.write(writer, _COUNT.pack(0))
-        status = 0
-    except BaseException:  # noqa: BLE001  nothing may go back up into the parent's code
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
