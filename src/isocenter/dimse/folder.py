@@ -13,13 +13,15 @@ import os
 import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from isocenter.errors import InvalidUID, IsocenterError, OutOfResources
 from isocenter.model import is_uid
-from isocenter.services.base import Reply, Request, Sink
+from isocenter.services.base import STORED, Reply, Request, Sink
 from isocenter.wire.limits import DEFAULT_LIMITS, Limits
 from isocenter.wire.part10 import file_meta
 
+_IOV_MAX = min(os.sysconf("SC_IOV_MAX"), 1024)
 _IDLE = 1.0  # seconds without an object before the spare file goes
 _RESOURCES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE}
 
@@ -46,44 +48,57 @@ class FolderStorage:
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._prefix = os.path.join(folder, f".{secrets.token_hex(4)}")
+        self._folder = os.fspath(folder)
+        self._name = secrets.token_hex(4)
         self._stored = stored
-        self._sync = sync
-        self._limits = limits
+        self.sync = sync
+        self.limits = limits
         self.count = 0
         self._opened = 0
-        self._spare: tuple[str, int] | None = None
+        self._spare: _Part | None = None
         self._used = False  # since _watch looked last
         self._watching = False
 
     def __call__(self, request: Request) -> Sink:
-        if not is_uid(request.command["AffectedSOPInstanceUID"]):
+        command, peer = request.command, request.peer
+        if not is_uid(command["AffectedSOPInstanceUID"]):
             raise InvalidUID("Affected SOP Instance UID is not a UID")
-        spare, self._spare, self._used = self._spare, None, True
         try:
-            path, fd = spare or self._open()
+            header = file_meta(
+                command["AffectedSOPClassUID"],
+                command["AffectedSOPInstanceUID"],
+                request.context.transfer_syntax,
+                calling_aet=peer.calling,
+                called_aet=peer.called,
+            )
+        except UnicodeEncodeError:
+            raise InvalidUID("Affected SOP Class UID is not a UID") from None
+        part, self._spare, self._used = self._spare, None, True
+        try:
+            return _FileSink(self, part or self._open(), header, request)
         except OSError as error:
             raise _refused(error) from None
-        return _FileSink(path, fd, request, self._whole, self._sync, self._limits)
 
     def close(self) -> None:
         """Remove the file that was opened for an object that did not come."""
         spare, self._spare = self._spare, None
         if spare is not None:
-            os.close(spare[1])
-            os.unlink(spare[0])
+            os.close(spare.fd)
+            os.unlink(spare.path)
 
-    def _open(self) -> tuple[str, int]:
-        self._opened += 1
-        path = f"{self._prefix}-{self._opened:06d}.part"
-        return path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
-
-    def _whole(self, path: str, request: Request) -> None:
+    def took(self, part: _Part, request: Request) -> None:
+        """A file is whole and has its name."""
         self.count += 1
         if self._stored is not None:
-            self._stored(path, request)
+            self._stored(part.whole, request)
         if self._spare is None:
             asyncio.get_running_loop().call_soon(self._prepare)
+
+    def _open(self) -> _Part:
+        self._opened += 1
+        name = f"{self._name}-{self._opened:06d}"
+        path = f"{self._folder}/.{name}.part"
+        return _Part(path, f"{self._folder}/{name}.dcm", os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640))
 
     def _prepare(self) -> None:
         """Open the next file, after the answer for the last one is on its way."""
@@ -105,67 +120,60 @@ class FolderStorage:
             self.close()
 
 
+class _Part(NamedTuple):
+    """A file that is being written, and the path it gets when it is whole."""
+
+    path: str
+    whole: str
+    fd: int
+
+
 class _FileSink:
-    def __init__(
-        self,
-        path: str,
-        fd: int,
-        request: Request,
-        stored: Callable[[str, Request], None],
-        sync: bool,
-        limits: Limits,
-    ) -> None:
-        self._path = path
+    """One object on its way into a file."""
+
+    def __init__(self, storage: FolderStorage, part: _Part, header: bytes, request: Request) -> None:
+        self._storage = storage
+        self._part: _Part | None = part
+        self._header: bytes | None = header
         self._request = request
-        self._stored = stored
-        self._sync = sync
-        self._room = limits.object_bytes
-        self._fd = fd
-        command, peer = request.command, request.peer
-        self._pending: list[bytes | memoryview] = [
-            file_meta(
-                command["AffectedSOPClassUID"],
-                command["AffectedSOPInstanceUID"],
-                request.context.transfer_syntax,
-                calling_aet=peer.calling,
-                called_aet=peer.called,
-            )
-        ]
+        self._room = storage.limits.object_bytes
 
     def write(self, views: Sequence[memoryview]) -> None:
-        pending = [*self._pending, *views]
-        self._pending = []
-        size = sum(map(len, pending))
+        assert self._part is not None
+        pieces: Sequence[bytes | memoryview] = views
+        if self._header is not None:
+            pieces, self._header = [self._header, *views], None
+        size = sum(map(len, pieces))
         self._room -= size
         if self._room < 0:
             raise OutOfResources("the object is larger than limits.object_bytes")
         try:
-            written = os.writev(self._fd, pending[:1024])
+            written = os.writev(self._part.fd, pieces[:_IOV_MAX])
             if written != size:
-                _write_rest(self._fd, pending, written)
+                _write_rest(self._part.fd, pieces, written)
         except OSError as error:
             raise _refused(error) from None
 
     def finish(self) -> Reply:
+        part = self._part
+        assert part is not None
         try:
-            if self._sync:
-                os.fdatasync(self._fd)
-            folder, name = os.path.split(self._path)
-            path = f"{folder}/{name[1:].removesuffix('.part')}.dcm"
-            os.rename(self._path, path)
+            if self._storage.sync:
+                os.fdatasync(part.fd)
+            os.rename(part.path, part.whole)
         except OSError as error:
             self.abandon()
             raise _refused(error) from None
-        fd, self._fd = self._fd, -1
-        os.close(fd)
-        self._stored(path, self._request)
-        return Reply()
+        self._part = None
+        os.close(part.fd)
+        self._storage.took(part, self._request)
+        return STORED
 
     def abandon(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-            os.unlink(self._path)
+        part, self._part = self._part, None
+        if part is not None:
+            os.close(part.fd)
+            os.unlink(part.path)
 
 
 def _write_rest(fd: int, pending: Sequence[bytes | memoryview], written: int) -> None:

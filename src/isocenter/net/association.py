@@ -45,6 +45,9 @@ from isocenter.wire.command import NO_DATA_SET, RESPONSE, CommandSet, Verb, resp
 
 log = logging.getLogger("isocenter.dimse")
 
+# Plain numbers where each message passes: before Python 3.12 it takes a while to look up a member of an enumeration.
+_C_STORE, _C_CANCEL, _N_EVENT_REPORT = int(Verb.C_STORE), int(Verb.C_CANCEL), int(Verb.N_EVENT_REPORT)
+
 _PROCESSING_FAILURE = Reply(0x0110, "internal error; see the server's log")
 _CANCELLED = Reply(CANCEL)
 _DATA_SET_FOLLOWS = 0x0001
@@ -116,12 +119,12 @@ class Association(Link):
         self._as_requestor = connection.requestor
         self._timeout = timeout
         self._failure: NetworkError | None = None
-        self._heard = 0.0  # when the last data of the peer came
         # incoming
         self._receiving: _Receiving | None = None
         self._running: dict[int, Cancellation] = {}
         self._busy = 0
         self._held: events.MessageStarted | None = None
+        self._services_by_context: dict[tuple[int, bool], Service | None] = {}
         self._release_waits = False
         self._tasks: set[asyncio.Task[None]] = set()
         # outgoing
@@ -244,7 +247,7 @@ class Association(Link):
                     self._take_held()
                 break
             except TimeoutError:
-                if self._heard > begun:
+                if self.heard > begun:
                     continue  # sub-operations of a C-GET: whoever sends objects is not silent
                 self.abort("no response in time")
                 raise PeerTimeout(f"no response within {self._timeout:g} s") from None
@@ -369,7 +372,6 @@ class Association(Link):
 
     def on_event(self, event: events.UpperLayerEvent) -> bool:
         if isinstance(event, events.DataSetChunk):
-            self._heard = self.loop.time()
             self._on_chunk(event)
         elif isinstance(event, events.MessageStarted):
             return self._on_message(event)
@@ -381,35 +383,42 @@ class Association(Link):
             level = logging.INFO if self.contexts else logging.DEBUG
             log.log(level, "%s %s: association ended: %s", self.peer_address, self.peer.calling, event.why)
             self.fail(AssociationAborted(event.why))
+        else:
+            self.on_opening(event)
         return True
+
+    def on_opening(self, event: events.UpperLayerEvent) -> None:
+        """An event of the association's beginning, which the roles see differently."""
+        raise NotImplementedError
 
     def _on_message(self, message: events.MessageStarted) -> bool:
         verb = message.command["CommandField"]
-        if verb == Verb.C_CANCEL:
+        if verb & RESPONSE:
+            return self._on_response(message)
+        if verb == _C_CANCEL:
             # What it refers to may have been answered meanwhile; then there is nothing to do (PS3.7 section 9.3.2.3).
             running = self._running.get(message.command.get("MessageIDBeingRespondedTo", 0))
             if running is not None:
                 running.requested = True
             return True
-        if verb & RESPONSE:
-            return self._on_response(message)
         if self._busy >= self.operations or not self.writable:
             # Of a peer that does not read its responses no more is read: they would pile up.
             self._held = message
             return False
         context = self.contexts[message.context_id]
         request = Request(self.peer, context, message.command, self)
-        service = self.services.serving(context.abstract_syntax)
-        # Events are reported by the SCP to the SCU, everything else is asked by the SCU (PS3.7 section 10.1).
-        allowed = self._may_be(context, scp=verb != Verb.N_EVENT_REPORT)
         receiving = _Receiving(message, request)
-        if service is None or not allowed:
+        service = self._serving(context, verb)
+        if service is None:
             receiving.sink = Refusal(Reply(UNRECOGNIZED_OPERATION, "not in this role"))
-        elif verb == Verb.C_STORE:
+        elif verb == _C_STORE:
             try:
                 receiving.sink = service.c_store(request)
             except IsocenterError as error:
                 receiving.sink = Refusal(Reply.of(error))
+            except Exception:
+                log.exception("%s: a request failed", self.peer_address)
+                receiving.sink = Refusal(_PROCESSING_FAILURE)
             if not message.has_data and not isinstance(receiving.sink, Refusal):
                 receiving.sink.abandon()
                 receiving.sink = Refusal(Reply(0xC000, "the data set is missing"))
@@ -422,8 +431,16 @@ class Association(Link):
             self._finish(receiving)
         return True
 
+    def _serving(self, context: Agreed, verb: int) -> Service | None:
+        """The service that takes requests of `verb` in `context`, unless the agreed roles forbid them."""
+        # Events are reported by the SCP to the SCU, everything else is asked by the SCU (PS3.7 section 10.1).
+        key = context.id, verb == _N_EVENT_REPORT
+        if key not in self._services_by_context:
+            allowed = self._may_be(context, scp=verb != _N_EVENT_REPORT)
+            self._services_by_context[key] = self.services.serving(context.abstract_syntax) if allowed else None
+        return self._services_by_context[key]
+
     def _on_response(self, message: events.MessageStarted) -> bool:
-        self._heard = self.loop.time()
         queue = self._waiting.get(message.command.get("MessageIDBeingRespondedTo", 0))
         if queue is None:
             log.info("%s: response to no request of ours; ignored", self.peer_address)
@@ -473,10 +490,11 @@ class Association(Link):
             if receiving.sink is not None:
                 result: Reply | Answer = receiving.sink.finish()
             else:
-                service = self.services.serving(request.context.abstract_syntax)
+                verb = receiving.verb
+                service = self._serving(request.context, verb)
                 assert service is not None
                 assert receiving.collector is not None
-                method = _METHODS[request.command["CommandField"]]
+                method = _METHODS[verb]
                 result = method(service, request, receiving.collector.raw)
         except IsocenterError as error:
             result = Reply.of(error, receiving.verb)
@@ -578,7 +596,8 @@ class Association(Link):
             if reply.data_set is not None:
                 command["CommandDataSetType"] = _DATA_SET_FOLLOWS
             self.connection.send_message(request.context.id, command, reply.data_set)
-            self.connection.touch(self.loop.time())
-        self._release_if_idle()
+        if self._release_waits:
+            self._release_if_idle()
         if not self._pumping:
+            self.connection.touch(self.loop.time())
             self.flush()

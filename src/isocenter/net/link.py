@@ -13,6 +13,7 @@ from typing import cast
 
 from isocenter.ul.connection import Buffer, Connection
 from isocenter.ul.events import UpperLayerEvent
+from isocenter.ul.table import State
 
 _IOV_MAX = min(os.sysconf("SC_IOV_MAX"), 1024)
 
@@ -30,6 +31,8 @@ class Link(asyncio.BufferedProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._unread: asyncio.TimerHandle | None = None
+        self.heard = 0.0  # when the peer's last bytes came, on the loop's clock
+        self._armed_in: State | None = None
         self._reading = True
         self._pumping = False
         self._writable = asyncio.Event()
@@ -113,7 +116,8 @@ class Link(asyncio.BufferedProtocol):
         return self.connection.get_buffer()
 
     def buffer_updated(self, nbytes: int) -> None:
-        self.connection.buffer_updated(nbytes, self.loop.time())
+        self.heard = self.loop.time()
+        self.connection.buffer_updated(nbytes, self.heard)
         self._pump()
 
     def eof_received(self) -> bool:
@@ -152,11 +156,12 @@ class Link(asyncio.BufferedProtocol):
                     break
         finally:
             self._pumping = False
-        self._set_reading(ready)
+        if ready is not self._reading:
+            self._set_reading(ready)
         self.flush()
 
     def _set_reading(self, reading: bool) -> None:
-        if reading is self._reading or self.transport is None or self.transport.is_closing():
+        if self.transport is None or self.transport.is_closing():
             return
         self._reading = reading
         if reading:
@@ -165,10 +170,15 @@ class Link(asyncio.BufferedProtocol):
             self.transport.pause_reading()
 
     def _arm(self) -> None:
-        """One timer. It is moved only when it has to fire sooner, since moving it at each read would cost more."""
+        """One timer. It is moved only when it has to fire sooner, since moving it at each read would cost more; and as
+        long as the state is the same it can only have to fire later."""
+        state = self.connection.state
+        if self._timer is not None and state is self._armed_in:
+            return
         at = self.connection.next_timeout()
         if at is None or self.transport is None:
             return
+        self._armed_in = state
         if self._timer is not None:
             if at >= self._timer_at:
                 return

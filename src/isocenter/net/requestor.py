@@ -79,7 +79,7 @@ class Requestor(Association):
         """Wait for the answer to our A-ASSOCIATE-RQ; raises AssociationRejected and other NetworkErrors."""
         await self._established
 
-    def on_event(self, event: events.UpperLayerEvent) -> bool:
+    def on_opening(self, event: events.UpperLayerEvent) -> None:
         if isinstance(event, events.AssociationAccepted):
             self.contexts = agreed(self._rq, event.ac)
             self.identity_confirmed = event.ac.user.identity_response is not None
@@ -89,13 +89,10 @@ class Requestor(Association):
                 self.set_window(min(asked[0], allowed[0] or asked[0]))
             if not self._established.done():
                 self._established.set_result(None)
-            return True
-        if isinstance(event, events.AssociationRefused):
+        elif isinstance(event, events.AssociationRefused):
             rj = event.rj
             text = f"{self._rq.called}: association {rj.explanation}"
             self.fail(AssociationRejected(text, result=rj.result, source=rj.source, reason=rj.reason))
-            return True
-        return super().on_event(event)
 
     def fail(self, error: NetworkError) -> None:
         super().fail(error)

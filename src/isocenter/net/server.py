@@ -61,11 +61,9 @@ class Acceptor(Association):
             log.info("%s: %s", self.peer_address, exc)
         super().connection_lost(exc)
 
-    def on_event(self, event: events.UpperLayerEvent) -> bool:
+    def on_opening(self, event: events.UpperLayerEvent) -> None:
         if isinstance(event, events.AssociationRequested):
             self._on_association(event)
-            return True
-        return super().on_event(event)
 
     @property
     def host(self) -> str:

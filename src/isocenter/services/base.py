@@ -57,6 +57,10 @@ class Reply:
         return self.status in (PENDING, PENDING_WITH_WARNING)
 
 
+STORED = Reply()
+"""Success with nothing to add, the answer of nearly every C-STORE."""
+
+
 @dataclass(frozen=True, slots=True)
 class PendingReplies:
     """Pending responses that differ in nothing but their data sets, to be sent in one go."""
@@ -115,9 +119,12 @@ class Cancellation:
         self.requested = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
-    """One DIMSE request: from whom, in which presentation context, its command set, and the way back."""
+    """One DIMSE request: from whom, in which presentation context, its command set, and the way back.
+
+    Not to be changed; it is not frozen because one is made for every object, and a frozen one takes thrice as long.
+    """
 
     peer: Peer
     context: Agreed

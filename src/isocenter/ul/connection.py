@@ -29,6 +29,9 @@ from isocenter.wire.limits import DEFAULT_LIMITS, Limits
 Buffer = bytes | bytearray | memoryview
 
 _COMMAND, _LAST = 0x01, 0x02  # message control header, PS3.8 Annex E.2
+# What Table 9-10 says of data, as it is asked for each message: where it may be sent, and where it may come.
+_MAY_SEND = frozenset(state for event, state in TRANSITIONS if event is Event.P_DATA_REQUEST)
+_MAY_COME = frozenset(state for (_, state), action in TRANSITIONS.items() if action in ("DT-2", "AR-6"))
 _SMALL = 4096  # fragments up to here are copied behind their header: one buffer is written sooner than two
 _FIRST_BUFFER = 16 * 1024  # what a connection costs whose peer sends little; it grows with what is read at a time
 _UNLIMITED_PDU = 1024 * 1024  # what we send at most to a peer that sets no limit
@@ -91,7 +94,6 @@ class Connection:
         self._pdu_left = 0
         self._pdv_left = 0
         self._pdv_flags = 0
-        self._pdv_context = 0
         self._command = bytearray()
         self._command_context = 0
         self._in_data_set = False
@@ -176,7 +178,7 @@ class Connection:
     @property
     def can_send(self) -> bool:
         """Whether Table 9-10 allows a P-DATA request now."""
-        return (Event.P_DATA_REQUEST, self.state) in TRANSITIONS
+        return self.state in _MAY_SEND
 
     def data_to_send(self) -> list[Buffer]:
         """Everything to be written to the transport now, in order; forgets it. Views must stay valid until written."""
@@ -290,15 +292,17 @@ class Connection:
                 self._start = self._end
                 self._backlog.clear()
                 return None
-            event = self._parse()
-            if event is not None:
-                return event
-            if not self._events and not self._refill():
+            if self._start != self._end:
+                event = self._parse()
+                if event is not None:
+                    return event
+                if self._events:
+                    continue
+            if not self._backlog:
                 return None
+            self._refill()
 
-    def _refill(self) -> bool:
-        if not self._backlog:
-            return False
+    def _refill(self) -> None:
         data = self._backlog.popleft()
         room = self.get_buffer()
         taken = min(len(room), len(data))
@@ -306,47 +310,39 @@ class Connection:
         if taken < len(data):
             self._backlog.appendleft(data[taken:])
         self._end += taken
-        return True
 
     def _parse(self) -> events.UpperLayerEvent | None:
         """Read on where the last call stopped; None when the buffer gives no further event (or one is queued)."""
         buffer = self._buffer
-        if buffer is None:
-            return None
+        assert buffer is not None
         while not self._discard and not self.close_expected:
-            if self._pdu_left:
-                event = self._parse_p_data(buffer)
-                if event is not None or self._pdu_left:
-                    return event
-                continue
-            if self._end - self._start < 6:
-                return None
-            kind, length = pdu.PDU_HEADER.unpack_from(buffer, self._start)
-            if kind == pdu.P_DATA_TF:
-                self._begin_p_data(length)
-                continue
-            if not self._parse_control(buffer, kind, length) or self._events:
-                return None
+            if not self._pdu_left:
+                if self._end - self._start < 6:
+                    return None
+                kind, length = pdu.PDU_HEADER.unpack_from(buffer, self._start)
+                if kind != pdu.P_DATA_TF:
+                    if not self._parse_control(buffer, kind, length) or self._events:
+                        return None
+                    continue
+                if self.state not in _MAY_COME or not 6 <= length <= self.config.max_pdu:
+                    self._refuse_p_data(length)
+                    continue
+                self._start += 6
+                self._pdu_left = length
+            event = self._parse_p_data(buffer)
+            if event is not None or self._pdu_left:
+                return event
         return None
 
-    def _begin_p_data(self, length: int) -> None:
-        # Sta6 and Sta7 are where data is expected; there Table 9-10 keeps the state, so it is not asked for each PDU.
-        if self.state is not State.STA6 and self.state is not State.STA7:
+    def _refuse_p_data(self, length: int) -> None:
+        if self.state not in _MAY_COME:
             self._input(Event.P_DATA_TF, _Fault(pdu.UNEXPECTED_PDU, "P-DATA-TF outside an association"))
-            if not self._discard:
-                self._pdu_left, self._in_pdv, self._pdv_left = 0, False, 0
-                self._discard = True
-            return
-        if length > self.config.max_pdu:
-            self._fault(
-                pdu.INVALID_PARAMETER, f"P-DATA-TF of {length} bytes, at most {self.config.max_pdu} were agreed"
-            )
-            return
-        if length < 6:
+            self._discard = True
+        elif length < 6:
             self._fault(pdu.INVALID_PARAMETER, f"P-DATA-TF of {length} bytes has no room for a PDV")
-            return
-        self._start += 6
-        self._pdu_left = length
+        else:
+            most = self.config.max_pdu
+            self._fault(pdu.INVALID_PARAMETER, f"P-DATA-TF of {length} bytes, at most {most} were agreed")
 
     def _parse_p_data(self, buffer: memoryview) -> events.UpperLayerEvent | None:
         """The hot loop: fragments until the buffer or the message ends."""
@@ -357,7 +353,9 @@ class Connection:
         event: events.UpperLayerEvent | None = None
         while True:
             if in_pdv:
-                take = min(pdv_left, end - position)
+                take = end - position
+                if take > pdv_left:
+                    take = pdv_left
                 if take:
                     if self._pdv_flags & _COMMAND:
                         self._command += buffer[position : position + take]
@@ -381,7 +379,15 @@ class Connection:
                 if end - position < 6:
                     break
                 length, context, flags = pdu.PDV_HEADER.unpack_from(buffer, position)
-                if not self._check_pdv(length, context, flags, pdu_left):
+                # Nearly always one more fragment of the same data set, and the only one in its PDU.
+                if (
+                    length == pdu_left - 4
+                    and self._in_data_set
+                    and context == self._command_context
+                    and not flags & _COMMAND
+                ):
+                    self._pdv_flags = flags
+                elif not self._check_pdv(length, context, flags, pdu_left):
                     break
                 position += 6
                 pdu_left -= 6
@@ -416,7 +422,7 @@ class Connection:
             elif len(self._command) + length - 2 > self.config.limits.command_bytes:
                 self._fault(pdu.INVALID_PARAMETER, f"command set of more than {self.config.limits.command_bytes} bytes")
             else:
-                self._command_context = self._pdv_context = context
+                self._command_context = context
                 self._pdv_flags = flags
                 return True
         elif not self._in_data_set:
@@ -424,7 +430,6 @@ class Connection:
         elif context != self._command_context:
             self._fault(pdu.INVALID_PARAMETER, "data set in another presentation context than its command")
         else:
-            self._pdv_context = context
             self._pdv_flags = flags
             return True
         return False
@@ -564,23 +569,20 @@ class Connection:
     def _p_data(self, context_id: int, data: Buffer, flags: int, *, last: bool) -> None:
         if not self.can_send:
             raise LocalError(f"P-DATA is not possible in {self.state.name}")
-        out = self._out
-        view = memoryview(data)
-        total = len(view)
         # Six bytes of each PDU are the PDV's own header; fragments are even (PS3.8 section 9.3.1 and Annex D.1.1).
         room = max(((self.peer_max_pdu or _UNLIMITED_PDU) - 6) & ~1, 2)
         room = min(room, _UNLIMITED_PDU)
-        position = 0
+        out, total, position = self._out, len(data), 0
         while True:
             size = min(room, total - position)
-            final = last and position + size == total
-            head = pdu.PDU_HEADER.pack(pdu.P_DATA_TF, size + 6)
-            head += pdu.PDV_HEADER.pack(size + 2, context_id, flags | (_LAST if final else 0))
+            end = position + size
+            more = flags | _LAST if last and end == total else flags
+            head = pdu.P_DATA_HEADER.pack(pdu.P_DATA_TF, size + 6, size + 2, context_id, more)
+            part = data if size == total else memoryview(data)[position:end]
             if size <= _SMALL:
-                out.append(head + bytes(view[position : position + size]))
+                out.append(head + part)
             else:
-                out.append(head)
-                out.append(view[position : position + size])
-            position += size
+                out += (head, part)
+            position = end
             if position >= total:
                 return

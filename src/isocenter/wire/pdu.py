@@ -30,6 +30,9 @@ PDU_HEADER = struct.Struct(">BxL")
 PDV_HEADER = struct.Struct(">LBB")
 """Length of the PDV item, presentation context ID, message control header (Annex E.2)."""
 
+P_DATA_HEADER = struct.Struct(">BxLLBB")
+"""Both of these, as they stand at the start of a P-DATA-TF."""
+
 _ITEM_HEADER = struct.Struct(">BxH")
 _U16 = struct.Struct(">H")
 _U32 = struct.Struct(">L")

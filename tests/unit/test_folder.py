@@ -1,0 +1,40 @@
+"""Objects into a folder: what is refused leaves nothing behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from isocenter.dimse.folder import FolderStorage
+from isocenter.errors import InvalidUID, OutOfResources
+from isocenter.services.base import Invoker, Peer, Request
+from isocenter.services.storage import store_request
+from isocenter.ul.negotiation import Agreed
+from isocenter.wire.limits import Limits
+
+CT = "1.2.840.10008.5.1.4.1.1.2"
+
+
+def request(sop_class: str = CT, sop_instance: str = "1.2.3") -> Request:
+    context = Agreed(1, sop_class, "1.2.840.10008.1.2.1", as_scu=True)
+    command = store_request(1, sop_class, sop_instance)
+    return Request(Peer("FROM", "TO", "127.0.0.1:4711"), context, command, cast(Invoker, None))
+
+
+@pytest.mark.parametrize(("sop_class", "sop_instance"), [("1.2.\xe9", "1.2.3"), (CT, "1.2.\xe9"), (CT, "../1")])
+def test_uids_that_are_none(tmp_path: Path, sop_class: str, sop_instance: str) -> None:
+    with pytest.raises(InvalidUID):
+        FolderStorage(tmp_path)(request(sop_class, sop_instance))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_object_over_the_limit(tmp_path: Path) -> None:
+    sink = FolderStorage(tmp_path, limits=Limits(object_bytes=1000))(request())
+    sink.write([memoryview(bytes(600))])
+    with pytest.raises(OutOfResources):
+        sink.write([memoryview(bytes(600))])
+    assert len(list(tmp_path.iterdir())) == 1
+    sink.abandon()
+    assert list(tmp_path.iterdir()) == []
