@@ -22,8 +22,10 @@ _MADE = "<!-- Made by tools/generate_docs.py; edit what it is made from. -->\n"
 _GROUPS = {
     "archive": "The archive",
     "dimse": "DIMSE",
+    "jwt": "JSON Web Tokens as User Identity",
     "tls": "TLS of DIMSE associations",
     "web": "Web",
+    "jobs": "Jobs for peers",
     "limits": "Limits on what a peer can grow",
     "log": "Log",
 }
@@ -57,7 +59,8 @@ def settings_page() -> str:
         "",
         "Each `[[peer]]` is an application entity that we know: `name`, `aet`, `host` and `port` are needed; `tls`",
         "(default `false`), `services` (default all: `echo`, `store`, `find`, `get`, `move`, `commit`) and",
-        "`max_associations` (at a time) may follow.",
+        "`max_associations` (at a time) may follow, and `notify` (default `false`): tell it what has come.",
+        "`[[forward]]` tables say what goes on to which of them: [Forward objects](../guides/forwarding.md).",
         "Commands that are given the file take a peer's name in place of `AET@HOST:PORT`.",
     ]
     group = ""

@@ -12,6 +12,7 @@ import pytest
 from fault_objects import CT, EXPLICIT, ORIGIN, SETTINGS, data_set, store
 from isocenter.archive.archive import Archive
 from isocenter.archive.check import check_folder, rebuild
+from isocenter.archive.jobs import Wanted
 from isocenter.errors import DataFolderError, DataSetError
 from isocenter.model import InstanceRef, Level, Origin, Query, Scope
 from isocenter.wire.part10 import read_header
@@ -129,11 +130,35 @@ def test_a_damaged_index_is_rebuilt_and_kept(tmp_path: Path) -> None:
     (folder / ("e" * 32)).write_bytes(b"not an object")
     (folder / ("f" * 32)).write_bytes(files(tmp_path)[0].read_bytes())
     report = rebuild(tmp_path)
-    assert [found.kind for found in report.findings] == ["unreadable", "duplicate"]
+    assert [found.kind for found in report.findings] == ["unreadable", "duplicate", "jobs"]
     assert (tmp_path / "index.before-rebuild.sqlite").read_bytes() == b"garbage" * 1000
     assert len(os.listdir(tmp_path / "set-aside")) == 2
     assert check_folder(tmp_path).sound
     archived(tmp_path, lambda archive: _nothing_aside(archive))
+
+
+def test_jobs_are_taken_over(tmp_path: Path) -> None:
+    """What was acknowledged has to be forwarded, and no file says so."""
+
+    async def fill(archive: Archive) -> None:
+        await store(archive, ONE)
+        await archive.jobs.add(
+            Wanted("forward", "a"), Wanted("forward", "b", {"x": [1]}, [f"1.{n}" for n in range(1200)])
+        )
+
+    before: list[object] = []
+    after: list[object] = []
+
+    async def look(archive: Archive, kept: list[object]) -> None:
+        kept.extend(await archive.jobs.listed())
+        kept.append(await archive.jobs.left(2))
+
+    archived(tmp_path, fill)
+    archived(tmp_path, lambda archive: look(archive, before))
+    assert rebuild(tmp_path).findings == []
+    archived(tmp_path, lambda archive: look(archive, after))
+    assert 3 == len(after)
+    assert before == after
 
 
 def test_the_corpus_comes_back_byte_for_byte(corpus: Path, corpus_index: list[dict[str, str]], tmp_path: Path) -> None:

@@ -210,3 +210,19 @@ def test_the_index_is_made_anew_from_the_files(tmp_path: Path, files: list[Path]
     assert cli("check", "--data", data, "--rebuild").stdout.startswith("5 files indexed anew")
     assert cli("check", "--data", data).exit_code == 0
     assert put(data, tmp_path / "files")[1]["already_there"] == 5
+
+
+def test_forwarding_rules_apply(tmp_path: Path) -> None:
+    """The next server on the folder sends."""
+    from isocenter.index.sql import jobs_beside
+
+    config = tmp_path / "isocenter.toml"
+    config.write_text(
+        '[[peer]]\nname = "there"\naet = "THERE"\nhost = "127.0.0.1"\nport = 104\nnotify = true\n'
+        '[[forward]]\nto = "there"\nwhen = { origin = "import", Modality = "CT" }\n'
+    )
+    arguments = ["import", str(get_testdata_file("CT_small.dcm")), str(get_testdata_file("MR_small.dcm"))]
+    done = CliRunner().invoke(app, [*arguments, "--data", str(tmp_path / "data"), "--config", str(config)])
+    assert 0 == done.exit_code, done.output
+    with jobs_beside(tmp_path / "data" / "index.sqlite") as jobs:
+        assert [("forward", 1), ("notify", 1), ("notify", 1)] == sorted((job.kind, job.total) for job in jobs.listed())

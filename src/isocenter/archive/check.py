@@ -3,7 +3,8 @@
 `check` reads every byte: each object's digest against the one in its row, each row against a file, each file against a
 row. `rebuild` needs no old index. Blob names are ordered in time, so the files are met in the order in which they
 were begun and the conflict policy decides about the same UID as it did then. What only the index knew is lost with it:
-where objects came from (but for the AE title in the file), the change feed, and reasons of deletion.
+where objects came from (but for the AE title in the file), the change feed, and reasons of deletion. But jobs are taken
+over from the old index if that can be read.
 """
 
 from __future__ import annotations
@@ -41,10 +42,11 @@ class Finding:
 
     "missing": a row without file. "size", "digest", "header": the file is not what was stored (in length, in the data
     set's bytes, in those before it). "unreadable": the file cannot be read or is no whole object. "extra": a file
-    without row. "duplicate": a second file with the same bytes.
+    without row. "duplicate": a second file with the same bytes. "jobs": those of the old index, which is `blob`, could
+    not be read.
     """
 
-    kind: Literal["missing", "size", "digest", "header", "unreadable", "extra", "duplicate"]
+    kind: Literal["missing", "size", "digest", "header", "unreadable", "extra", "duplicate", "jobs"]
     blob: str
     scope: Scope | None = None
     detail: str = ""
@@ -151,6 +153,7 @@ def rebuild(data: Path | str, settings: Settings | None = None, progress: Progre
         index = SqlIndex(fresh)
         try:
             report = _fill(store, index, settings, progress)
+            _take_over_jobs(folder.index, index, report)
             mark_swept(store, index)
         finally:
             index.close()
@@ -183,6 +186,21 @@ def _fill(store: BlobStore, index: SqlIndex, settings: Settings, progress: Progr
         if progress is not None:
             progress(done, len(names))
     return report
+
+
+def _take_over_jobs(old: Path, index: SqlIndex, report: Report) -> None:
+    if not old.exists():
+        return
+    try:
+        before = SqlIndex(old)
+        try:
+            count = index.jobs.take_over(before.jobs)
+        finally:
+            before.close()
+    except IsocenterError as error:
+        report.findings.append(Finding("jobs", old.name, None, error.message))
+    else:
+        log.info("%d jobs were taken over from the old index", count)
 
 
 def _entry(store: BlobStore, name: str, limits: Limits) -> Entry:

@@ -21,6 +21,7 @@ _WORDS = {
     "unreadable": "the file cannot be read, or is no whole object",
     "extra": "a file that the index does not know",
     "duplicate": "a second file with the same bytes",
+    "jobs": "what was to be forwarded or reported cannot be read, and will not be",
 }
 _MOST = 1000  # findings that are written out one by one
 

@@ -16,6 +16,7 @@ from isocenter.archive.walk import CHUNK, Candidate, require_dicom, walk
 from isocenter.cli import exit_codes, output, running
 from isocenter.cli.summary import Summary
 from isocenter.errors import IsocenterError, OutOfResources, UsageError
+from isocenter.known_peers import load_peers
 from isocenter.model import Origin
 from isocenter.wire.limits import Limits
 
@@ -48,6 +49,7 @@ def command(
 
     Into the data folder, while no server runs on it; or with --to into a running server. Files are looked into: what
     is not DICOM is counted and left alone. The same bytes again are "already there". Exit code 1 if any was refused.
+    With --config, forwarding rules apply; the next server on the folder sends.
     """
     if to is not None and data is not None:
         raise UsageError("--data and --to: only one place at a time")
@@ -68,7 +70,7 @@ def command(
 
                 send(found, to, jobs or 4, summary, bar)
             else:
-                running.run(_into_folder(found, settings, jobs or 32, summary, bar))
+                running.run(_into_folder(found, settings, config, jobs or 32, summary, bar))
     except (IsocenterError, KeyboardInterrupt):
         if summary.counts:
             _report(summary, as_json)  # what was done before it ended
@@ -90,11 +92,16 @@ def _count(paths: list[Path], bar: output.Bar) -> None:
 
 
 async def _into_folder(
-    found: Iterator[Candidate], settings: Settings, jobs: int, summary: Summary, bar: output.Bar
+    found: Iterator[Candidate], settings: Settings, config: Path | None, jobs: int, summary: Summary, bar: output.Bar
 ) -> None:
     from isocenter.archive.archive import Archive
+    from isocenter.archive.routing import load_rules
 
+    peers = load_peers(config)
+    rules = load_rules(config, peers)
     archive = await Archive.open(settings.archive_data, settings)
+    # What rules ask for is done by the next server on the folder.
+    archive.router.replace(settings, rules, peers.values())
     try:
         free = asyncio.Semaphore(jobs)
         full: list[OutOfResources] = []

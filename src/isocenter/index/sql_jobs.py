@@ -115,6 +115,14 @@ class SqlJobs:
         with self._writer.transaction() as connection:
             return insert(connection, wanted, at)
 
+    def take_over(self, old: SqlJobs) -> int:
+        """Copy every job of another index into this one, which has none, under its number; how many."""
+        with old._rows() as reading, self._writer.transaction() as connection:
+            for table in (_job, _item):
+                for some in reading.execute(sa.select(table).order_by(table.c.id)).mappings().partitions(_PORTION):
+                    connection.execute(sa.insert(table), [dict(row) for row in some])
+            return connection.scalar(sa.select(sa.func.count()).select_from(_job)) or 0
+
     # --- known
 
     def get(self, number: int) -> Job:
