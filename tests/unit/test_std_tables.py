@@ -57,7 +57,11 @@ def test_names_for_display() -> None:
 
 
 def test_sequence_tags_are_all_of_vr_sq() -> None:
-    assert dictionary.sequence_tags() == {tag for tag, entry in DicomDictionary.items() if entry[0] == "SQ"}
+    repeating = [mask for mask, entry in RepeatersDictionary.items() if entry[0] == "SQ"]
+    assert repeating == ["50xx2600"]
+    assert dictionary.sequence_tags() == {tag for tag, entry in DicomDictionary.items() if entry[0] == "SQ"} | {
+        0x50002600 | number << 16 for number in range(0, 0x100, 2)
+    }
 
 
 def test_private_attributes_are_found_in_any_block() -> None:

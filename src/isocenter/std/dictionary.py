@@ -66,6 +66,8 @@ def _keywords() -> dict[str, int]:
     return words
 
 
+# Bounded, here and below: received data choose the tags.
+@lru_cache(maxsize=8192)
 def entry_of(tag: int) -> Entry | None:
     """The entry of a standard attribute; None for private and unknown tags.
 
@@ -79,9 +81,12 @@ def entry_of(tag: int) -> Entry | None:
     return Entry(vr, vm, keyword, name, retired == "R")
 
 
-# Bounded: received data choose the tags.
 @lru_cache(maxsize=8192)
-def _vr(tag: int) -> str:
+def vr_of(tag: int) -> str:
+    """The VR an attribute has in implicit VR data: two letters, "UN" for what is not known.
+
+    Private creators are LO, group lengths UL (PS3.5 sections 7.8.1, 7.2).
+    """
     line = _tables().find(tag)
     if line is not None:
         vr = line.split("\t", 2)[1]
@@ -92,14 +97,6 @@ def _vr(tag: int) -> str:
     if tag & 0x10000 and 0x10 <= element <= 0xFF:
         return "LO"
     return "UN"
-
-
-def vr_of(tag: int) -> str:
-    """The VR an attribute has in implicit VR data: two letters, "UN" for what is not known.
-
-    Private creators are LO, group lengths UL (PS3.5 sections 7.8.1, 7.2).
-    """
-    return _vr(tag)
 
 
 def keyword_of(tag: int) -> str:
@@ -128,8 +125,18 @@ def tag_of(keyword: str) -> int | None:
 
 @cache
 def sequence_tags() -> frozenset[int]:
-    """Every standard tag whose VR is SQ."""
-    return frozenset(tag for tag, line in _tables().lines.items() if line[9:11] == "SQ")
+    """Every standard tag whose VR is SQ, those of repeating groups included."""
+    tables = _tables()
+    found = {tag for tag, line in tables.lines.items() if line[9:11] == "SQ"}
+    for mask, table in tables.repeating.items():
+        for tag in (tag for tag, line in table.items() if line[9:11] == "SQ"):
+            # Each number of the digits that vary: (number - 1) & varying is the next smaller one.
+            varying = number = ~mask & 0xFFFFFFFF
+            while number:
+                found.add(tag | number)
+                number = (number - 1) & varying
+            found.add(tag)
+    return frozenset(tag for tag in found if not tag & 0x10000)
 
 
 class PrivateEntry(NamedTuple):

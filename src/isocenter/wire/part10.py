@@ -118,25 +118,29 @@ def _group_2(buf: Buffer, start: int, limits: Limits, flags: set[str]) -> tuple[
     raw: dict[int, bytes] = {}
     pos, size = start, len(buf)
     claimed = -1
+    unpack, last = LITTLE.explicit.unpack_from, size - 8
     for _ in range(limits.elements):
-        if pos + 8 > size or bytes(buf[pos : pos + 2]) != b"\x02\x00":
+        if pos > last:
             break
-        element = _meta_element(buf, pos, size, flags)
-        end = element.offset + element.length
-        if element.length < 0:
-            raise DataSetError("a value of undefined length", tag_path=path_of([element.tag]), offset=pos)
+        group, number, raw_vr, length = unpack(buf, pos)
+        if group != 2:
+            break
+        tag, offset = 0x00020000 | number, pos + 8
+        if raw_vr not in SHORT_VRS:
+            tag, _, offset, length = _irregular(buf, pos, size, flags)
+        end = offset + length
+        if length < 0:
+            raise DataSetError("a value of undefined length", tag_path=path_of([tag]), offset=pos)
         if end > size:
             raise TruncatedError(
-                f"a value of {element.length} bytes reaches beyond the end",
-                tag_path=path_of([element.tag]),
-                offset=element.offset,
+                f"a value of {length} bytes reaches beyond the end", tag_path=path_of([tag]), offset=offset
             )
-        if element.length > limits.command_bytes:
+        if length > limits.command_bytes:
             flags.add("long-meta-value")
-        else:
-            raw.setdefault(element.tag, bytes(buf[element.offset : end]))
-        if element.tag == _GROUP_LENGTH and element.length == 4 and claimed < 0:
-            claimed = end + LITTLE.u32.unpack_from(buf, element.offset)[0]
+        elif tag not in raw:
+            raw[tag] = bytes(buf[offset:end])
+        if tag == _GROUP_LENGTH and length == 4 and claimed < 0:
+            claimed = end + LITTLE.u32.unpack_from(buf, offset)[0]
         pos = end
     if raw and claimed < 0:
         flags.add("no-meta-length")
@@ -145,11 +149,8 @@ def _group_2(buf: Buffer, start: int, limits: Limits, flags: set[str]) -> tuple[
     return raw, pos
 
 
-def _meta_element(buf: Buffer, pos: int, size: int, flags: set[str]) -> Element:
-    group, number, raw_vr, length = LITTLE.explicit.unpack_from(buf, pos)
-    vr = SHORT_VRS.get(raw_vr)
-    if vr is not None:
-        return Element(group << 16 | number, vr, pos + 8, length)
+def _irregular(buf: Buffer, pos: int, size: int, flags: set[str]) -> Element:
+    """An element of group 0002 with none of the VRs with a short length."""
     found: set[str] = set()
     element = irregular_header(buf, pos, size, LITTLE, found)
     if "implicit-element" in found:

@@ -2,7 +2,8 @@
 
 This is the hot path of ingest: one loop per VR form, a header in one unpack, nothing built for elements nobody asked
 for. Everything irregular leaves the loop: order, groups that do not belong in a data set and pixel data through one
-comparison, odd lengths through one OR per element, truncation after the loop. Sequences are handed to walk.py.
+comparison, odd lengths through one OR per element, truncation after the loop. Sequences are proved by regular.py, and
+handed to walk.py where they are not regular.
 
 Flags (leniencies a caller must see): "odd-length", "unknown-vr", "implicit-element", "reserved-bytes", "tag-order",
 "duplicate-tag" (the first is kept), "command-group", "file-meta-group", "trailing-padding",
@@ -38,6 +39,7 @@ from isocenter.wire.elements import (
 )
 from isocenter.wire.fragments import encapsulated_fragments, items
 from isocenter.wire.limits import DEFAULT_LIMITS, Limits
+from isocenter.wire.regular import regular_end
 from isocenter.wire.walk import Walker, walk
 
 __all__ = ["Element", "ScanResult", "encapsulated_fragments", "inflate", "scan", "walk"]
@@ -151,9 +153,10 @@ class _Scan:
                 raise DataSetError(f"{vr} of undefined length", tag_path=path_of([tag]), offset=offset)
             self.flags.add("undefined-length")
         walker = Walker(self.buf, little=self.encoding.little, explicit=self.explicit, end=self.end, limits=self.limits)
-        after = walker.pass_over(element)
+        for _ in walker.sequence(element):
+            pass
         self.flags |= walker.flags
-        return after
+        return walker.pos
 
     def finish(self, pos: int, begin: int, last: tuple[int, int, int]) -> None:
         """Check that a loop ended at the end; the value it read last (tag, offset, length) may be too long."""
@@ -180,10 +183,11 @@ def _explicit(scan: _Scan, pos: int) -> int:
     short, long, new = SHORT_VRS, _PLAIN_LONG_VRS, tuple.__new__
     wanted: Container[int] = _EVERYTHING if scan.wanted is None else scan.wanted
     previous, ceiling = _LOWEST, min(_CEILING, scan.stop)
-    last, last_long = scan.end - 8, scan.end - 12
+    end, encoding, limits, whole = scan.end, scan.encoding, scan.limits, scan.whole
+    last, last_long = end - 8, end - 12
     tag = length = odd = 0
     begin = pos
-    for _ in range(scan.limits.elements):
+    for _ in range(limits.elements):
         if pos > last:
             scan.finish(pos, begin, (tag, pos - length, length))
             break
@@ -210,6 +214,16 @@ def _explicit(scan: _Scan, pos: int) -> int:
                     previous = tag
                     pos += length
                     continue
+            elif vr == b"SQ" and whole and not length and pos <= last_long:
+                (length,) = u32(buf, pos + 8)
+                size = -1 if length == UNDEFINED else length
+                after = regular_end(buf, pos + 12, size, end, encoding=encoding, explicit=True, limits=limits)
+                if after >= 0:
+                    if tag in wanted:
+                        elements[tag] = new(Element, (tag, "SQ", pos + 12, size))
+                    previous = tag
+                    pos = after
+                    continue
         after = scan.slow(pos, previous)
         if after < 0:
             break
@@ -230,24 +244,35 @@ def _implicit(scan: _Scan, pos: int) -> int:
     wanted: Container[int] = _EVERYTHING if scan.wanted is None else scan.wanted
     sequences = sequence_tags() if scan.whole else frozenset()
     previous, ceiling = _LOWEST, min(_CEILING, scan.stop)
-    last = scan.end - 8
+    end, encoding, limits = scan.end, scan.encoding, scan.limits
+    last = end - 8
     tag = length = odd = 0
     begin = pos
-    for _ in range(scan.limits.elements):
+    for _ in range(limits.elements):
         if pos > last:
             scan.finish(pos, begin, (tag, begin + 8, length))
             break
         group, number, length = unpack(buf, pos)
         tag = group << 16 | number
-        if previous < tag < ceiling and length != UNDEFINED and tag not in sequences:
-            begin = pos
-            pos += 8
-            if tag in wanted:
-                elements[tag] = new(Element, (tag, vr_of(tag), pos, length))
-            odd |= length
-            previous = tag
-            pos += length
-            continue
+        if previous < tag < ceiling:
+            if tag in sequences:
+                size = -1 if length == UNDEFINED else length
+                after = regular_end(buf, pos + 8, size, end, encoding=encoding, explicit=False, limits=limits)
+                if after >= 0:
+                    if tag in wanted:
+                        elements[tag] = new(Element, (tag, "SQ", pos + 8, size))
+                    previous = tag
+                    pos = after
+                    continue
+            elif length != UNDEFINED:
+                begin = pos
+                pos += 8
+                if tag in wanted:
+                    elements[tag] = new(Element, (tag, vr_of(tag), pos, length))
+                odd |= length
+                previous = tag
+                pos += length
+                continue
         after = scan.slow(pos, previous)
         if after < 0:
             break

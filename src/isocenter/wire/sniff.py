@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from isocenter.std.dictionary import entry_of, vr_of
 from isocenter.wire.elements import BIG, LITTLE, LONG_VRS, SHORT_VRS, UNDEFINED, Buffer
 
@@ -23,7 +25,10 @@ def plausible(buf: Buffer, start: int, *, little: bool, explicit: bool) -> bool:
             return True
         if pos + 8 > size:
             return count > 0
-        group, number, raw_vr, length = encoding.explicit.unpack_from(buf, pos)
+        if explicit:
+            group, number, raw_vr, length = encoding.explicit.unpack_from(buf, pos)
+        else:
+            group, number, length = encoding.implicit.unpack_from(buf, pos)
         tag = group << 16 | number
         if tag <= previous or (not count and group not in _FIRST_GROUPS):
             return False
@@ -36,7 +41,6 @@ def plausible(buf: Buffer, start: int, *, little: bool, explicit: bool) -> bool:
             else:
                 return False
         else:
-            (length,) = encoding.u32.unpack_from(buf, pos + 4)
             pos += 8
             if not _fits(tag, length):
                 return False
@@ -54,9 +58,16 @@ _WIDTH = {"UL": 4, "SL": 4, "FL": 4, "AT": 4, "FD": 8, "US": 2, "SS": 2}
 
 def _fits(tag: int, length: int) -> bool:
     """Whether an implicit VR value of this length can belong to the tag."""
-    vr = vr_of(tag)
+    unit, below, undefined = _lengths(tag)
+    return undefined if length == UNDEFINED else length < below and length % unit == 0
+
+
+# Bounded: received data choose the tags.
+@lru_cache(maxsize=8192)
+def _lengths(tag: int) -> tuple[int, int, bool]:
+    """What lengths the values of a tag have: multiples of the first number below the second; or an undefined one."""
     if not tag & 0x10000 and tag & 0xFFFF and entry_of(tag) is None:
-        return False
-    if length == UNDEFINED:
-        return vr in ("SQ", "UN")
-    return length % _WIDTH.get(vr, 1) == 0 and (vr in ("SQ", "UN", "OB", "OW", "UT", "LT", "ST") or length < 1 << 16)
+        return 1, 0, False
+    vr = vr_of(tag)
+    below = UNDEFINED if vr in ("SQ", "UN", "OB", "OW", "UT", "LT", "ST") else 1 << 16
+    return _WIDTH.get(vr, 1), below, vr in ("SQ", "UN")

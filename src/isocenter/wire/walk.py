@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from isocenter.errors import DataSetError, LimitExceeded, TruncatedError
-from isocenter.std.dictionary import private_entry, sequence_tags, vr_of
+from isocenter.std.dictionary import private_entry, vr_of
 from isocenter.wire.elements import (
     ANY_VR,
     BIG,
@@ -113,50 +113,6 @@ class Walker:
         self._stack = [_Level(False, element.tag, self.end, False, self._explicit, self._encoding)]
         self._open(element, from_un=element.vr == "UN")
         return self._run()
-
-    def pass_over(self, element: Element) -> int:
-        """The offset after a sequence found elsewhere, all of which is looked at: `sequence` without the events."""
-        self.sequence(element)
-        stack = self._stack
-        for _ in range(self.limits.elements):
-            level = stack[-1]
-            if level.is_sequence:
-                self._next_item(level)
-                if len(stack) == 1:
-                    return self.pos
-            else:
-                self._pass_regular(level)
-                self._next_element(level)
-        raise self._too_many()
-
-    def _pass_regular(self, level: _Level) -> None:
-        """Pass over the elements from here on that need no second look."""
-        buf, end, is_explicit = self.buf, level.end, level.explicit
-        unpack = (level.encoding.explicit if is_explicit else level.encoding.implicit).unpack_from
-        vrs, sequences = SHORT_VRS, sequence_tags()
-        last = end - 8
-        after, left = self.pos, self._left
-        pos = after
-        while pos <= last:
-            if is_explicit:
-                group, number, raw_vr, length = unpack(buf, pos)
-                if raw_vr not in vrs:
-                    break
-                tag = group << 16 | number
-            else:
-                group, number, length = unpack(buf, pos)
-                tag = group << 16 | number
-                if tag in sequences or not 0x00080000 <= tag < 0xFFFC0000:
-                    break
-            pos += 8 + length
-            if pos > end or length & 1:
-                break
-            left -= 1
-            if left < 0:
-                raise self._too_many()
-            after = pos
-            level.tag = tag
-        self.pos, self._left = after, left
 
     def path(self) -> str:
         """The tag path of the element last read."""

@@ -1,0 +1,152 @@
+"""The end of a sequence in which everything is regular, found without an event or an object for its elements.
+
+Ingest proves the structure of every sequence (PS3.5 section 7.5), and in nearly all objects there is nothing to be
+lenient about. So this is one loop over headers that does little but add up lengths. What is not plainly regular is not
+judged here: the answer is then that somebody else must look, and walk.py, which knows every leniency and error, does.
+
+What is proved of the sequence: it consists of items, each item of elements whose values fill it, and so on inward;
+each defined length is exactly that of its content, each undefined one ends with its delimiter; all lengths are even,
+all VRs are known and written as PS3.5 section 7.1.2 wants them; no delimiter and no padding stands among elements; no
+limit is reached.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Container
+from functools import cache
+from struct import Struct
+from struct import error as StructError
+
+from isocenter.std.dictionary import sequence_tags
+from isocenter.wire.elements import (
+    ITEM,
+    ITEM_DELIMITER,
+    LONG_VRS,
+    SEQUENCE_DELIMITER,
+    SHORT_VRS,
+    TRAILING_PADDING,
+    UNDEFINED,
+    Buffer,
+    Encoding,
+)
+from isocenter.wire.limits import Limits
+
+_DELIMITERS, _ITEM = ITEM >> 16, ITEM & 0xFFFF  # the group of items and delimiters
+_PADDING = TRAILING_PADDING >> 16
+_NOTHING: Container[int] = ()
+
+
+@cache
+def _special() -> dict[int, Container[int]]:
+    """By group, the numbers of elements that implicit VR data need a second look at: mostly sequences."""
+    found: defaultdict[int, set[int]] = defaultdict(set)
+    for tag in (*sequence_tags(), 0, TRAILING_PADDING):
+        found[tag >> 16].add(tag & 0xFFFF)
+    return {**found, _DELIMITERS: range(0x10000)}
+
+
+# VR and short length (or the reserved bytes) of an explicit header; group and long length
+_EXPLICIT = {
+    True: (Struct("<4x2sH").unpack_from, Struct("<H6xI").unpack_from),
+    False: (Struct(">4x2sH").unpack_from, Struct(">H6xI").unpack_from),
+}
+
+
+def regular_end(
+    buf: Buffer, start: int, length: int, end: int, *, encoding: Encoding, explicit: bool, limits: Limits
+) -> int:
+    """The offset after the sequence whose first item begins at `start`; -1 if a Walker must find or refuse it.
+
+    `length` is the sequence's, -1 if undefined; nothing of it may be at or after `end`.
+    """
+    if end - start >= UNDEFINED:
+        return -1  # or an undefined length could pass for one that fits
+    try:
+        after = _end(buf, start, length, end, encoding, explicit, limits.nesting)
+    except StructError:
+        return -1  # a header is cut off by the end of the buffer
+    # A Walker takes a step for each header, of 8 bytes at least, and for each end that a length tells.
+    return after if after <= end and (after - start) // 4 < limits.elements else -1
+
+
+def _end(buf: Buffer, start: int, length: int, end: int, encoding: Encoding, explicit: bool, nesting: int) -> int:
+    """The offset after the sequence, or -1; StructError where a header reaches beyond the buffer."""
+    header = encoding.implicit.unpack_from  # of items and delimiters in any encoding
+    short, long = _EXPLICIT[encoding.little]
+    short_vrs, special = SHORT_VRS, _special()
+    pos, odd, previous, numbers = start, 0, -1, _NOTHING
+    # Where the sequence and its item end at the latest, and whether a delimiter says where; the same of those around
+    sequence_open = length < 0
+    sequence_end = end if sequence_open else start + length
+    item_end, item_open = 0, False
+    around: list[tuple[int, bool, int, bool]] = []
+    while True:
+        closed = pos == sequence_end and not sequence_open
+        if not closed:
+            group, number, length = header(buf, pos)
+            pos += 8
+            if number == _ITEM and group == _DELIMITERS:
+                item_open = length == UNDEFINED
+                item_end = sequence_end if item_open else pos + length
+                if item_end > sequence_end:
+                    return -1
+            else:
+                closed = sequence_open and group << 16 | number == SEQUENCE_DELIMITER and not length
+                if not closed:
+                    return -1
+        if closed:
+            if not around:
+                break
+            sequence_end, sequence_open, item_end, item_open = around.pop()
+        # The elements of the item, as far as its end, its delimiter or a sequence
+        inner, delimited = -1, False
+        if explicit:
+            while pos < item_end:
+                vr, length = short(buf, pos)
+                if vr in short_vrs:
+                    pos += length + 8
+                    odd |= length
+                    continue
+                if not length and vr == b"\0\0":
+                    delimited = True
+                    break
+                group, size = long(buf, pos)
+                if vr not in LONG_VRS or length or group >= _PADDING:
+                    return -1
+                pos += 12
+                if vr == b"SQ":
+                    inner = size
+                    break
+                pos += size
+                odd |= size
+        else:
+            while pos < item_end:
+                group, number, length = header(buf, pos)
+                if group != previous:
+                    previous = group
+                    numbers = special.get(group, _NOTHING)
+                if number in numbers:
+                    delimited = group == _DELIMITERS
+                    if not delimited:
+                        if not group or group == _PADDING:
+                            return -1
+                        pos += 8
+                        inner = length
+                    break
+                pos += length + 8
+                odd |= length
+        if inner >= 0:
+            around.append((sequence_end, sequence_open, item_end, item_open))
+            sequence_open = inner == UNDEFINED
+            sequence_end = item_end if sequence_open else pos + inner
+            if sequence_end > item_end or len(around) >= nesting:
+                return -1
+        elif delimited:
+            group, number, length = header(buf, pos)
+            if not item_open or group << 16 | number != ITEM_DELIMITER or length:
+                return -1
+            pos += 8
+        elif pos != item_end or item_open:
+            return -1
+    return pos if not odd & 1 else -1
