@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,7 +44,8 @@ def command(
         config, dimse=listen, dimse_aet=aet, **running.tls_listener(tls_port, cert, key, ca)
     )
     running.start_logging(settings)
-    from isocenter.cli.workers import run_workers
+    from isocenter.cli.receive_workers import Reception
+    from isocenter.cli.workers import cores
     from isocenter.dimse.endpoint import dimse_listeners
 
     try:
@@ -59,18 +60,25 @@ def command(
     )
     output.note(f"receiving as {where} into {folder}; Ctrl-C stops")
 
-    def work(parent: int) -> int:
+    def work(channel: socket.socket) -> int:
         private_too = private or settings.archive_private_sop_classes
-        return running.run(_receive(folder, settings, listeners, parent, sync, private_too, as_json))
+        return running.run(_receive(folder, settings, listeners, channel, sync, private_too, as_json))
 
-    count = run_workers(workers or min(os.cpu_count() or 1, 4), work)
+    count = Reception(workers or min(cores(), 4), [one.socket for one in listeners], work).run()
     output.note(f"{count} objects received into {folder}")
 
 
 async def _receive(
-    folder: Path, settings: Settings, listeners: list[Listener], parent: int, sync: bool, private: bool, as_json: bool
+    folder: Path,
+    settings: Settings,
+    listeners: list[Listener],
+    channel: socket.socket,
+    sync: bool,
+    private: bool,
+    as_json: bool,
 ) -> int:
-    """Serve until SIGTERM, or until the descriptor `parent` reads as ended; how many objects came."""
+    """Serve what is handed over `channel` until SIGTERM, or until that ends; how many objects came."""
+    from isocenter.cli.receive_workers import take_connections
     from isocenter.dimse.endpoint import dimse_server
     from isocenter.dimse.folder import FolderStorage
     from isocenter.services.storage import StorageService
@@ -90,14 +98,14 @@ async def _receive(
 
     storage = FolderStorage(folder, stored if as_json else None, sync=sync, limits=Limits.of(settings))
     server = dimse_server((VerificationService(), StorageService(storage, private=private)), settings)
-    for listener in listeners:
-        await server.listen(listener.socket, listener.tls)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    loop.add_reader(parent, stop.set)
+    take_connections(
+        channel, lambda number, accepted: server.serve(accepted, listeners[number].tls), lambda: storage.count, stop.set
+    )
     await stop.wait()
-    loop.remove_reader(parent)
+    loop.remove_reader(channel)
     await server.close()
     storage.close()
     return storage.count

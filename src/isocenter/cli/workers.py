@@ -1,8 +1,4 @@
-"""Processes of one command, forked when all is imported, so that nothing is loaded twice.
-
-`run_workers` is several processes on one listening socket: each association is served by whichever accepts it. Only for
-what keeps no common state; the archive has one process, because its index has one writer.
-"""
+"""Processes of one command, forked when all is imported, so that nothing is loaded twice."""
 
 from __future__ import annotations
 
@@ -11,17 +7,15 @@ import os
 import selectors
 import signal
 import socket
-import struct
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self
+from types import MappingProxyType, TracebackType
+from typing import Any, Self, cast
 
 from isocenter.errors import IsocenterError, OutOfResources
 
-_COUNT = struct.Struct("<Q")
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _READ = 256 * 1024
 
@@ -97,14 +91,23 @@ class Crew:
     ) -> None:
         self._end()
 
-    def listen(self) -> Iterator[tuple[Worker, bytes]]:
-        """What the children say, as it comes; b"" is the last of each, when it has ended."""
+    def listen(
+        self, others: Mapping[socket.socket, Callable[[socket.socket], None]] = MappingProxyType({})
+    ) -> Iterator[tuple[Worker, bytes]]:
+        """What the children say, as it comes; b"" is the last of each, when it has ended. Meanwhile the sockets in
+        `others` are looked at too, and what stands by one is called when it can be read."""
         with selectors.DefaultSelector() as selector:
+            for other in others:
+                selector.register(other, selectors.EVENT_READ)
             for worker in self.running():
                 selector.register(worker.channel, selectors.EVENT_READ, worker)
-            while selector.get_map():
+            while self.running():
                 for key, _ in selector.select():
                     worker = key.data
+                    if worker is None:
+                        other = cast(socket.socket, key.fileobj)
+                        others[other](other)
+                        continue
                     try:
                         said = worker.channel.recv(_READ)
                     except ConnectionError:  # it ended before it had read all we said
@@ -169,30 +172,3 @@ def _child(work: Callable[[int, socket.socket], None], number: int, channel: soc
 def cores() -> int:
     """How many processes can work at a time."""
     return os.cpu_count() or 1
-
-
-def run_workers(count: int, work: Callable[[int], int]) -> int:
-    """Run `work` in `count` child processes until SIGINT, SIGTERM or SIGHUP; the sum of what they return.
-
-    `work` gets a descriptor that reads as ended when this process is gone, and has to return soon after that, or after
-    SIGTERM. Raises WorkerDied when one ends otherwise; the others are stopped then.
-    """
-
-    def serve(_: int, channel: socket.socket) -> None:
-        try:
-            served = work(channel.fileno())
-        except StoppedEarly:
-            served = 0
-        channel.sendall(_COUNT.pack(served))
-
-    total, failed = 0, False
-    with Crew(count, serve) as crew:
-        for worker, said in crew.listen():
-            if said:
-                total += _COUNT.unpack(said)[0]
-            elif worker.exit_code:
-                failed = True
-                crew.stop()
-    if failed:
-        raise WorkerDied(f"a worker process ended; {total} objects were received by the others")
-    return total

@@ -198,7 +198,7 @@ class DimseServer:
         self._admission.began(link, link.peer.calling, link.host)
 
     async def listen(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> None:
-        """Accept associations on one more bound socket (backlog included); other processes may do so on the same one.
+        """Accept associations on one more bound socket (backlog included).
 
         With `tls` (net.tls.server_context) it takes TLS and nothing else.
         """
@@ -206,6 +206,13 @@ class DimseServer:
         server = await asyncio.get_running_loop().create_server(accept, sock=listener, backlog=1024)
         self._tls = tls or self._tls
         self._listening.append((server, tls is not None))
+
+    async def serve(self, accepted: socket.socket, tls: ssl.SSLContext | None = None) -> None:
+        """Serve one connection that was accepted elsewhere, to its end; with `tls` as in listen()."""
+        link = self._accept()
+        protocol = link if tls is None else TlsTransport(link, tls, server_side=True)
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, accepted)
+        await link.over.wait()
 
     def _accept(self) -> Acceptor:
         link = Acceptor(self)
