@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, NewType
 
+from isocenter.std.non_patient import RESOURCE_OF
+
 AETitle = NewType("AETitle", str)
 
 _AE_FORBIDDEN = re.compile(r"[\\\x00-\x1f\x7f-\uffff]")
@@ -57,7 +59,10 @@ UNIQUE_KEY: dict[Level, int] = {
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a retrieve, delete or metadata request is about: a study, a series of it, or one instance of that."""
+    """What a retrieve, delete or metadata request is about: a study, a series of it, or one instance of that.
+
+    An instance of no patient (PS3.4 Annex GG) has "" for study and series.
+    """
 
     study: str
     series: str | None = None
@@ -66,6 +71,12 @@ class Scope:
     def __post_init__(self) -> None:
         if self.instance is not None and self.series is None:
             raise ValueError("a scope with an instance needs its series")
+        if not self.study and not self.instance:
+            raise ValueError("a scope without a study needs an instance")
+
+    @property
+    def non_patient(self) -> bool:
+        return not self.study
 
     @property
     def level(self) -> Level:
@@ -110,9 +121,9 @@ class FrameRange:
 class InstanceRef:
     """One stored SOP Instance: where it is in the hierarchy, what it is, and how to find its bytes.
 
-    `blob` is the store's own name of the Part 10 file, `size` its length in bytes. The data set begins at
-    `data_set_offset` of the file. `digest` is the SHA-256 (hex) of the data set's bytes, `header_digest` that of the
-    bytes before it (preamble, prefix and file meta information).
+    `study` and `series` are "" for an instance of no patient. `blob` is the store's own name of the Part 10 file and
+    `size` its length in bytes. The data set begins at `data_set_offset` of the file. `digest` is the SHA-256 (hex) of
+    the data set's bytes, `header_digest` that of the bytes before it (preamble, prefix and file meta information).
     """
 
     study: str
@@ -130,6 +141,13 @@ class InstanceRef:
     @property
     def scope(self) -> Scope:
         return Scope(self.study, self.series, self.instance)
+
+    @property
+    def resource(self) -> str:
+        """Its resource below the base of the DICOMweb services (PS3.18 sections 10.1.1 and 12.1.1)."""
+        if not self.study:
+            return f"{RESOURCE_OF[self.sop_class]}/{self.instance}"
+        return f"studies/{self.study}/series/{self.series}/instances/{self.instance}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +227,9 @@ class Query:
 
     `fuzzy` asks for fuzzy semantic matching of PN. Answers come in a stable order (insertion) and are cut by
     `offset` and `limit` (None: no limit beyond the configured one).
+
+    With `sop_classes`, which are non-patient ones, their instances are searched, which are on no level but IMAGE; what
+    is usual there is all that is kept. Without, they are never found.
     """
 
     level: Level
@@ -217,6 +238,7 @@ class Query:
     limit: int | None = None
     offset: int = 0
     fuzzy: bool = False
+    sop_classes: tuple[str, ...] = ()
     bare: bool = False
 
 
@@ -224,8 +246,9 @@ class Query:
 class Found:
     """One answer. `attributes` is a DICOM JSON object (PS3.18 Annex F): eight upper-case hex digits to vr and Value.
 
-    For lower levels it holds the attributes of the levels above as well. Computed attributes
-    (Number of Study Related Instances, Modalities in Study, ...) are in it; Retrieve URL is the skins' business.
+    For lower levels it holds the attributes of the levels above as well; an instance of no patient has none above, and
+    "" for study and series. Computed attributes (Number of Study Related Instances, Modalities in Study, ...) are in
+    it; Retrieve URL is the skins' business.
     """
 
     study: str

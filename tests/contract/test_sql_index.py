@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
@@ -17,8 +19,9 @@ from isocenter.errors import ArchiveBusy, DataFolderError, IsocenterError
 from isocenter.index import schema, sql_query
 from isocenter.index.sql import SqlIndex
 from isocenter.index.sql_query import plan
+from isocenter.index.sql_write import REF_COLUMNS, within
 from isocenter.model import Equal, Level, Query, Range, Scope, Wildcard
-from isocenter.testing.index_suite import IndexSuite, entry, put
+from isocenter.testing.index_suite import COLOR_PALETTE, IndexSuite, entry, non_patient_entry, put
 
 MIGRATIONS = Path(schema.__file__).parent / "migrations"
 
@@ -45,6 +48,41 @@ def test_migrations_make_the_schema(path: Path) -> None:
         assert context.get_current_revision() == schema.HEAD
     engine.dispose()
     assert ScriptDirectory(str(MIGRATIONS)).get_current_head() == schema.HEAD
+
+
+def test_an_archive_from_before_instances_without_a_study_goes_on(path: Path) -> None:
+    index = SqlIndex(path)
+    put(index, *(entry("1", "1.1", f"1.1.{number}") for number in range(3)))
+    index.delete(Scope("1", "1.1", "1.1.2"), "")
+    before = [row.blob for row in index.blobs()]
+    index.close()
+    engine = sa.create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        config.set_main_option("path_separator", "os")
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0002")
+        assert not sa.inspect(connection).get_columns("instance")[1]["nullable"]
+    engine.dispose()
+    index = SqlIndex(path)
+    assert [row.blob for row in index.blobs()] == before
+    put(index, non_patient_entry(COLOR_PALETTE, "7.1"))
+    assert index.last_instance() == 4  # 3 was given to an instance that is deleted
+    index.close()
+
+
+@pytest.mark.parametrize("scope", [Scope("1"), Scope("1", "1.1"), Scope("1", "1.1", "1.1.1"), Scope("", "", "7.1")])
+def test_a_scope_is_found_without_looking_at_every_instance(path: Path, scope: Scope) -> None:
+    index = SqlIndex(path)
+    put(index, *(entry("1", "1.1", f"1.1.{number}") for number in range(3)), non_patient_entry(COLOR_PALETTE, "7.1"))
+    asked = within(scope, *REF_COLUMNS).order_by(schema.instance.c.id)
+    with index._reading.connect() as connection:
+        text = asked.compile(connection, compile_kwargs={"literal_binds": True})
+        steps = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}")]
+    assert not [step for step in steps if step.startswith("SCAN")]
+    assert len(index.select(scope)) == len(list(index.numbered(scope))) == (3 if scope.instance is None else 1)
+    index.close()
 
 
 def test_what_is_committed_survives_reopening(path: Path) -> None:

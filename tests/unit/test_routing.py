@@ -15,7 +15,7 @@ from isocenter.known_peers import KnownPeer, load_peers
 from isocenter.model import InstanceRef, Origin
 from isocenter.settings import Settings, load
 from isocenter.std.dictionary import tag_of
-from isocenter.testing.index_suite import MR, entry
+from isocenter.testing.index_suite import HANGING_PROTOCOL, MR, entry, non_patient_entry
 
 PEERS = """
 [[peer]]
@@ -167,3 +167,16 @@ def test_whoever_waits_for_jobs_is_told_only_of_some() -> None:
 def test_what_is_wrong_is_said(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         rules_of(tmp_path, text)
+
+
+def test_instances_of_no_patient_go_where_a_rule_says_and_are_announced_to_nobody(tmp_path: Path) -> None:
+    protocol = replace(non_patient_entry(HANGING_PROTOCOL, "7.1", x00720002="Mammo"), origin=SCANNER)
+    everything = rules_of(tmp_path, '[[forward]]\nto = "pacs"\n')
+    assert targets(everything, protocol, ct()) == ["pacs"]
+    assert targets(rules_of(tmp_path, '[[forward]]\nto = "pacs"\nwhen = { Modality = "CT" }\n'), protocol) == []
+    rule = f'[[forward]]\nto = "ai"\nwhen = {{ SOPClassUID = "{HANGING_PROTOCOL}" }}\n'
+    assert targets(rules_of(tmp_path, rule), protocol) == ["ai"]
+    peers = (replace(peer, notify=True) for peer in load_peers(tmp_path / "isocenter.toml").values())
+    everything.replace(Settings(), (), peers)
+    assert targets(everything, protocol) == []
+    assert targets(everything, ct()) == ["pacs", "ai"]

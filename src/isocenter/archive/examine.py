@@ -13,9 +13,19 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from isocenter.errors import InstanceMismatch, InvalidUID, TruncatedError
-from isocenter.index.keys import CHARACTER_SET, IMAGE_TAGS, KEPT_TAGS, Keys, Upper, extract_image, extract_upper
+from isocenter.index.keys import (
+    CHARACTER_SET,
+    IMAGE_TAGS,
+    KEPT_TAGS,
+    Keys,
+    Upper,
+    extract_image,
+    extract_non_patient,
+    extract_upper,
+)
 from isocenter.model import is_uid
 from isocenter.std.dictionary import vr_of
+from isocenter.std.non_patient import NON_PATIENT_KEYS
 from isocenter.std.transfer_syntaxes import (
     EXPLICIT_VR_BIG_ENDIAN,
     EXPLICIT_VR_LITTLE_ENDIAN,
@@ -67,7 +77,7 @@ def examine(data: memoryview | bytes, start: int, announced: Announced, limits: 
         bounded = replace(limits, inflate_bytes=min(limits.inflate_bytes, limits.header_bytes))
         data, start = inflate(memoryview(data)[start:], bounded), 0
     found = scan(data, little=syntax.little, explicit=syntax.explicit, start=start, wanted=_WANTED, limits=limits)
-    keys = _keys(data, found, syntax, limits)
+    keys = _keys(data, start, found, syntax, limits)
     for name, said, is_ in (
         ("SOP Class UID", announced.sop_class, keys.sop_class),
         ("SOP Instance UID", announced.sop_instance, keys.image.uid),
@@ -79,7 +89,31 @@ def examine(data: memoryview | bytes, start: int, announced: Announced, limits: 
     return keys, found.flags
 
 
-def _keys(data: memoryview | bytes, found: ScanResult, syntax: TransferSyntax, limits: Limits) -> Keys:
+def _keys(data: memoryview | bytes, start: int, found: ScanResult, syntax: TransferSyntax, limits: Limits) -> Keys:
+    image, upper, size, encoding = _raws(data, found, _IMAGE, syntax, limits)
+    part, sop_class, frames = extract_image(_json(image, encoding, limits))
+    if sop_class in NON_PATIENT_KEYS:
+        # Rare and small; what is kept of them are other attributes, and the study that they lack is no mistake.
+        wanted = NON_PATIENT_KEYS[sop_class]
+        again = scan(
+            data,
+            little=syntax.little,
+            explicit=syntax.explicit,
+            start=start,
+            wanted=wanted | {CHARACTER_SET},
+            limits=limits,
+        )
+        own, _, _, encoding = _raws(data, again, wanted, syntax, limits)
+        return extract_non_patient(_json(own, encoding, limits))
+    remembered = _upper if size <= _REMEMBERED_BYTES else _upper.__wrapped__
+    above = remembered(tuple(upper), encoding, limits)
+    return Keys(above.study, above.series, part, above.patient, above.modality, sop_class, frames)
+
+
+def _raws(
+    data: memoryview | bytes, found: ScanResult, own: frozenset[int], syntax: TransferSyntax, limits: Limits
+) -> tuple[list[Raw], list[Raw], int, Encoding]:
+    """The kept elements, those of `own` and those above it; how many bytes the latter have, and how all are encoded."""
     image: list[Raw] = []
     upper: list[Raw] = []
     size = 0
@@ -97,16 +131,12 @@ def _keys(data: memoryview | bytes, found: ScanResult, syntax: TransferSyntax, l
             continue
         if value is None:
             continue
-        if tag in _IMAGE:
+        if tag in own:
             image.append((tag, element.vr, value))
         else:
             upper.append((tag, element.vr, value))
             size += len(value)
-    encoding = (syntax.little, syntax.explicit, character_set)
-    part, sop_class, frames = extract_image(_json(image, encoding, limits))
-    remembered = _upper if size <= _REMEMBERED_BYTES else _upper.__wrapped__
-    above = remembered(tuple(upper), encoding, limits)
-    return Keys(above.study, above.series, part, above.patient, above.modality, sop_class, frames)
+    return image, upper, size, (syntax.little, syntax.explicit, character_set)
 
 
 @lru_cache(maxsize=_REMEMBERED)

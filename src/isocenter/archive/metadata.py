@@ -66,7 +66,7 @@ def _texts(store: BlobStore, items: Sequence[NumberedRef], token: str) -> Iterat
     """The metadata of each instance, with the token for the base URI."""
     series = SeriesJson(token)
     for _, _, ref in items:
-        path = f"{token}/studies/{ref.study}/series/{ref.series}/instances/{ref.instance}/bulkdata"
+        path = f"{token}/{ref.resource}/bulkdata"
         with store.open(ref.blob) as blob:
             text = series.text(blob.view(), ref.transfer_syntax, start=ref.data_set_offset)
         yield text.replace(token.encode(), dumps(path)[1:-1])

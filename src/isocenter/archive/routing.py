@@ -123,7 +123,7 @@ class _Plan:
             uid = done.ref.instance
             for name in self._targets(entry):
                 forwarded.setdefault(name, []).append(uid)
-            if self.notified:
+            if self.notified and done.ref.study:  # of anything else there is no study to speak of
                 available.setdefault(done.ref.study, []).append(uid)
         return [
             *(Wanted(FORWARD, name, items=uids, gather=self.gather) for name, uids in forwarded.items()),

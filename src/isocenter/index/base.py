@@ -73,7 +73,10 @@ class BlobRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Totals of what is visible; `bytes` is the size of the Part 10 files. `modalities`: series of each modality."""
+    """Totals of what is visible; `bytes` is the size of the Part 10 files. `modalities`: series of each modality.
+
+    `non_patient` of the instances are in no study.
+    """
 
     patients: int
     studies: int
@@ -81,6 +84,7 @@ class Counts:
     instances: int
     bytes: int
     modalities: dict[str, int]
+    non_patient: int = 0
 
 
 class MetadataRun(NamedTuple):
@@ -94,7 +98,7 @@ class MetadataRun(NamedTuple):
 
 
 class NumberedRef(NamedTuple):
-    """An instance with its place in the order, for metadata runs."""
+    """An instance with its place in the order, for metadata runs; `series_id` is 0 for one of no patient."""
 
     series_id: int
     instance_id: int

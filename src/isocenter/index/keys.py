@@ -7,7 +7,7 @@ study list, a series list and an image stack show. Columns hold comparing forms 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from isocenter.errors import DataSetError, InvalidUID
 from isocenter.index.matching import key
 from isocenter.index.normal import is_single, name_groups, normal, vr_of_key, words
 from isocenter.model import UNIQUE_KEY, Level, Query, is_uid
+from isocenter.std.non_patient import NON_PATIENT_KEYS
 
 PATIENT_TAGS = (
     0x00100010, 0x00100020, 0x00100021, 0x00100022, 0x00100024, 0x00100030, 0x00100032, 0x00100040, 0x00101000,
@@ -52,6 +53,7 @@ KEPT: dict[Level, tuple[int, ...]] = {
 }
 KEPT_TAGS = frozenset(tag for tags in KEPT.values() for tag in tags)
 CHARACTER_SET = 0x00080005
+SOP_CLASS = 0x00080016
 
 INSTANCE_AVAILABILITY = 0x00080056
 MODALITIES_IN_STUDY = 0x00080061
@@ -143,7 +145,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What the index keeps of one instance. `patient` tells patients apart; `modality` may be ""."""
+    """What the index keeps of one instance. `patient` tells patients apart; `modality` may be "".
+
+    `study` and `series` of a non-patient instance are NO_PART.
+    """
 
     study: Part
     series: Part
@@ -152,6 +157,9 @@ class Keys:
     modality: str
     sop_class: str
     number_of_frames: int | None
+
+
+NO_PART = Part("", (), "{}")
 
 
 @lru_cache(maxsize=4)
@@ -168,8 +176,11 @@ def column_names(level: Level) -> tuple[str, ...]:
     return tuple(names)
 
 
-def known_tags(level: Level) -> frozenset[int]:
-    """The attributes a query at `level` can match and return: kept or computed, at that level or above."""
+def known_tags(level: Level, sop_classes: Iterable[str] = ()) -> frozenset[int]:
+    """The attributes a query at `level` can match and return: kept or computed, at that level or above; those of
+    non-patient `sop_classes`, if any are given."""
+    if sop_classes:
+        return frozenset((AVAILABLE_TRANSFER_SYNTAX,)).union(*(NON_PATIENT_KEYS[uid] for uid in sop_classes))
     if level == Level.PATIENT:
         return frozenset(KEPT[level]) | frozenset(COMPUTED[level])
     return frozenset(
@@ -182,7 +193,7 @@ def unsupported(query: Query) -> tuple[int, ...]:
 
     A C-FIND SCP answers FF01 then (PS3.4 C.4.1.1.4), a search service warns (PS3.18 section 8.3.4.1).
     """
-    known = known_tags(query.level)
+    known = known_tags(query.level, query.sop_classes)
     asked = [match.tag for match in query.matches] + list(query.include or ())
     return tuple(dict.fromkeys(tag for tag in asked if tag not in known))
 
@@ -212,11 +223,21 @@ def extract_image(attributes: Mapping[str, Any]) -> tuple[Part, str, int | None]
     Raises InvalidUID when the SOP Instance UID is missing or malformed, DataSetError without SOP Class.
     """
     image = Part(_uid(attributes, UNIQUE[Level.IMAGE]), *_part(attributes, Level.IMAGE))
-    sop_class = first(attributes, 0x00080016)
+    sop_class = first(attributes, SOP_CLASS)
     if not sop_class:
         raise DataSetError("SOP Class UID is missing", tag_path="(0008,0016)")
     frames = first(attributes, 0x00280008)
     return image, sop_class, int(frames) if len(frames) < 12 and frames.isascii() and frames.isdigit() else None
+
+
+def extract_non_patient(attributes: Mapping[str, Any]) -> Keys:
+    """The keys of an instance of no patient from the attributes that NON_PATIENT_KEYS has of its class.
+
+    Raises InvalidUID when the SOP Instance UID is missing or malformed.
+    """
+    uid, (columns, _) = _uid(attributes, UNIQUE[Level.IMAGE]), _part(attributes, Level.IMAGE)
+    part = Part(uid, columns, orjson.dumps(attributes, option=orjson.OPT_SORT_KEYS).decode())
+    return Keys(NO_PART, NO_PART, part, "", "", first(attributes, SOP_CLASS), None)
 
 
 def first(attributes: Mapping[str, Any], tag: int) -> str:

@@ -2,7 +2,8 @@
 
 study > series > instance is the hierarchy. A series belongs to one study: when an object names a series that is already
 known in another study, that is another row, so that no object is lost to somebody's UID mistake. An instance row is
-what makes a stored object visible. Counters of study and series are kept in the transaction that changes them.
+what makes a stored object visible. Instances of no patient (PS3.4 Annex GG) are in no series, so that nothing that goes
+through the hierarchy meets them. Counters of study and series are kept in the transaction that changes them.
 Identifiers only grow: their order is the order of the answers.
 """
 
@@ -13,7 +14,7 @@ import sqlalchemy as sa
 from isocenter.index.keys import COLUMNS, FUZZY_NAME, OTHER_GROUPS, column_names
 from isocenter.model import Level
 
-HEAD = "0002"  # the newest revision in migrations/versions
+HEAD = "0003"  # the newest revision in migrations/versions
 
 metadata = sa.MetaData()
 
@@ -81,7 +82,7 @@ instance = sa.Table(
     "instance",
     metadata,
     _id(),
-    sa.Column("series_id", sa.Integer, sa.ForeignKey("series.id"), nullable=False),
+    sa.Column("series_id", sa.Integer, sa.ForeignKey("series.id")),  # none: of no patient
     _uid(),
     *_keys(Level.IMAGE),
     sa.Column("transfer_syntax", sa.Text, nullable=False),
@@ -99,7 +100,7 @@ instance = sa.Table(
     sqlite_autoincrement=True,
 )
 
-# The other bytes that came under the UID of a stored instance: kept, not visible.
+# The other bytes that came under the UID of a stored instance: kept, not visible. "" for UIDs that it does not have.
 superseded = sa.Table(
     "superseded",
     metadata,
@@ -124,7 +125,7 @@ change = sa.Table(
     metadata,
     sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("kind", sa.Text, nullable=False),
-    sa.Column("study_uid", sa.Text, nullable=False),
+    sa.Column("study_uid", sa.Text, nullable=False),  # "": of no patient
     sa.Column("series_uid", sa.Text),
     sa.Column("instance_uid", sa.Text),
     sa.Column("at", sa.Text, nullable=False),

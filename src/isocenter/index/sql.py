@@ -21,8 +21,8 @@ from isocenter.index.base import Applied, BlobRow, Counts, Entry, MetadataRun, N
 from isocenter.index.migrate import revision, upgrade
 from isocenter.index.sql_errors import translated
 from isocenter.index.sql_jobs import SqlJobs
-from isocenter.index.sql_read import SqlReader, within
-from isocenter.index.sql_write import HIERARCHY, REF_COLUMNS, SqlWriter, ref_of
+from isocenter.index.sql_read import SqlReader
+from isocenter.index.sql_write import REF_COLUMNS, SqlWriter, ref_of, within
 from isocenter.model import Change, Found, InstanceRef, Query, Scope
 
 # A longer log makes fewer, larger checkpoints; but while it still grows, each commit costs a journal commit more.
@@ -183,11 +183,11 @@ class SqlIndex:
             return found
 
     def numbered(self, scope: Scope) -> list[NumberedRef]:
-        statement = sa.select(schema.instance.c.series_id, schema.instance.c.id, *REF_COLUMNS).select_from(HIERARCHY)
+        statement = within(scope, schema.instance.c.series_id, schema.instance.c.id, *REF_COLUMNS)
         order = (schema.series.c.id, schema.instance.c.id)
         with translated(), self._reading.connect() as connection:
-            rows = connection.execute(statement.where(*within(scope)).order_by(*order))
-            return [NumberedRef(row[0], row[1], ref_of(row[2:])) for row in rows]
+            rows = connection.execute(statement.order_by(*order))
+            return [NumberedRef(row[0] or 0, row[1], ref_of(row[2:])) for row in rows]
 
     def metadata_runs(self, series_id: int) -> list[MetadataRun]:
         runs = schema.series_metadata

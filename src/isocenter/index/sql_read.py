@@ -7,6 +7,7 @@ levels above are read once and kept while consecutive rows need them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -30,9 +31,10 @@ from isocenter.index.keys import (
 )
 from isocenter.index.matching import key, matches
 from isocenter.index.sql_errors import translated
+from isocenter.index.sql_non_patient import find as find_non_patient
 from isocenter.index.sql_query import FROM, TABLES, Plan, plan
 from isocenter.index.sql_text import Statement, driver_rows
-from isocenter.index.sql_write import HIERARCHY, REF_COLUMNS, ref_of
+from isocenter.index.sql_write import EVERY_INSTANCE, REF_COLUMNS, ref_of, within
 from isocenter.model import Change, Found, InstanceRef, Level, Query, Scope
 
 _CHUNK = 256
@@ -79,6 +81,10 @@ class SqlReader:
         )
 
     def find(self, query: Query) -> Iterator[Found]:
+        if query.sop_classes:
+            with translated(), self._engine.connect() as connection:
+                yield from find_non_patient(connection, query)
+            return
         asked = plan(query, self._engine.dialect.name)
         with translated(), self._engine.connect() as connection:
             answers = _Answers(connection, query, asked, self._upper)
@@ -86,8 +92,8 @@ class SqlReader:
 
     def count(self, query: Query) -> int:
         asked = plan(query, self._engine.dialect.name)
-        if asked.rest:
-            return sum(1 for _ in self.find(Query(query.level, query.matches, fuzzy=query.fuzzy)))
+        if query.sop_classes or asked.rest:
+            return sum(1 for _ in self.find(replace(query, include=(), limit=None, offset=0)))
         what = sa.func.count()
         if query.level == Level.PATIENT:
             what = sa.func.count(sa.distinct(schema.study.c.patient_key))
@@ -95,7 +101,7 @@ class SqlReader:
             return connection.scalar(asked.select(what)) or 0
 
     def select(self, scope: Scope) -> list[InstanceRef]:
-        statement = sa.select(*REF_COLUMNS).select_from(HIERARCHY).where(*within(scope))
+        statement = within(scope, *REF_COLUMNS)
         with translated(), self._engine.connect() as connection:
             return [ref_of(row) for row in connection.execute(statement.order_by(schema.instance.c.id))]
 
@@ -117,11 +123,16 @@ class SqlReader:
             sa.func.coalesce(sa.func.sum(study.c.instance_count), 0),
             sa.func.coalesce(sa.func.sum(study.c.bytes), 0),
         ).select_from(study)
+        of_none = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(schema.instance.c.size), 0)).where(
+            schema.instance.c.series_id.is_(None)
+        )
         modalities = sa.select(series.c.modality, sa.func.count()).group_by(series.c.modality)
         with translated(), self._engine.connect() as connection:
             row = connection.execute(totals).one()
+            non_patient, size = connection.execute(of_none).one()
             by_modality = {name or "": number for name, number in connection.execute(modalities)}
-        return Counts(row[0], row[1], int(row[2]), int(row[3]), int(row[4]), by_modality)
+        instances, stored = int(row[3]) + non_patient, int(row[4]) + size
+        return Counts(row[0], row[1], int(row[2]), instances, stored, by_modality, non_patient)
 
     def blobs(self, instances: Sequence[str] | None = None) -> Iterator[BlobRow]:
         instance, old = schema.instance.c, schema.superseded.c
@@ -129,7 +140,7 @@ class SqlReader:
         visible = sa.select(
             *(instance[name] for name in columns),
             *(schema.study.c.uid, schema.series.c.uid, instance.uid, instance.sop_class),
-        ).select_from(HIERARCHY)
+        ).select_from(EVERY_INSTANCE)
         aside = sa.select(*(old[name] for name in columns), old.study_uid, old.series_uid, old.uid, sa.literal(""))
         if instances is not None:
             visible = visible.where(instance.uid.in_(instances))
@@ -138,18 +149,8 @@ class SqlReader:
             for statement, is_visible in ((visible.order_by(instance.id), True), (aside.order_by(old.id), False)):
                 result = connection.execution_options(yield_per=_CHUNK).execute(statement)
                 for row in result:
-                    scope = Scope(row[5], row[6], row[7])
+                    scope = Scope(row[5] or "", row[6] or "", row[7])
                     yield BlobRow(row[0], row[1], row[2], row[3], row[4], scope, is_visible, row[8])
-
-
-def within(scope: Scope) -> list[sa.ColumnElement[bool]]:
-    """The conditions of a scope on HIERARCHY."""
-    conditions: list[sa.ColumnElement[bool]] = [schema.study.c.uid == scope.study]
-    if scope.series is not None:
-        conditions.append(schema.series.c.uid == scope.series)
-    if scope.instance is not None:
-        conditions.append(schema.instance.c.uid == scope.instance)
-    return conditions
 
 
 class _Answers:
@@ -351,4 +352,4 @@ def _names_at(wanted: tuple[str, ...], level: Level) -> tuple[str, ...]:
     return tuple(name for name in wanted if name in have)
 
 
-__all__ = ["FROM", "SqlReader", "wanted_names", "within"]
+__all__ = ["FROM", "SqlReader", "wanted_names"]

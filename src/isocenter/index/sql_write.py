@@ -44,15 +44,29 @@ REF_COLUMNS = (
     schema.instance.c.header_digest,
     schema.instance.c.number_of_frames,
 )
-HIERARCHY = schema.instance.join(schema.series).join(schema.study)
+# Outer joins for the instances of no patient; with a condition on the study SQLite would scan all instances.
+EVERY_INSTANCE = schema.instance.outerjoin(schema.series).outerjoin(schema.study)
 
 
 def ref_of(row: Sequence[Any]) -> InstanceRef:
     """An InstanceRef from a row of REF_COLUMNS."""
     study, series, uid, sop_class, syntax, blob, size, offset, digest, header, frames = row
     return InstanceRef(
-        study, series, uid, sop_class, syntax, blob, size, offset, digest.hex(), header.hex(), frames
-    )  # fmt: skip
+        study or "", series or "", uid, sop_class, syntax, blob, size, offset, digest.hex(), header.hex(), frames
+    )
+
+
+def within(scope: Scope, *columns: Any) -> sa.Select[Any]:
+    """Columns of the instances of a scope."""
+    instance, series, study = schema.instance.c, schema.series.c, schema.study.c
+    if scope.non_patient:
+        statement = sa.select(*columns).select_from(EVERY_INSTANCE)
+        return statement.where(instance.series_id.is_(None), instance.uid == scope.instance)
+    hierarchy = schema.instance.join(schema.series).join(schema.study)
+    statement = sa.select(*columns).select_from(hierarchy).where(study.uid == scope.study)
+    for uid, wanted in ((series.uid, scope.series), (instance.uid, scope.instance)):
+        statement = statement if wanted is None else statement.where(uid == wanted)
+    return statement
 
 
 @dataclass(slots=True)
@@ -82,7 +96,7 @@ class _Statements:
         self.known = compiled(
             sa.select(instance.c.id, instance.c.digest, instance.c.transfer_syntax).where(instance.c.uid == b("uid"))
         )
-        self.ref = compiled(sa.select(*REF_COLUMNS).select_from(HIERARCHY).where(instance.c.uid == b("uid")))
+        self.ref = compiled(sa.select(*REF_COLUMNS).select_from(EVERY_INSTANCE).where(instance.c.uid == b("uid")))
         self.study = compiled(
             sa.select(study.c.id, study.c.patient_key, study.c.modalities, study.c.sop_classes).where(
                 study.c.uid == b("uid")
@@ -126,10 +140,11 @@ class _Statements:
             sa.insert(schema.superseded).from_select(
                 [c.name for c in schema.superseded.c if c.name != "id"],
                 sa.select(
-                    instance.c.uid, study.c.uid, series.c.uid, instance.c.transfer_syntax, instance.c.blob,
-                    instance.c.size, instance.c.data_set_offset, instance.c.digest, instance.c.header_digest,
+                    instance.c.uid, sa.func.coalesce(study.c.uid, ""), sa.func.coalesce(series.c.uid, ""),
+                    instance.c.transfer_syntax, instance.c.blob, instance.c.size,
+                    instance.c.data_set_offset, instance.c.digest, instance.c.header_digest,
                     sa.literal("replaced", sa.Text), instance.c.stored_at,
-                ).select_from(HIERARCHY).where(instance.c.uid == b("uid")),
+                ).select_from(EVERY_INSTANCE).where(instance.c.uid == b("uid")),
             )
         )  # fmt: skip
 
@@ -295,23 +310,8 @@ class _Batch:
         return self._replace(entry)
 
     def _add(self, entry: Entry, kind: str) -> Applied:
-        keys, cursor, writer = entry.keys, self._cursor, self._writer
-        warnings: tuple[str, ...] = ()
-        study, _ = writer.study_row(cursor, keys)
-        if study.patient != keys.patient:
-            warnings += ("patient-differs",)
-        series_id, new_series = writer.series_row(cursor, study, keys)
-        if new_series and self._sql.series_elsewhere.run(cursor, uid=keys.series.uid, study_id=study.id).fetchone():
-            warnings += ("series-in-another-study",)
-        growth = self._studies.setdefault(study.id, _Growth(study))
-        growth.series += new_series
-        growth.instances += 1
-        growth.bytes += entry.size
-        if new_series:
-            study.modalities = _with(study.modalities, keys.modality)
-        study.sop_classes = _with(study.sop_classes, keys.sop_class)
-        self._series[series_id] = self._series.get(series_id, 0) + 1
-        origin = entry.origin
+        keys, cursor, origin = entry.keys, self._cursor, entry.origin
+        series_id, warnings = self._series_of(entry) if keys.study.uid else (None, ())
         self._sql.add_instance.run(
             cursor,
             series_id=series_id,
@@ -342,6 +342,26 @@ class _Batch:
             entry.size, entry.data_set_offset, entry.digest.hex(), entry.header_digest.hex(), keys.number_of_frames,
         )  # fmt: skip
         return Applied("replaced" if kind == "replaced" else "stored", ref, warnings)
+
+    def _series_of(self, entry: Entry) -> tuple[int, tuple[str, ...]]:
+        """The series one more instance is in, made with its study if need be, and what is odd about that."""
+        keys, cursor, writer = entry.keys, self._cursor, self._writer
+        warnings: tuple[str, ...] = ()
+        study, _ = writer.study_row(cursor, keys)
+        if study.patient != keys.patient:
+            warnings += ("patient-differs",)
+        series_id, new_series = writer.series_row(cursor, study, keys)
+        if new_series and self._sql.series_elsewhere.run(cursor, uid=keys.series.uid, study_id=study.id).fetchone():
+            warnings += ("series-in-another-study",)
+        growth = self._studies.setdefault(study.id, _Growth(study))
+        growth.series += new_series
+        growth.instances += 1
+        growth.bytes += entry.size
+        if new_series:
+            study.modalities = _with(study.modalities, keys.modality)
+        study.sop_classes = _with(study.sop_classes, keys.sop_class)
+        self._series[series_id] = self._series.get(series_id, 0) + 1
+        return series_id, warnings
 
     def _keep_first(self, entry: Entry) -> Applied:
         keys = entry.keys
@@ -415,16 +435,13 @@ def _remove(connection: sa.Connection, scope: Scope) -> list[str]:
     """Remove the rows of a scope, superseded ones included; their blobs."""
     gone = schema.superseded
     old = [gone.c.study_uid == scope.study]
-    visible = [schema.study.c.uid == scope.study]
     if scope.series is not None:
         old.append(gone.c.series_uid == scope.series)
-        visible.append(schema.series.c.uid == scope.series)
     if scope.instance is not None:
         old.append(gone.c.uid == scope.instance)
-        visible.append(schema.instance.c.uid == scope.instance)
-    rows = sa.select(schema.instance.c.id).select_from(HIERARCHY).where(*visible)
+    rows = within(scope, schema.instance.c.id)
     # Other bytes of a deleted instance go with it, whichever study they claimed to be of.
-    uids = sa.select(schema.instance.c.uid).select_from(HIERARCHY).where(*visible)
+    uids = within(scope, schema.instance.c.uid)
     blobs = list(connection.scalars(sa.select(schema.instance.c.blob).where(schema.instance.c.id.in_(rows))))
     if not blobs:
         return []
@@ -439,11 +456,12 @@ def _remove_rows(connection: sa.Connection, rows: sa.Select[tuple[int]]) -> None
     """Remove instances, and the series and studies left empty; recount what stays."""
     series, instance = schema.series, schema.instance
     ids = list(connection.scalars(rows))
-    touched: set[int] = set()
+    touched: set[int | None] = set()
     for at in range(0, len(ids), 500):
         some = ids[at : at + 500]
         touched |= set(connection.scalars(sa.select(instance.c.series_id).where(instance.c.id.in_(some))))
         connection.execute(sa.delete(instance).where(instance.c.id.in_(some)))
+    touched.discard(None)  # instances of no patient are in no series
     studies: set[int] = set()
     for series_id in touched:
         studies |= set(connection.scalars(sa.select(series.c.study_id).where(series.c.id == series_id)))

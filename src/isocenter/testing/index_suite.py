@@ -14,13 +14,15 @@ import pytest
 
 from isocenter.errors import NotFound
 from isocenter.index.base import Applied, Entry, Housekeeping, Index, MetadataRun
-from isocenter.index.keys import Keys, extract_image, extract_upper, unsupported
+from isocenter.index.keys import Keys, extract_image, extract_non_patient, extract_upper, unsupported
 from isocenter.index.matching import key
-from isocenter.model import Equal, Found, InstanceRef, Level, Origin, Query, Range, Scope, Wildcard
+from isocenter.model import Equal, Found, InSequence, InstanceRef, Level, Origin, Query, Range, Scope, Wildcard
 from isocenter.std.dictionary import vr_of
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 MR = "1.2.840.10008.5.1.4.1.1.4"
+HANGING_PROTOCOL = "1.2.840.10008.5.1.4.38.1"
+COLOR_PALETTE = "1.2.840.10008.5.1.4.39.1"
 EXPLICIT = "1.2.840.10008.1.2.1"
 
 
@@ -56,7 +58,17 @@ def entry(study: str, series: str, instance: str, content: str = "", **more: Any
     model = attributes(values)
     upper = extract_upper(model)
     image, sop_class, frames = extract_image(model)
-    keys = Keys(upper.study, upper.series, image, upper.patient, upper.modality, sop_class, frames)
+    return _entry(Keys(upper.study, upper.series, image, upper.patient, upper.modality, sop_class, frames), content)
+
+
+def non_patient_entry(sop_class: str, instance: str, content: str = "", **more: Any) -> Entry:
+    """The same for an instance of no patient; a sequence's value is a list of items as `attributes` makes them."""
+    values = {0x00080016: sop_class, 0x00080018: instance, **{int(name[1:], 16): more[name] for name in more}}
+    return _entry(extract_non_patient(attributes(values)), content)
+
+
+def _entry(keys: Keys, content: str) -> Entry:
+    instance = keys.image.uid
     digest = hashlib.sha256(f"{instance} {content}".encode()).digest()
     blob = f"aa/{digest[:16].hex()}"
     return Entry(keys, EXPLICIT, blob, 1000, 300, digest, b"\0" * 32, Origin("dimse"), "2026-01-01T00:00:00.000Z")
@@ -280,6 +292,103 @@ class IndexSuite:
         put(index, aside)
         assert index.known_blobs(after) == {second.blob, aside.blob}
         assert index.known_blobs(0) == {first.blob, second.blob, aside.blob}
+
+    def test_instances_of_no_patient_are_beside_the_studies(self, index: FullIndex) -> None:
+        mine = non_patient_entry(HANGING_PROTOCOL, "7.1", x00720002="Chest")
+        done = put(index, entry("1", "1.1", "1.1.1"), mine, non_patient_entry(COLOR_PALETTE, "7.2"))[1]
+        ref = InstanceRef("", "", "7.1", HANGING_PROTOCOL, EXPLICIT, mine.blob, 1000, 300, mine.digest.hex(), "00" * 32)
+        assert done == Applied("stored", ref)
+        assert ref.scope == Scope("", "", "7.1")
+        assert index.select(ref.scope) == [ref]
+        assert [one.ref for one in index.numbered(ref.scope)] == [ref]
+        assert index.select(Scope("", "", "1.1.1")) == []
+        assert index.select(Scope("1", "1.1", "7.1")) == []
+        for level in Level:
+            assert index.count(Query(level)) == 1
+            assert len(list(index.find(Query(level, include=None)))) == 1
+        assert index.count(Query(Level.IMAGE, (Equal(0x00080018, ("7.1",)),))) == 0
+        counts = index.counts()
+        assert (counts.patients, counts.studies, counts.series, counts.instances) == (1, 1, 1, 3)
+        assert (counts.bytes, counts.non_patient) == (3000, 2)
+        assert counts.modalities == {"CT": 1}
+        blobs = list(index.blobs(["7.1"]))
+        assert [(row.scope, row.visible, row.sop_class) for row in blobs] == [(ref.scope, True, HANGING_PROTOCOL)]
+        assert mine.blob in index.known_blobs(0)
+        assert index.changes(1, 1)[0].scope == ref.scope
+
+    def test_conflicts_of_instances_of_no_patient(self, index: FullIndex) -> None:
+        first = non_patient_entry(HANGING_PROTOCOL, "7.1", "a")
+        other = non_patient_entry(HANGING_PROTOCOL, "7.1", "b")
+        ref = put(index, first)[0].ref
+        assert put(index, first)[0] == Applied("already-there", ref, leftover=True)
+        assert put(index, other)[0] == Applied("kept-first", ref, ("other-bytes-kept-aside",))
+        assert index.apply([non_patient_entry(HANGING_PROTOCOL, "7.1", "c")], "reject")[0].kind == "rejected"
+        # One UID is one object, whichever side of the fence it claims to be on.
+        assert put(index, entry("1", "1.1", "7.1"))[0].kind == "kept-first"
+        assert index.counts().studies == 0
+        new = index.apply([non_patient_entry(HANGING_PROTOCOL, "7.1", "d")], "replace")[0]
+        assert (new.kind, index.select(ref.scope)) == ("replaced", [new.ref])
+        image = index.apply([entry("1", "1.1", "7.1", "e")], "replace")[0]
+        assert (image.kind, index.select(ref.scope), index.counts().non_patient) == ("replaced", [], 0)
+        back = index.apply([non_patient_entry(HANGING_PROTOCOL, "7.1", "f")], "replace")[0]
+        assert (back.ref.scope, index.counts().studies) == (ref.scope, 0)
+        blobs = {row.blob for row in index.blobs()}
+        assert set(index.delete(ref.scope, "")) == blobs
+        assert list(index.blobs()) == []
+        with pytest.raises(NotFound):
+            index.delete(ref.scope, "")
+
+    def test_deleting_an_instance_of_no_patient_touches_nothing_else(self, index: FullIndex) -> None:
+        put(index, entry("1", "1.1", "1.1.1"), *(non_patient_entry(COLOR_PALETTE, f"7.{n}") for n in range(3)))
+        assert len(index.delete(Scope("", "", "7.1"), "not ours")) == 1
+        assert uids(list(index.find(Query(Level.IMAGE, sop_classes=(COLOR_PALETTE,))))) == ["7.0", "7.2"]
+        assert (index.counts().instances, index.counts().studies) == (3, 1)
+        assert index.changes(4, 10)[0].scope == Scope("", "", "7.1")
+        index.delete(Scope("1"), "")
+        assert index.counts().non_patient == 2
+
+    def test_searching_instances_of_no_patient(self, index: FullIndex) -> None:
+        region = [attributes({0x00080100: "T-D3000", 0x00080102: "SRT"})]
+        definition = [[attributes({0x00080060: name, 0x00082218: region})] for name in ("MR", "CT")]
+        put(
+            index,
+            non_patient_entry(HANGING_PROTOCOL, "7.1", x00720002="Chest", x00720014=1, x0072000C=definition[0]),
+            non_patient_entry(HANGING_PROTOCOL, "7.2", x00720002="Head 50%", x0072000A="20240105120000"),
+            non_patient_entry(COLOR_PALETTE, "7.3", x00700080="HOT_IRON"),
+            non_patient_entry(HANGING_PROTOCOL, "7.4", x00720002="Chest CT", x0072000C=definition[1]),
+        )
+
+        def found(*matches: Any, **more: Any) -> list[str | None]:
+            query = Query(Level.IMAGE, matches, sop_classes=(HANGING_PROTOCOL,), **more)
+            answers = uids(list(index.find(query)))
+            assert index.count(query) >= len(answers)
+            return answers
+
+        assert found() == ["7.1", "7.2", "7.4"]
+        assert found(limit=1, offset=1) == ["7.2"]
+        assert found(limit=0) == []
+        assert index.count(Query(Level.IMAGE, limit=1, sop_classes=(HANGING_PROTOCOL, COLOR_PALETTE))) == 4
+        assert found(Wildcard(0x00720002, "Chest*")) == ["7.1", "7.4"]
+        assert found(Wildcard(0x00720002, "*0%")) == ["7.2"]
+        assert found(Equal(0x00080018, ("7.4", "7.3"))) == ["7.4"]
+        assert found(Range(0x0072000A, "20240101", None)) == ["7.2"]
+        assert found(InSequence(0x0072000C, (Equal(0x00080060, ("CT",)),))) == ["7.4"]
+        code = InSequence(0x00082218, (Equal(0x00080100, ("T-D3000",)),))
+        assert found(InSequence(0x0072000C, (code,)), Wildcard(0x00720002, "*t")) == ["7.1"]
+        unknown = Query(Level.IMAGE, (Equal(0x00100020, ("P1",)),), sop_classes=(HANGING_PROTOCOL,))
+        assert (unsupported(unknown), index.count(unknown)) == ((0x00100020,), 3)
+
+    def test_what_an_answer_of_no_patient_holds(self, index: FullIndex) -> None:
+        put(index, non_patient_entry(HANGING_PROTOCOL, "7.1", x00720014=1, x00720002="Chest"))
+        every = Query(Level.IMAGE, sop_classes=(HANGING_PROTOCOL,))
+        (answer,) = index.find(every)
+        assert (answer.study, answer.series, answer.instance) == ("", "", "7.1")
+        assert list(answer.attributes) == ["00080016", "00080018", "00083002", "00720002", "00720014"]
+        (bare,) = index.find(Query(Level.IMAGE, include=(0x00720014,), sop_classes=(HANGING_PROTOCOL,), bare=True))
+        assert bare.attributes == {
+            "00080018": {"vr": "UI", "Value": ["7.1"]},
+            "00720014": {"vr": "US", "Value": [1]},
+        }
 
     def test_metadata_runs_follow_the_series(self, index: FullIndex) -> None:
         put(index, entry("1", "1.1", "1.1.1"), entry("1", "1.1", "1.1.2"))
