@@ -137,8 +137,9 @@ def _under(path: Path) -> Iterator[Candidate]:
         return
     for folder, folders, names in os.walk(path):
         folders.sort()
+        here = Path(folder)
         for name in sorted(names):
-            yield from _file(Path(folder) / name)
+            yield from _file(here / name)
 
 
 def _file(path: Path) -> Iterator[Candidate]:
