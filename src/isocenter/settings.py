@@ -70,7 +70,9 @@ class Settings:
         "", "dimse", "File of users (`isocenter user`): who sends a User Identity is verified by it, or rejected."
     )
     dimse_authenticator: str = _row(
-        "", "dimse", "Python object MODULE:NAME that verifies User Identities instead (Kerberos, SAML, JWT)."
+        "",
+        "dimse",
+        "Python object MODULE:NAME that verifies User Identities instead (Kerberos, SAML; JWT without jwt.keys).",
     )
     dimse_require_user: bool = _row(False, "dimse", "Reject associations without a User Identity.")
     dimse_max_pdu: int = _row(
@@ -80,12 +82,12 @@ class Settings:
     dimse_max_associations_per_aet: int = _row(1000, "dimse", "Most associations of one calling AE title.", low=1)
     dimse_max_associations_per_address: int = _row(500, "dimse", "Most associations from one network address.", low=1)
     dimse_max_waiting: int = _row(
-        1000,
+        2000,
         "dimse",
         "Most connections that have not asked for an association yet; for one more, the oldest is closed.",
         low=1,
     )
-    dimse_max_waiting_per_address: int = _row(200, "dimse", "The same, from one network address.", low=1)
+    dimse_max_waiting_per_address: int = _row(1500, "dimse", "The same, from one network address.", low=1)
     dimse_operations: int = _row(
         16, "dimse", "Requests of one association served at a time, where the peer asks for more than one.", low=1
     )
@@ -111,6 +113,16 @@ class Settings:
         4, "dimse", "Associations to one destination of C-MOVE at a time; each request has one in any case.", low=1
     )
     dimse_response_timeout: float = _row(60.0, "dimse", "Time to wait for a response as SCU.", unit="s", low=0.1)
+
+    # --- JSON Web Tokens as User Identity
+    jwt_keys: str = _row("", "jwt", "File of the public keys that sign tokens: a JWKS, or one key in PEM form.")
+    jwt_issuer: str = _row("", "jwt", "Issuer whose tokens are believed (iss).")
+    jwt_audience: str = _row("", "jwt", "Audience that tokens have to be for (aud).")
+    jwt_algorithms: str = _row(
+        "RS256,PS256,ES256,EdDSA", "jwt", "Signatures that are believed, divided by commas; none with a shared secret."
+    )
+    jwt_leeway: float = _row(30.0, "jwt", "How far clocks may differ (exp, nbf, iat).", unit="s", low=0)
+    jwt_user_claim: str = _row("sub", "jwt", "Claim that holds the user's name.")
 
     # --- TLS
     tls_certificate: str = _row("", "tls", "File of our certificate and those between it and the authority's (PEM).")

@@ -8,11 +8,12 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from pydicom.data import get_testdata_file
 
 import isocenter
 from isocenter.wire import pdu
-from ours import node
+from ours import node, receiver
 from raw_scu import CT, EXPLICIT
 
 RQ = pdu.encode_associate_rq(
@@ -81,3 +82,19 @@ def test_an_association_without_a_request_of_its_own_does_not_keep_others_out(tm
                 assert (error.result, error.source, error.reason) == (2, 3, 2)
                 refused += 1
         assert refused == 4
+
+
+def test_as_many_descriptors_as_the_limits_need(tmp_path: Path) -> None:
+    """Systems that begin with 1024 would have none left for those who have something to say."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
+    try:
+        with receiver(tmp_path) as running, contextlib.ExitStack() as stack:
+            assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= min(hard, 4096)
+            for _ in range(400):  # two each, as both ends are of this process
+                stack.enter_context(socket.create_connection(("127.0.0.1", running.port)))
+            with isocenter.sync.connect(running.address) as peer:
+                peer.echo()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -102,6 +103,7 @@ def dimse_listeners(settings: Settings) -> list[Listener]:
     """Sockets at the settings' addresses: without TLS unless that is switched off, and with TLS, on a port of its own,
     where there is a certificate. Raises CannotListen and, for what is wrong with certificates, SettingsError."""
     tls = server_context(settings)
+    _allow_descriptors(4 * settings.dimse_max_associations + settings.dimse_max_waiting)
     listeners = []
     if not settings.tls_only:
         listeners.append(Listener(listening_socket(settings.dimse_host, settings.dimse_port, "DIMSE")))
@@ -114,6 +116,19 @@ def dimse_listeners(settings: Settings) -> list[Listener]:
             raise
         listeners.append(Listener(secured, tls))
     return listeners
+
+
+def _allow_descriptors(count: int) -> None:
+    """Have the system allow us so many sockets and files, if it may be asked: many a one begins with 1024, which the
+    connections that our own limits allow would use up, and then nobody could be accepted."""
+    if sys.platform == "win32":
+        return  # it has no such limit
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + 1024 if hard == resource.RLIM_INFINITY else min(count + 1024, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def listening_socket(host: str, port: int, what: str, *, secured: bool = False) -> socket.socket:

@@ -22,8 +22,8 @@ class Places:
     associations: int = 1000
     per_title: int = 1000
     per_address: int = 500
-    waiting: int = 1000
-    waiting_per_address: int = 200
+    waiting: int = 2000
+    waiting_per_address: int = 1500
     of_title: Mapping[str, int] = field(default_factory=dict)
 
 

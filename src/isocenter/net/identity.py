@@ -1,8 +1,9 @@
 """User Identity of associations (PS3.7 section D.3.3.7): who verifies it, and the file of users that is built in.
 
-An Authenticator gets what the peer sent, of whatever kind; Kerberos tickets, SAML assertions and JSON Web Tokens need
-one that knows the site's issuer, which `dimse.authenticator` names. What it gives back is the user's name and, where
-the kind has one, the answer for the peer. Names are all that is ever logged.
+An Authenticator gets what the peer sent. Names and passcodes are verified by a file of users, JSON Web Tokens by the
+keys of their issuer (net/tokens.py); Kerberos tickets and SAML assertions need one that knows the site, which
+`dimse.authenticator` names. What it gives back is the user's name and, where the kind has one, the answer for the peer.
+Names are all that is ever logged.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ import os
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from isocenter.errors import SettingsError, UsageError
 from isocenter.settings import Settings
 from isocenter.wire.pdu import UserIdentity
+
+if TYPE_CHECKING:
+    from isocenter.net.tokens import TokenVerifier
 
 NAME, NAME_AND_PASSCODE, KERBEROS, SAML, JWT = 1, 2, 3, 4, 5
 """Kinds of identity (PS3.7 Table D.3-14)."""
@@ -34,7 +38,7 @@ _AT_A_TIME = 2
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A verified user. `response` is the server response of kinds 3 to 5 (ticket, assertion, token); else empty."""
+    """A verified user. `response` is the server response of kinds 3 and 4 (ticket, SAML response); else empty."""
 
     user: str
     response: bytes = field(default=b"", repr=False)
@@ -51,13 +55,34 @@ def authenticator_of(settings: Settings) -> Authenticator | None:
     """What verifies identities by the `dimse` rows; None where they are ignored. Raises SettingsError."""
     if settings.dimse_authenticator and settings.dimse_users:
         raise SettingsError("dimse.authenticator and dimse.users: one of them decides, not both")
+    others: Authenticator | None = None
     if settings.dimse_users:
-        return UserFile(Path(settings.dimse_users))
-    if settings.dimse_authenticator:
-        return _named(settings.dimse_authenticator)
-    if settings.dimse_require_user:
-        raise SettingsError("dimse.require_user = true: dimse.users or dimse.authenticator has to say who they are")
-    return None
+        others = UserFile(Path(settings.dimse_users))
+    elif settings.dimse_authenticator:
+        others = _named(settings.dimse_authenticator)
+    if settings.jwt_keys:
+        from isocenter.net.tokens import TokenVerifier  # what it needs takes a while to import, and few have tokens
+
+        return _Tokens(TokenVerifier(settings), others)
+    if others is None and settings.dimse_require_user:
+        raise SettingsError(
+            "dimse.require_user = true: dimse.users, dimse.authenticator or jwt.keys has to say who they are"
+        )
+    return others
+
+
+class _Tokens:
+    """JSON Web Tokens to their verifier, everything else to the other authenticator, if there is one."""
+
+    def __init__(self, tokens: TokenVerifier, others: Authenticator | None) -> None:
+        self._tokens = tokens
+        self._others = others
+
+    async def authenticate(self, identity: UserIdentity, calling: str) -> Verified | None:
+        if identity.kind == JWT:
+            user = self._tokens.user_of(identity)
+            return None if user is None else Verified(user)
+        return None if self._others is None else await self._others.authenticate(identity, calling)
 
 
 def _named(text: str) -> Authenticator:
@@ -86,6 +111,14 @@ def user_identity(user: str, passcode: str | None) -> UserIdentity:
         raise UsageError(f"a user has a name, and name and passcode at most {_LONGEST} bytes")
     kind = NAME if passcode is None else NAME_AND_PASSCODE
     return UserIdentity(kind, primary, secondary, response_requested=True)
+
+
+def token_identity(token: str) -> UserIdentity:
+    """The item for a JSON Web Token; confirmation is asked for. Raises UsageError."""
+    raw = token.strip().encode()
+    if not raw or len(raw) > _LONGEST:
+        raise UsageError(f"a token has at least one and at most {_LONGEST} bytes")
+    return UserIdentity(JWT, raw, response_requested=True)
 
 
 # --- the file of users ---------------------------------------------------------------------------------------------
