@@ -7,6 +7,7 @@ message, a hint and an exit code here; so does Ctrl-C.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -126,6 +127,8 @@ def main() -> None:
         traceback.print_exc()
         sys.stderr.write("This is a fault in Isocenter; please report it with the lines above.\n")
         sys.exit(exit_codes.FAULT)
+    finally:
+        gc.freeze()  # at its end the interpreter looks for cycles in all that was imported: a tenth of a short command
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import selectors
 import signal
@@ -76,6 +77,7 @@ class Crew:
         sys.stderr.flush()
         self._handlers = {number: signal.signal(number, self._stop) for number in _STOPPING}
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)  # a child that is told to stop at birth must hear it
+        gc.freeze()  # the collector writes to what it looks at, and each child would get a copy of that
         try:
             for number in range(self._count):
                 self.workers.append(self._fork(number))
