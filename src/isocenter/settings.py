@@ -46,7 +46,7 @@ class Settings:
     archive_private_sop_classes: bool = _row(
         False, "archive", "Accept Storage of SOP Classes that the standard does not define."
     )
-    archive_sync_threads: int = _row(8, "archive", "Threads that make received files durable.", low=1)
+    archive_sync_threads: int = _row(8, "archive", "Threads that hash received files, and make large ones durable.", low=1)
     archive_group_limit: int = _row(256, "archive", "Most objects in one index transaction.", low=1)
     archive_minimum_free: int = _row(
         64 * MiB, "archive", "Refuse to store when less is free on the data disk.", unit="bytes", low=0
@@ -77,6 +77,12 @@ class Settings:
     dimse_require_user: bool = _row(False, "dimse", "Reject associations without a User Identity.")
     dimse_max_pdu: int = _row(
         1 * MiB, "dimse", "Largest P-DATA-TF PDU we accept (Maximum Length).", unit="bytes", low=4096
+    )
+    dimse_transfer_syntaxes: str = _row(
+        "",
+        "dimse",
+        "Transfer syntaxes by preference (UIDs or keywords, divided by commas), where a peer offers several; "
+        "empty: the peer's order.",
     )
     dimse_max_associations: int = _row(1000, "dimse", "Most associations at a time.", low=1)
     dimse_max_associations_per_aet: int = _row(1000, "dimse", "Most associations of one calling AE title.", low=1)
