@@ -220,10 +220,36 @@ class InSequence:
 Match = Equal | Wildcard | Range | DateTimeRange | Empty | InSequence
 
 
+TIME_OF: dict[int, int] = {
+    0x00080012: 0x00080013,  # Instance Creation
+    0x00080020: 0x00080030,  # Study
+    0x00080021: 0x00080031,  # Series
+    0x00080022: 0x00080032,  # Acquisition
+    0x00080023: 0x00080033,  # Content
+    0x00100030: 0x00100032,  # Patient's Birth
+    0x00400002: 0x00400003,  # Scheduled Procedure Step Start
+    0x00400244: 0x00400245,  # Performed Procedure Step Start
+    0x00400250: 0x00400251,  # Performed Procedure Step End
+}
+"""Which time belongs to which date, of those that an index might keep."""
+
+_ZONE = re.compile(r"([+-])(\d\d)([0-5]\d)", re.ASCII)
+
+
+def zone_minutes(text: str) -> int | None:
+    """Timezone Offset From UTC (0008,0201), as +0900, in minutes; None if it is none (PS3.3 C.12.1.1)."""
+    found = _ZONE.fullmatch(text.strip(" "))
+    if found is None:
+        return None
+    minutes = int(found[2]) * 60 + int(found[3])
+    return (-minutes if found[1] == "-" else minutes) if minutes <= 14 * 60 else None
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
     """One search. `include` lists further tags to return; None means every attribute kept in the index. With `bare`
-    nothing comes but these, what is matched and the unique keys; else the level's usual attributes as well.
+    nothing comes but these, what is matched and the unique keys; else the level's usual attributes as well. With `zone`
+    moments in matches and answers are those of a zone so many minutes east of UTC, where objects say their own.
 
     `fuzzy` asks for fuzzy semantic matching of PN. Answers come in a stable order (insertion) and are cut by
     `offset` and `limit` (None: no limit beyond the configured one).
@@ -240,6 +266,7 @@ class Query:
     fuzzy: bool = False
     sop_classes: tuple[str, ...] = ()
     bare: bool = False
+    zone: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,6 +180,25 @@ def test_unsupported_keys_are_named_and_not_returned() -> None:
     assert [key.name for key in question.keys] == ["00100020"]
 
 
+def test_a_zone_is_heeded_where_it_was_negotiated_and_never_answered_empty() -> None:
+    zone = explicit(0x00080201, "SH", b"-0330 ")
+    question = ask(STUDY_LEVEL, zone, options=Options(timezone=True))
+    assert (question.query.zone, question.query.matches) == (-210, ())
+    assert ask(STUDY_LEVEL, zone).query.zone is None
+    with pytest.raises(BadRequest, match="offset from UTC"):
+        ask(STUDY_LEVEL, explicit(0x00080201, "SH", b"CET "), options=Options(timezone=True))
+    write = Answers(question, EXPLICIT, "US")
+    zoned = {"00080201": {"vr": "SH", "Value": ["-0330"]}}
+    with_zone, without = (dataset_json(write(Found("1.2", None, None, one)), EXPLICIT) for one in (zoned, {}))
+    assert with_zone["00080201"]["Value"] == ["-0330"]
+    assert "00080201" not in without
+
+
+def test_a_view_is_not_supported_and_that_is_said() -> None:
+    question = ask(STUDY_LEVEL, explicit(0x00080053, "CS", b"ENHANCED"))
+    assert question.unsupported == (0x00080053,)
+
+
 def answer_to(attributes: dict[str, Any], *keys: bytes) -> dict[str, Any]:
     found = Found("1.2", None, None, attributes)
     raw = Answers(ask(*keys, STUDY_LEVEL, explicit(NAME, "PN"), explicit(0x00081030, "LO")), EXPLICIT, "US")(found)
@@ -224,10 +243,11 @@ def test_the_character_set_of_the_answer_holds_its_names(written: bytes, asked: 
 
 
 def test_extended_negotiation_answers_what_is_done() -> None:
-    assert negotiate_options(b"\1\1\1\1\1\1\1\1") == b"\1\1\1\0\0\1\1"
+    assert negotiate_options(b"\1\1\1\1\1\1\1\1") == b"\1\1\1\1\0\1\1"
     assert negotiate_options(b"\0\1") == b"\0\1"
     assert negotiate_options(b"") == b""
-    assert negotiated(b"\1\0\1\0\0\1\1") == Options(True, False, True, True, True)
+    assert negotiated(b"\1\0\1\0\0\1\1") == Options(True, False, True, False, True, True)
+    assert negotiated(b"\0\0\0\1") == Options(timezone=True)
     assert negotiated(b"\0\1") == Options(combined=True)
     assert negotiated(b"") == Options()
 

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from isocenter.index.normal import bounds, is_single, name_groups, normal, vr_of_key, words
+from isocenter.index.zones import shifted
 from isocenter.model import DateTimeRange, Empty, Equal, InSequence, Match, Query, Range, Wildcard
 
 Attributes = Mapping[str, Any]
@@ -24,6 +25,8 @@ def key(tag: int) -> str:
 
 def fits(query: Query, attributes: Attributes) -> bool:
     """Whether `attributes`, of one answer with its upper levels, fulfil every match of `query`."""
+    if query.zone is not None:
+        attributes = shifted(attributes, query.zone)
     return all(matches(match, attributes, fuzzy=query.fuzzy) for match in query.matches)
 
 

@@ -33,6 +33,7 @@ from isocenter.index.keys import (
 )
 from isocenter.index.matching import fuzzy_words, is_universal
 from isocenter.index.normal import bounds, name_groups, normal, vr_of_key
+from isocenter.index.zones import by_zone, widened
 from isocenter.model import DateTimeRange, Empty, Equal, InSequence, Level, Match, Query, Range, Wildcard
 
 TABLES: dict[Level, sa.Table] = {
@@ -109,12 +110,18 @@ def plan(query: Query, dialect: str) -> Plan:
             continue
         if isinstance(match, Range):
             bounds(vr_of_key(match.tag), match.low, match.high)
-        condition = _condition(match, dialect, query.fuzzy)
-        if condition is None:
+        usable: Match | None = match
+        if by_zone(query, vr_of_key(match.tag)):
             rest.append(match)
+            usable = widened(match) if vr_of_key(match.tag) == "DA" else None
+        condition = None if usable is None else _condition(usable, dialect, query.fuzzy)
+        if condition is None:
+            if usable is match:
+                rest.append(match)
         else:
+            assert usable is not None
             conditions.append(condition)
-            ways.extend(_ways(match, condition))
+            ways.extend(_ways(usable, condition))
         column = COLUMN_OF.get(match.tag)
         if column is None or column.name != "uid" or not isinstance(match, Equal) or len(match.values) > 1:
             grouped = min(grouped, _level_of(match.tag))

@@ -35,6 +35,7 @@ from isocenter.index.sql_non_patient import find as find_non_patient
 from isocenter.index.sql_query import FROM, TABLES, Plan, plan
 from isocenter.index.sql_text import Statement, driver_rows
 from isocenter.index.sql_write import EVERY_INSTANCE, REF_COLUMNS, ref_of, within
+from isocenter.index.zones import shifted
 from isocenter.model import Change, Found, InstanceRef, Level, Query, Scope
 
 _CHUNK = 256
@@ -167,7 +168,7 @@ class _Answers:
         self._query = query
         self._plan = asked
         self._wanted = wanted_names(query)
-        self._full = bool(asked.rest)
+        self._full = bool(asked.rest) or query.zone is not None
         self._picked = self._pick()
         self._get_study = lru_cache(maxsize=64)(self._study_by_id)
         self._series_known: dict[int, tuple[str, str, Attributes]] = {}  # those of the rows at hand
@@ -182,15 +183,18 @@ class _Answers:
         statement = asked.answers(self._connection, table.c.id, *columns)
         left = _LAST if query.limit is None else query.limit
         skip = query.offset
-        if not asked.rest:
+        if not self._full:
             if query.limit is not None or query.offset:
                 statement = statement.limit(left).offset(skip)
             skip = 0
         if left <= 0:
             return
         for row in self._with_series(driver_rows(self._connection, statement, _CHUNK)):
-            study, series, instance, attributes = self._answer(row)
-            if asked.rest:
+            study, series, instance, own = self._answer(row)
+            attributes: Mapping[str, Any] = own
+            if self._full:
+                if query.zone is not None:
+                    attributes = shifted(attributes, query.zone)
                 if not self._fits(attributes):
                     continue
                 attributes = self._reduced(attributes)
@@ -231,10 +235,10 @@ class _Answers:
         # Of one path json_extract() gives the value, of several an array.
         return names * 2 if len(names) == 1 else names if len(names) <= _FEW else ()
 
-    def _fits(self, attributes: Attributes) -> bool:
+    def _fits(self, attributes: Mapping[str, Any]) -> bool:
         return all(matches(match, attributes, fuzzy=self._plan.fuzzy) for match in self._plan.rest)
 
-    def _reduced(self, attributes: Attributes) -> Attributes:
+    def _reduced(self, attributes: Mapping[str, Any]) -> Attributes:
         """What is wanted, in the order of tags."""
         if self._wanted is None:
             return dict(sorted(attributes.items()))

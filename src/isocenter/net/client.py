@@ -224,20 +224,25 @@ class Peer(NormalizedVerbs):
         combined: bool = False,
         fuzzy: bool = False,
         **keys: Any,
+        zone: str = "",
     ) -> AsyncGenerator[Dataset, None]:
         """C-FIND: what the peer has at `level` (PATIENT, STUDY, SERIES, IMAGE) that matches `keys`, as it comes.
 
         `keys` are keywords with values to match, as PatientID="12*", StudyDate="20240101-"; empty ones ask for the
         attribute. `root` is the information model, PATIENT or STUDY; `charset` what names are sent in and asked for in.
         `relational` (no keys of the levels above), `combined` (a range of dates and one of times are one range) and
-        `fuzzy` (names) need the peer's agreement (PS3.4 C.5.1.1). Leaving the iteration early cancels.
+        `fuzzy` (names) need the peer's agreement (PS3.4 C.5.1.1), and so does `zone`, an offset from UTC as +0900 that
+        moments asked for and answered are in. Leaving the iteration early cancels.
         Raises UsageError, OperationFailed with the peer's status, NoPresentationContext and other NetworkErrors.
         """
         sop_class = ROOTS.get(root)
         if sop_class is None:
             raise UsageError(f"{root!r} is no root: {', '.join(ROOTS)}")
         question(level, keys, _FIND_SYNTAXES[0], charset=charset)  # what cannot be asked needs no association
-        extended = bytes((relational, combined, fuzzy)) if relational or combined or fuzzy else b""
+        if zone:
+            keys["TimezoneOffsetFromUTC"] = zone
+        options = (relational, combined, fuzzy, bool(zone))
+        extended = bytes(options) if any(options) else b""
         needs = {(sop_class, syntax) for syntax in _FIND_SYNTAXES}
         if self._extended.get(sop_class, b"") != extended:
             self._extended[sop_class] = extended
@@ -245,8 +250,8 @@ class Peer(NormalizedVerbs):
         else:
             association = await self._association_for(needs)
         context = association.context_for(sop_class)
-        if any(wanted > agreed for wanted, agreed in zip(extended, context.extended.ljust(3, b"\0"), strict=False)):
-            raise NoPresentationContext("the peer did not agree to relational, combined or fuzzy matching")
+        if any(wanted > agreed for wanted, agreed in zip(extended, context.extended.ljust(4, b"\0"), strict=False)):
+            raise NoPresentationContext("the peer did not agree to relational, combined or fuzzy matching, or to zones")
         identifier = question(level, keys, context.transfer_syntax, charset=charset)
         async with aclosing(answers(association, context, identifier)) as matches:
             async for match in matches:

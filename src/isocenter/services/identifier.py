@@ -12,7 +12,19 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from isocenter.errors import BadRequest, DataSetError
-from isocenter.model import UNIQUE_KEY, DateTimeRange, Equal, Found, InSequence, Level, Match, Query, Range
+from isocenter.model import (
+    TIME_OF,
+    UNIQUE_KEY,
+    DateTimeRange,
+    Equal,
+    Found,
+    InSequence,
+    Level,
+    Match,
+    Query,
+    Range,
+    zone_minutes,
+)
 from isocenter.std.dictionary import vr_of
 from isocenter.std.transfer_syntaxes import TransferSyntax, transfer_syntax
 from isocenter.wire.charset import repertoire
@@ -48,6 +60,7 @@ class Options:
     relational: bool = False
     combined: bool = False
     fuzzy: bool = False
+    timezone: bool = False
     empty_values: bool = False
     multiple_values: bool = False
 
@@ -115,12 +128,22 @@ def read_question(
             matches.append(match)
     include = tuple(int(key.name, 16) for key in keys)
     wanted = _combined(matches) if options.combined else tuple(matches)
-    query = Query(level, wanted, include, fuzzy=options.fuzzy, bare=True)
+    zone = _zone(model) if options.timezone and level > Level.PATIENT else None
+    query = Query(level, wanted, include, fuzzy=options.fuzzy, sop_classes=sop_classes, bare=True, zone=zone)
     return Question(query, tuple(keys), tuple(unsupported), _charset(raw, syntax, limits))
 
 
 def _charset(raw: bytes, syntax: TransferSyntax, limits: Limits) -> tuple[str, ...]:
     """Specific Character Set of the request; none if it is one nobody defined."""
+def _zone(model: Model) -> int | None:
+    """The zone that moments of the question and of the answers are in; None if it names none."""
+    values = model.get(f"{TIMEZONE_OFFSET:08X}", {}).get("Value") or [""]
+    minutes = zone_minutes(str(values[0]))
+    if minutes is None and values != [""]:
+        raise BadRequest("not an offset from UTC as +0900", tag_path=path_of((TIMEZONE_OFFSET,)))
+    return minutes
+
+
     found = scan(
         raw,
         little=syntax.little,
@@ -185,24 +208,10 @@ def _match(tag: int, entry: Entry, options: Options) -> Match | None:
     return InSequence(tag, wanted) if wanted else None
 
 
-# Which time belongs to which date, of those that an index might keep.
-_TIME_OF: Final = {
-    0x00080012: 0x00080013,  # Instance Creation
-    0x00080020: 0x00080030,  # Study
-    0x00080021: 0x00080031,  # Series
-    0x00080022: 0x00080032,  # Acquisition
-    0x00080023: 0x00080033,  # Content
-    0x00100030: 0x00100032,  # Patient's Birth
-    0x00400002: 0x00400003,  # Scheduled Procedure Step Start
-    0x00400244: 0x00400245,  # Performed Procedure Step Start
-    0x00400250: 0x00400251,  # Performed Procedure Step End
-}
-
-
 def _combined(matches: list[Match]) -> tuple[Match, ...]:
     """C.2.2.2.5: ranges of a date and of its time are one range. That of the date stays, for an index to use."""
     ranges = {match.tag: match for match in matches if isinstance(match, Range)}
-    pairs = [(ranges[date], ranges[time]) for date, time in _TIME_OF.items() if date in ranges and time in ranges]
+    pairs = [(ranges[date], ranges[time]) for date, time in TIME_OF.items() if date in ranges and time in ranges]
     times = [time for _, time in pairs]
     return (*(match for match in matches if match not in times), *(DateTimeRange(*pair) for pair in pairs))
 
@@ -266,6 +275,8 @@ def _write(column: _Column, encoder: Encoder) -> Callable[[Entry], bytes]:
     tag, inner = int(column.name, 16), column.inner
     if inner:
         return lambda entry: encoder.element(tag, _selected(entry, inner))
+    if tag == TIMEZONE_OFFSET:  # never without a value (C.4.1.1.3.2)
+        return lambda entry: encoder.element(tag, entry) if entry.get("Value") else b""
     return encoder.quick(tag, column.absent["vr"])
 
 
@@ -326,9 +337,10 @@ def negotiated(extended: bytes) -> Options:
 def negotiate_options(info: bytes) -> bytes:
     """The answer to a proposal (Table C.5-1): of what is asked for, what is done.
 
-    Not done: adjusting times to a time zone (byte 4) and views of enhanced multi-frame objects (byte 5).
+    Not done: views of converted multi-frame objects (byte 5), as nothing is converted (C.3.5). A Query/Retrieve View
+    that comes all the same is answered as a key that is not supported.
     """
     return bytes(byte == 1 and number in _DONE for number, byte in enumerate(info[:7]))
 
 
-_DONE = frozenset((0, 1, 2, 5, 6))
+_DONE = frozenset((0, 1, 2, 3, 5, 6))
