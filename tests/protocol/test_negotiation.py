@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from isocenter.ul.negotiation import Policy, Support, agreed, negotiate
+from isocenter.ul.negotiation import Policy, Support, agreed, generalized, negotiate
 from isocenter.wire.pdu import (
     AssociateAC,
     AssociateRJ,
     AssociateRQ,
+    CommonExtendedNegotiation,
     ContextResult,
     ExtendedNegotiation,
     ProposedContext,
@@ -108,3 +109,37 @@ def test_sop_class_extended_negotiation_is_answered_by_the_service() -> None:
     assert {number: context.extended for number, context in agreed(request, answer).items()} == {1: b"\1\0", 3: b""}
     unasked = rq(*contexts)
     assert agreed(unasked, answer)[1].extended == b""
+
+
+STORAGE = "1.2.840.10008.4.2"
+NEW = "1.2.840.10008.5.1.4.1.1.999"
+
+
+@pytest.mark.parametrize(
+    ("item", "result"),
+    [
+        (CommonExtendedNegotiation(NEW, STORAGE, ("1.2.3", CT)), 0),
+        (CommonExtendedNegotiation(NEW, STORAGE, ("1.2.3",)), 3),
+        (CommonExtendedNegotiation(NEW, STORAGE), 3),
+        (CommonExtendedNegotiation(NEW, "1.2.840.10008.4.3", (CT,)), 3),
+        (CommonExtendedNegotiation("1.2.4", STORAGE, (CT,)), 3),
+    ],
+)
+def test_a_class_we_do_not_know_is_taken_as_the_general_one_it_is_related_to(
+    item: CommonExtendedNegotiation, result: int
+) -> None:
+    request = rq(ProposedContext(1, NEW, (EXPLICIT,)), user=UserInformation(common_extended=(item,)))
+    answer = negotiate(request, POLICY)
+    assert isinstance(answer, AssociateAC)
+    assert answer.contexts == (ContextResult(1, result, EXPLICIT),)
+    assert answer.user.common_extended == (), "the acceptor does not answer it"
+    contexts = agreed(request, answer, generalized(request, POLICY))
+    assert [(context.abstract_syntax, context.general) for context in contexts.values()] == [(NEW, CT)] * (result == 0)
+
+
+def test_a_class_we_know_stays_itself_whatever_it_is_said_to_be_related_to() -> None:
+    items = (CommonExtendedNegotiation(ECHO, STORAGE, (CT,)),)
+    request = rq(ProposedContext(1, ECHO, (IMPLICIT,)), user=UserInformation(common_extended=items))
+    answer = negotiate(request, POLICY)
+    assert isinstance(answer, AssociateAC)
+    assert [context.general for context in agreed(request, answer, generalized(request, POLICY)).values()] == [""]

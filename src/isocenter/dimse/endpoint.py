@@ -21,6 +21,7 @@ from isocenter.net.tls import server_context
 from isocenter.services.base import Service, Services
 from isocenter.settings import Settings
 from isocenter.std.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from isocenter.std.transfer_syntaxes import TRANSFER_SYNTAXES
 from isocenter.ul.negotiation import Policy
 
 log = logging.getLogger("isocenter.server")
@@ -56,6 +57,7 @@ def _config(offered: Services, settings: Settings, peers: Iterable[KnownPeer]) -
         check_called=settings.dimse_check_called_aet,
         max_pdu=settings.dimse_max_pdu,
         operations=settings.dimse_operations,
+        preference=_preferred(settings.dimse_transfer_syntaxes),
         callers={peer.aet: allowed(offered.supports, peer.services) for peer in peers},
         check_calling=settings.dimse_check_calling_aet,
     )
@@ -76,6 +78,16 @@ def _config(offered: Services, settings: Settings, peers: Iterable[KnownPeer]) -
         authenticator_of(settings),
         settings.dimse_require_user,
     )
+
+
+def _preferred(text: str) -> tuple[str, ...]:
+    by_keyword = {row.keyword: uid for uid, row in TRANSFER_SYNTAXES.items()}
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    uids = [by_keyword.get(name, name) for name in names]
+    for name, uid in zip(names, uids, strict=True):
+        if uid not in TRANSFER_SYNTAXES:
+            raise SettingsError(f"dimse.transfer_syntaxes: {name} is no transfer syntax of PS3.6")
+    return tuple(uids)
 
 
 def _title(row: str, text: str) -> str:

@@ -437,7 +437,8 @@ class Association(Link):
         key = context.id, verb == _N_EVENT_REPORT
         if key not in self._services_by_context:
             allowed = self._may_be(context, scp=verb != _N_EVENT_REPORT)
-            self._services_by_context[key] = self.services.serving(context.abstract_syntax) if allowed else None
+            served = context.general or context.abstract_syntax
+            self._services_by_context[key] = self.services.serving(served) if allowed else None
         return self._services_by_context[key]
 
     def _on_response(self, message: events.MessageStarted) -> bool:

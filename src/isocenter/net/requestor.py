@@ -20,6 +20,7 @@ from isocenter.ul.negotiation import agreed
 from isocenter.wire.limits import Limits
 from isocenter.wire.pdu import (
     AssociateRQ,
+    CommonExtendedNegotiation,
     ExtendedNegotiation,
     ProposedContext,
     RoleSelection,
@@ -48,6 +49,8 @@ class Proposal:
     transfer_syntaxes: tuple[str, ...]
     extended: bytes = b""
     scp: bool = False  # we are SCP of it, not SCU (role selection, PS3.7 D.3.3.4)
+    service_class: str = ""  # to be told to peers that may not know the class (SOP Class Common Extended Negotiation)
+    related: tuple[str, ...] = ()  # with it, classes of which it is a specialization
 
 
 class Requestor(Association):
@@ -139,6 +142,13 @@ async def associate(
         extended=tuple(
             {
                 p.abstract_syntax: ExtendedNegotiation(p.abstract_syntax, p.extended) for p in proposals if p.extended
+            }.values()
+        ),
+        common_extended=tuple(
+            {
+                p.abstract_syntax: CommonExtendedNegotiation(p.abstract_syntax, p.service_class, p.related)
+                for p in proposals
+                if p.service_class
             }.values()
         ),
         identity=identity,

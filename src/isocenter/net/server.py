@@ -16,7 +16,7 @@ from isocenter.net.tls import TlsTransport
 from isocenter.services.base import Peer, Services
 from isocenter.ul import events
 from isocenter.ul.connection import Config, Connection
-from isocenter.ul.negotiation import IDENTITY_REJECTED, Policy, agreed, confirm_identity, negotiate
+from isocenter.ul.negotiation import IDENTITY_REJECTED, Policy, agreed, confirm_identity, generalized, negotiate
 from isocenter.ul.table import State
 from isocenter.wire.pdu import AssociateAC, AssociateRJ, AssociateRQ, UserIdentity
 
@@ -131,7 +131,7 @@ class Acceptor(Association):
             log.info("%s %s: association %s", self.peer_address, shown(rq.calling), answer.explanation)
             self.connection.reject(answer)
             return
-        self.contexts = agreed(rq, answer)
+        self.contexts = agreed(rq, answer, generalized(rq, self._server.config.policy))
         self.peer = Peer(rq.calling, rq.called, self.peer_address, rq.user.implementation_version_name, user)
         self.operations = answer.user.async_operations[0] if answer.user.async_operations else 1
         self.associated = True

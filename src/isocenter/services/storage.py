@@ -19,6 +19,9 @@ _DICOM_ROOT = "1.2.840.10008."
 _DATA_SET_FOLLOWS = 0x0001
 _CANNOT_UNDERSTAND = 0xC000
 
+# PS3.4 section B.3.1.2: level 2 (full), signatures of level 3 (every bit is preserved), no element is coerced
+_WHAT_WE_DO = bytes((2, 0, 3, 0, 0, 0))
+
 STORABLE_TRANSFER_SYNTAXES = frozenset(uid for uid, row in TRANSFER_SYNTAXES.items() if not row.document)
 
 
@@ -33,7 +36,7 @@ class StorageService(Service):
     def __init__(self, open_sink: Callable[[Request], Sink], *, private: bool = False, sends: bool = False) -> None:
         self._open_sink = open_sink
         self._private = private
-        self._support = Support(STORABLE_TRANSFER_SYNTAXES, scu=sends)
+        self._support = Support(STORABLE_TRANSFER_SYNTAXES, scu=sends, extended=lambda _: _WHAT_WE_DO)
 
     def sop_classes(self) -> Iterable[str]:
         return tuple(STORAGE_SOP_CLASSES)

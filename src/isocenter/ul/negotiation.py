@@ -20,6 +20,8 @@ from isocenter.wire.pdu import (
 IDENTITY_REJECTED = AssociateRJ(1, 2, 1)
 """Who the user is could not be verified: permanent, by the ACSE related provider (PS3.7 section D.3.3.7)."""
 
+STORAGE_SERVICE_CLASS = "1.2.840.10008.4.2"  # PS3.4 section B.3.1.4
+
 ACCEPTANCE = 0
 ABSTRACT_SYNTAX_NOT_SUPPORTED = 3
 TRANSFER_SYNTAXES_NOT_SUPPORTED = 4
@@ -62,7 +64,10 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Agreed:
-    """One accepted presentation context, as both sides use it."""
+    """One accepted presentation context, as both sides use it.
+
+    `general`: the SOP Class of ours as whose specialization the acceptor takes it; empty: as itself.
+    """
 
     id: int
     abstract_syntax: str
@@ -70,6 +75,7 @@ class Agreed:
     as_scu: bool = False  # the requestor may act as SCU
     as_scp: bool = False  # the requestor may act as SCP
     extended: bytes = b""  # the acceptor's answer to SOP Class Extended Negotiation
+    general: str = ""
 
 
 def confirm_identity(rq: AssociateRQ, ac: AssociateAC, response: bytes = b"") -> AssociateAC:
@@ -92,6 +98,10 @@ def negotiate(rq: AssociateRQ, policy: Policy) -> AssociateAC | AssociateRJ:
     if policy.check_calling and rq.calling not in policy.callers:
         return AssociateRJ(1, 1, 3)
     policy = policy.for_caller(rq.calling)
+    general = generalized(rq, policy)
+    if general:
+        known = policy.supports
+        policy = replace(policy, supports=lambda uid: known(general.get(uid, uid)))
     if policy.check_called and rq.called not in policy.titles:
         return AssociateRJ(1, 1, 7)
     window = None
@@ -110,6 +120,22 @@ def negotiate(rq: AssociateRQ, policy: Policy) -> AssociateAC | AssociateRJ:
     as_scp = {role.sop_class for role in user.roles if role.scp}
     contexts = tuple(_context(proposed, policy, as_scp) for proposed in rq.contexts)
     return AssociateAC(rq.called, rq.calling, contexts, user)
+
+
+def generalized(rq: AssociateRQ, policy: Policy) -> dict[str, str]:
+    """What the request proposes, we do not know, and can take as a specialization of what we know, by SOP Class UID.
+
+    SOP Class Common Extended Negotiation (PS3.7 section D.3.3.6) says which general classes a new one is related to.
+    Only Storage has such relations (PS3.4 section B.3.1.4), and the acceptor is not to answer the item.
+    """
+    supports = policy.for_caller(rq.calling).supports
+    found: dict[str, str] = {}
+    for item in rq.user.common_extended:
+        if item.service_class == STORAGE_SERVICE_CLASS and item.sop_class and supports(item.sop_class) is None:
+            for general in item.related_general:
+                if supports(general) is not None:
+                    found.setdefault(item.sop_class, general)
+    return found
 
 
 def _is_title(text: str) -> bool:
@@ -155,10 +181,10 @@ def _extended(rq: AssociateRQ, policy: Policy) -> tuple[ExtendedNegotiation, ...
     return tuple(answers.values())
 
 
-def agreed(rq: AssociateRQ, ac: AssociateAC) -> dict[int, Agreed]:
+def agreed(rq: AssociateRQ, ac: AssociateAC, general: Mapping[str, str] | None = None) -> dict[int, Agreed]:
     """The accepted presentation contexts by ID, with the requestor's roles (PS3.7 D.3.3.4.2; SCU by default).
 
-    Contexts that the answer invents are dropped.
+    Contexts that the answer invents are dropped. `general` is what generalized() gave the acceptor.
     """
     proposed = {c.id: c for c in rq.contexts}
     asked = {role.sop_class for role in rq.user.roles}
@@ -173,5 +199,8 @@ def agreed(rq: AssociateRQ, ac: AssociateAC) -> dict[int, Agreed]:
         role = answered.get(mine.abstract_syntax)
         scu, scp = (True, False) if role is None else (role.scu, role.scp)
         extended = more.get(mine.abstract_syntax, b"")
-        result[context.id] = Agreed(context.id, mine.abstract_syntax, context.transfer_syntax, scu, scp, extended)
+        served_as = (general or {}).get(mine.abstract_syntax, "")
+        result[context.id] = Agreed(
+            context.id, mine.abstract_syntax, context.transfer_syntax, scu, scp, extended, served_as
+        )
     return result
