@@ -224,8 +224,8 @@ class Peer(NormalizedVerbs):
         relational: bool = False,
         combined: bool = False,
         fuzzy: bool = False,
-        **keys: Any,
         zone: str = "",
+        **keys: Any,
     ) -> AsyncGenerator[Dataset, None]:
         """C-FIND: what the peer has at `level` (PATIENT, STUDY, SERIES, IMAGE) that matches `keys`, as it comes.
 
@@ -239,9 +239,9 @@ class Peer(NormalizedVerbs):
         sop_class = ROOTS.get(root)
         if sop_class is None:
             raise UsageError(f"{root!r} is no root: {', '.join(ROOTS)}")
-        question(level, keys, _FIND_SYNTAXES[0], charset=charset)  # what cannot be asked needs no association
         if zone:
             keys["TimezoneOffsetFromUTC"] = zone
+        question(level, keys, _FIND_SYNTAXES[0], charset=charset)  # what cannot be asked needs no association
         options = (relational, combined, fuzzy, bool(zone))
         extended = bytes(options) if any(options) else b""
         needs = {(sop_class, syntax) for syntax in _FIND_SYNTAXES}
