@@ -17,13 +17,20 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests" / name) for name in ("", "architecture", "docs")]
 
-import peers  # noqa: E402  (the folder of this file is not a package)
+import interop_table  # noqa: E402  (the folder of this file is not a package)
+import peers  # noqa: E402
 import private_network  # noqa: E402
 from certificates import Certificates  # noqa: E402
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(interop_table.OPTION, action="store_true", help="record which interop cases pass")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     private_network.enter()
+    if config.getoption(interop_table.OPTION):
+        config.pluginmanager.register(interop_table.Recorder())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,4 +1,5 @@
-"""Writes docs/reference/settings.md, cli.md and exit-codes.md from the running objects.
+"""Writes docs/reference/settings.md, cli.md and exit-codes.md from the running objects, and interop.md from the record
+of the interop tests (`pytest tests/interop --interop-table`).
 
 python tools/generate_docs.py            write
 python tools/generate_docs.py --check    exit with 1 if a page is not what would be written
@@ -7,6 +8,7 @@ python tools/generate_docs.py --check    exit with 1 if a page is not what would
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,10 @@ from isocenter.cli.settings import meaning, value_text
 from isocenter.settings import rows
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "reference"
+sys.path.insert(0, str(FOLDER.parents[1] / "tests"))
+
+import interop_table  # noqa: E402  (tests/ is not a package)
+
 _MADE = "<!-- Made by tools/generate_docs.py; edit what it is made from. -->\n"
 _GROUPS = {
     "archive": "The archive",
@@ -141,7 +147,55 @@ def exit_codes_page() -> str:
     return _MADE + "\n".join(lines) + "\n"
 
 
-PAGES = {"settings.md": settings_page, "cli.md": cli_page, "exit-codes.md": exit_codes_page}
+def interop_page() -> str:
+    """Which services were shown to work with whom, in which role of ours."""
+    versions, cases = interop_table.read_record()
+    lines = [
+        "# Interoperability",
+        "",
+        "Each cell is a number of tests that passed in the last recorded run, with the software of others named in the",
+        "row, and leads to them. SCP: they ask us. SCU: we ask them.",
+        "",
+        "Recorded with " + ", ".join(f"{name} {number}" for name, number in versions.items()) + ".",
+        "",
+        "| Service | Peer | We are SCP | We are SCU |",
+        "|---|---|---|---|",
+    ]
+    rows: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for case in cases:
+        rows.setdefault((case.service, case.peer), {"SCP": [], "SCU": []})[case.role].append(case.test)
+    for (service, peer), roles in sorted(rows.items(), key=lambda row: (_rank(row[0][0]), row[0])):
+        lines.append(f"| {service} | {peer} | {_tests(roles['SCP'])} | {_tests(roles['SCU'])} |")
+    lines += [
+        "",
+        "To record a run: `python -m pytest tests/interop --interop-table`, then `make docs`. What was not run keeps",
+        "its entry, what did not pass loses it, and `tests/docs` fails while a marked test has none.",
+    ]
+    return _MADE + "\n".join(lines) + "\n"
+
+
+_ORDER = ("Verification", "Storage", "C-FIND", "C-GET", "C-MOVE", "Storage Commitment", "Instance Availability")
+
+
+def _rank(service: str) -> int:
+    found = [place for place, name in enumerate(_ORDER) if service == name or service.startswith(f"{name}, ")]
+    return found[0] if found else len(_ORDER)
+
+
+def _tests(tests: list[str]) -> str:
+    """A link for each file, with the number of its tests."""
+    files = Counter(test.partition("::")[0] for test in tests)
+    return "<br>".join(
+        f"[{count} {'test' if count == 1 else 'tests'}](../../{file})" for file, count in sorted(files.items())
+    )
+
+
+PAGES = {
+    "settings.md": settings_page,
+    "cli.md": cli_page,
+    "exit-codes.md": exit_codes_page,
+    "interop.md": interop_page,
+}
 
 
 def stale() -> list[str]:

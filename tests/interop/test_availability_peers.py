@@ -62,6 +62,7 @@ def until_over(data: Path) -> list[Job]:
     return jobs
 
 
+@pytest.mark.interop(service="Instance Availability Notification", peer="pynetdicom", role="SCU")
 def test_a_peer_is_told_once_when_a_study_is_quiet(tmp_path: Path) -> None:
     port = peers.free_port()
     ris = KnownPeer("ris", "RIS", "127.0.0.1", port, notify=True)  # type: ignore[arg-type]
@@ -124,6 +125,7 @@ def notification(study: str) -> Dataset:
     return said
 
 
+@pytest.mark.interop(service="Instance Availability Notification", peer="pynetdicom", role="SCP")
 @pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"])
 def test_we_are_told(tmp_path: Path, syntax: str) -> None:
     from pynetdicom import AE

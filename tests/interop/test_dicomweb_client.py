@@ -55,6 +55,7 @@ def where(data_set: pydicom.Dataset) -> tuple[str, str, str]:
     return data_set.StudyInstanceUID, data_set.SeriesInstanceUID, data_set.SOPInstanceUID
 
 
+@pytest.mark.interop(service="QIDO-RS", peer="dicomweb-client", role="SCP")
 def test_search(client: DICOMwebClient, stored: list[pydicom.Dataset]) -> None:
     study, series, _ = where(stored[0])
     assert len(client.search_for_studies()) == 4
@@ -70,6 +71,7 @@ def test_search(client: DICOMwebClient, stored: list[pydicom.Dataset]) -> None:
     assert len(client.search_for_instances(search_filters={"InstanceNumber": 2, "Modality": "CT"})) == 1
 
 
+@pytest.mark.interop(service="WADO-RS", peer="dicomweb-client", role="SCP")
 def test_retrieve_whole_objects(client: DICOMwebClient, stored: list[pydicom.Dataset]) -> None:
     study, series, instance = where(stored[0])
     for got in (client.retrieve_study(study), client.retrieve_series(study, series), client.iter_series(study, series)):
@@ -80,6 +82,7 @@ def test_retrieve_whole_objects(client: DICOMwebClient, stored: list[pydicom.Dat
         client.retrieve_instance(study, series, "1.2.3")
 
 
+@pytest.mark.interop(service="WADO-RS", peer="dicomweb-client", role="SCP")
 def test_retrieve_in_another_transfer_syntax(client: DICOMwebClient, stored: list[pydicom.Dataset]) -> None:
     expected = pydicom.dcmread(get_testdata_file("MR_small_RLE.dcm"))
     got = client.retrieve_instance(*where(expected), media_types=(("application/dicom", EXPLICIT),))
@@ -89,6 +92,7 @@ def test_retrieve_in_another_transfer_syntax(client: DICOMwebClient, stored: lis
         client.retrieve_instance(*where(expected), media_types=(("application/dicom", "1.2.840.10008.1.2.4.90"),))
 
 
+@pytest.mark.interop(service="WADO-RS", peer="dicomweb-client", role="SCP")
 def test_retrieve_metadata(client: DICOMwebClient, stored: list[pydicom.Dataset]) -> None:
     study, series, instance = where(stored[0])
     assert len(client.retrieve_study_metadata(study)) == 4
@@ -100,6 +104,7 @@ def test_retrieve_metadata(client: DICOMwebClient, stored: list[pydicom.Dataset]
     assert {element.tag for element in got} == {e.tag for e in stored[0] if e.tag.element and e.tag != 0xFFFCFFFC}
 
 
+@pytest.mark.interop(service="WADO-RS", peer="dicomweb-client", role="SCP")
 def test_retrieve_frames(client: DICOMwebClient, stored: list[pydicom.Dataset]) -> None:
     (frame,) = client.retrieve_instance_frames(*where(stored[0]), [1])
     assert frame == stored[0].PixelData
@@ -115,6 +120,7 @@ def test_retrieve_frames(client: DICOMwebClient, stored: list[pydicom.Dataset]) 
         client.retrieve_instance_frames(*where(movie), [31])
 
 
+@pytest.mark.interop(service="WADO-RS", peer="dicomweb-client", role="SCP")
 def test_retrieve_rendered(client: DICOMwebClient, stored: list[pydicom.Dataset]) -> None:
     png = client.retrieve_instance_rendered(*where(stored[0]), media_types=("image/png",))
     assert imagecodecs.png_decode(png).shape == (128, 128)
@@ -124,6 +130,7 @@ def test_retrieve_rendered(client: DICOMwebClient, stored: list[pydicom.Dataset]
     assert imagecodecs.jpeg_decode(jpeg).shape == (64, 64)
 
 
+@pytest.mark.interop(service="STOW-RS", peer="dicomweb-client", role="SCP")
 def test_store_into_a_study(client: DICOMwebClient, stored: list[pydicom.Dataset]) -> None:
     study = generate_uid()
     data_set = pydicom.dcmread(get_testdata_file("MR_small.dcm"))
@@ -135,6 +142,7 @@ def test_store_into_a_study(client: DICOMwebClient, stored: list[pydicom.Dataset
     assert answer.RetrieveURL.endswith(f"/dicomweb/studies/{study}")
 
 
+@pytest.mark.interop(service="STOW-RS", peer="dicomweb-client", role="SCP")
 def test_a_large_object_goes_in_and_out_in_chunks(client: DICOMwebClient, tmp_path: Path) -> None:
     data_set = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
     data_set.StudyInstanceUID = generate_uid()

@@ -48,6 +48,8 @@ def instance_url(base: str, path: Path) -> str:
     return f"{base}dicomweb/studies/{study}/series/{series}/instances/{instance}"
 
 
+@pytest.mark.interop(service="Storage", peer="Orthanc", role="SCP")
+@pytest.mark.interop(service="Storage", peer="Orthanc", role="SCU")
 def test_orthanc_to_us_and_we_to_orthanc(tmp_path: Path) -> None:
     with (
         ours.node(tmp_path / "data") as node,

@@ -52,16 +52,19 @@ def values(dataset: pydicom.Dataset) -> dict[int, object]:
     return {int(element.tag): element.value for element in dataset}
 
 
+@pytest.mark.interop(service="Verification", peer="DCMTK echoscu", role="SCP")
 def test_echoscu(tmp_path: Path) -> None:
     with ours.receiver(tmp_path) as scp:
         peers.run("echoscu", "-aec", "ISOCENTER", "127.0.0.1", str(scp.port))
 
 
+@pytest.mark.interop(service="Verification", peer="DCMTK echoscu", role="SCP")
 def test_echoscu_with_128_contexts(tmp_path: Path) -> None:
     with ours.receiver(tmp_path) as scp:
         peers.run("echoscu", "-ppc", "128", "-pts", "38", "127.0.0.1", str(scp.port))
 
 
+@pytest.mark.interop(service="Storage", peer="DCMTK storescu", role="SCP")
 @pytest.mark.parametrize("syntax", FILES)
 def test_storescu_to_us(syntax: str, tmp_path: Path) -> None:
     name, option = FILES[syntax]
@@ -76,6 +79,7 @@ def test_storescu_to_us(syntax: str, tmp_path: Path) -> None:
     assert values(sent) == values(kept)
 
 
+@pytest.mark.interop(service="Storage", peer="DCMTK storescp", role="SCU")
 @pytest.mark.parametrize("syntax", FILES)
 def test_we_to_storescp(syntax: str, tmp_path: Path) -> None:
     path = packaged(FILES[syntax][0])
@@ -92,6 +96,7 @@ def test_we_to_storescp(syntax: str, tmp_path: Path) -> None:
         assert data_set(path) == data_set(stored)
 
 
+@pytest.mark.interop(service="Storage", peer="pynetdicom", role="SCP")
 def test_pynetdicom_to_us_and_back(tmp_path: Path) -> None:
     from pynetdicom import AE
 
@@ -114,6 +119,7 @@ def test_pynetdicom_to_us_and_back(tmp_path: Path) -> None:
     assert request.peer.calling == "PYNETDICOM"
 
 
+@pytest.mark.interop(service="Storage", peer="pynetdicom", role="SCU")
 def test_we_to_pynetdicom(tmp_path: Path) -> None:
     paths = [packaged(name) for name, _ in FILES.values()]
     with peers.pynetdicom_scp() as (address, received), isocenter.sync.connect(address, calling="US") as pacs:
@@ -126,6 +132,7 @@ def test_we_to_pynetdicom(tmp_path: Path) -> None:
     assert stored == Counter(raw + b"\0" if len(raw) % 2 else raw for raw in map(data_set, paths))
 
 
+@pytest.mark.interop(service="Storage", peer="pynetdicom", role="SCU")
 def test_a_peers_refusal_is_an_outcome_not_an_exception(tmp_path: Path) -> None:
     with peers.pynetdicom_scp(status=0xA700) as (address, _), isocenter.sync.connect(address) as pacs:
         (outcome,) = pacs.store([packaged("CT_small.dcm")])

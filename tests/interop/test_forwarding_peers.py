@@ -65,6 +65,7 @@ def forwarded(data: Path, there: KnownPeer, up: Callable[[], AbstractContextMana
     assert len(FILES) == sum(job.done for job in jobs)
 
 
+@pytest.mark.interop(service="Storage, forwarding", peer="DCMTK storescp", role="SCU")
 def test_storescp_down_then_up(tmp_path: Path) -> None:
     port = peers.free_port()
     there = KnownPeer("there", "DCMTK", "127.0.0.1", port)  # type: ignore[arg-type]
@@ -74,6 +75,7 @@ def test_storescp_down_then_up(tmp_path: Path) -> None:
     assert sorted(data_set(path.read_bytes()) for path in folder.iterdir()) == SENT
 
 
+@pytest.mark.interop(service="Storage, forwarding", peer="Orthanc", role="SCU")
 def test_orthanc_down_then_up(tmp_path: Path) -> None:
     port = peers.free_port()
     there = KnownPeer("there", "ORTHANC", "127.0.0.1", port)  # type: ignore[arg-type]

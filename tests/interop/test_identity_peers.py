@@ -47,6 +47,7 @@ def server(tmp_path: Path, users: Path) -> Iterator[Receiver]:
         yield running
 
 
+@pytest.mark.interop(service="User Identity", peer="DCMTK storescu", role="SCP")
 @pytest.mark.parametrize(
     ("options", "code"),
     [
@@ -69,6 +70,7 @@ def test_storescu(options: list[str], code: int, server: Receiver) -> None:
         assert server.stored[0][1].peer.user == "anna"
 
 
+@pytest.mark.interop(service="User Identity", peer="DCMTK storescu", role="SCP")
 @pytest.mark.parametrize("options", [["-kt", "FILE"], ["--saml", "FILE"], ["--jwt", "FILE"]])
 def test_storescu_with_kinds_the_file_does_not_know(options: list[str], tmp_path: Path, server: Receiver) -> None:
     token = tmp_path / "token"
@@ -217,6 +219,7 @@ def test_we_call_ourselves(server: Receiver) -> None:
     assert (rejected.value.result, rejected.value.source, rejected.value.reason) == (1, 2, 1)
 
 
+@pytest.mark.interop(service="User Identity", peer="pynetdicom", role="SCU")
 def test_pynetdicom_hears_who_we_are() -> None:
     heard = []
 

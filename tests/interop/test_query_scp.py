@@ -41,6 +41,7 @@ def patients(output: str) -> set[str]:
     return {found.strip() for found in re.findall(r"\(0010,0020\) LO \[([^\]]*)\]", answers)}
 
 
+@pytest.mark.interop(service="C-FIND, Study Root", peer="DCMTK findscu", role="SCP")
 @pytest.mark.parametrize(
     ("expected", "key"),
     [
@@ -67,6 +68,8 @@ def test_findscu_at_study_level(port: int, expected: set[str], key: str) -> None
     assert patients(findscu(port, *keys, key)) == expected
 
 
+@pytest.mark.interop(service="C-FIND, Study Root", peer="DCMTK findscu", role="SCP")
+@pytest.mark.interop(service="C-FIND, Patient Root", peer="DCMTK findscu", role="SCP")
 def test_findscu_with_each_of_its_transfer_syntaxes_and_roots(port: int) -> None:
     for option in ("-xe", "-xb", "-xi", "-xd"):
         output = findscu(port, "QueryRetrieveLevel=STUDY", "PatientID=JP", "StudyDate", options=[option])
@@ -75,6 +78,7 @@ def test_findscu_with_each_of_its_transfer_syntaxes_and_roots(port: int) -> None
     assert patients(output) == set(STUDIES)
 
 
+@pytest.mark.interop(service="C-FIND, Study Root", peer="DCMTK findscu", role="SCP")
 def test_findscu_is_told_what_is_wrong(port: int) -> None:
     output = findscu(port, "QueryRetrieveLevel=SERIES", "SeriesInstanceUID", options=["-v"], check=False)
     assert "Error: DataSetDoesNotMatchSOPClass" in output  # what DCMTK calls A900
@@ -112,6 +116,7 @@ def identifier(level: str, charset: str | list[str] | None = None, **keys: Any) 
     return data_set
 
 
+@pytest.mark.interop(service="C-FIND, Study Root", peer="pynetdicom", role="SCP")
 @pytest.mark.parametrize(
     ("patient", "charset", "name"),
     [
@@ -141,6 +146,7 @@ def test_a_character_set_that_lacks_the_name_is_answered_with_utf_8(port: int) -
     assert (answer.SpecificCharacterSet, str(answer.PatientName)) == ("ISO_IR 192", STUDIES["KR"][0])
 
 
+@pytest.mark.interop(service="C-FIND, Patient Root", peer="pynetdicom", role="SCP")
 def test_the_hierarchy_from_patient_to_image(port: int) -> None:
     _, (patient,) = ask(
         port, identifier("PATIENT", PatientID="JP", NumberOfPatientRelatedInstances=""), root=PATIENT_ROOT
@@ -163,6 +169,7 @@ def test_the_hierarchy_from_patient_to_image(port: int) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.interop(service="C-FIND, Study Root", peer="pynetdicom", role="SCP")
 def test_statuses(port: int) -> None:
     (wrong,), _ = ask(port, identifier("SERIES", SeriesInstanceUID=""))
     assert (wrong.Status, wrong.OffendingElement) == (0xA900, 0x0020000D)
@@ -171,6 +178,7 @@ def test_statuses(port: int) -> None:
     assert "InstanceNumber" not in answers[0]
 
 
+@pytest.mark.interop(service="C-FIND, Study Root", peer="pynetdicom", role="SCP")
 def test_what_needs_extended_negotiation(port: int) -> None:
     relational = identifier("IMAGE", PatientID="JP", InstanceNumber="")
     assert ask(port, relational)[0][0].Status == 0xA900
@@ -183,7 +191,21 @@ def test_what_needs_extended_negotiation(port: int) -> None:
     assert [one.PatientID for one in ask(port, fuzzy, extended=b"\0\0\1")[1]] == ["KR"]
 
 
+@pytest.mark.interop(service="C-FIND, Study Root", peer="pynetdicom", role="SCP")
 @pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT, BIG, DEFLATED])
 def test_pynetdicom_in_every_transfer_syntax(port: int, syntax: str) -> None:
     _, (answer,) = ask(port, identifier("STUDY", "ISO_IR 192", PatientID="KR", PatientName=""), syntax=syntax)
     assert str(answer.PatientName) == STUDIES["KR"][0]
+
+
+@pytest.mark.interop(service="C-FIND, Study Root", peer="pynetdicom", role="SCP")
+def test_the_zone_of_who_asks(port: int) -> None:
+    """The objects are made of one of the zone -0500."""
+    for date, expected in (("20240105", {"KR"}), ("20240106", {"100%_A", "100XYA"})):
+        asked = identifier("STUDY", StudyDate=date, StudyTime="", PatientID="", TimezoneOffsetFromUTC="+0900")
+        statuses, found = ask(port, asked, extended=b"\0\0\0\1")
+        assert {0xFF00, 0} == {status.Status for status in statuses}
+        assert expected == {one.PatientID for one in found}
+        assert {(date, "+0900")} == {(one.StudyDate, one.TimezoneOffsetFromUTC) for one in found}
+    asked.TimezoneOffsetFromUTC = "9"
+    assert [0xA900] == [status.Status for status in ask(port, asked, extended=b"\0\0\0\1")[0]]

@@ -41,6 +41,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield node.address
 
 
+@pytest.mark.interop(service="C-FIND, Study Root", peer="DCMTK dcmqrscp", role="SCU")
 def test_at_dcmqrscp(tmp_path: Path) -> None:
     with peers.dcmqrscp(tmp_path) as peer, isocenter.sync.connect(peer.address) as pacs:
         plain = [file for file in objects() if b"GB18030" not in file]
@@ -95,6 +96,7 @@ def korean() -> pydicom.Dataset:
     return match
 
 
+@pytest.mark.interop(service="C-FIND, Study Root", peer="pynetdicom", role="SCU")
 def test_at_pynetdicom() -> None:
     with pynetdicom_qr([korean()] * 3) as (address, asked, _), isocenter.sync.connect(address) as pacs:
         found = list(pacs.find("STUDY", PatientName="홍*", PatientID="", RequestAttributesSequence={"StudyDate": ""}))
@@ -105,6 +107,7 @@ def test_at_pynetdicom() -> None:
     assert (identifier.PatientID, identifier.RequestAttributesSequence[0].StudyDate) == ("", "")
 
 
+@pytest.mark.interop(service="C-FIND, Study Root", peer="pynetdicom", role="SCU")
 def test_leaving_early_cancels_at_pynetdicom_and_the_association_lives_on() -> None:
     with pynetdicom_qr([korean()] * 20_000) as (address, _, cancelled), isocenter.sync.connect(address) as pacs:
         for number, _ in enumerate(pacs.find("STUDY", PatientName="")):
@@ -162,7 +165,7 @@ class Endless:
         self.given = 0
         self.closed = threading.Event()
 
-    def known(self, level: Level) -> frozenset[int]:
+    def known(self, level: Level, sop_classes: tuple[str, ...] = ()) -> frozenset[int]:
         return known_tags(level)
 
     async def find(self, query: Query) -> AsyncGenerator[list[Found], None]:
@@ -245,6 +248,7 @@ def test_each_answer_may_be_used_to_ask_more() -> None:
         assert 2000 == count
 
 
+@pytest.mark.interop(service="C-FIND, Study Root", peer="pynetdicom", role="SCP")
 def test_a_search_ends_with_its_association() -> None:
     from pynetdicom import AE
 

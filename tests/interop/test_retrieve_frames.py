@@ -77,6 +77,7 @@ def gotten(address: str, sop_class: str, syntaxes: list[str], **keys: Any) -> tu
     return final, got
 
 
+@pytest.mark.interop(service="C-GET, Composite Instance Root, frames", peer="pynetdicom", role="SCP")
 @pytest.mark.parametrize(
     ("expected", "keys"),
     [
@@ -101,6 +102,7 @@ def test_pynetdicom_gets_frames(
         assert [given[number - 1] for number in expected] == kept
 
 
+@pytest.mark.interop(service="C-GET, Composite Instance Root, frames", peer="pynetdicom", role="SCP")
 @pytest.mark.parametrize(
     ("status", "keys"),
     [
@@ -121,6 +123,7 @@ def test_what_cannot_be_had_has_the_status_of_table_y_4_1(
     assert (status, []) == (final.Status, got)
 
 
+@pytest.mark.interop(service="C-GET, Without Bulk Data", peer="pynetdicom", role="SCP")
 def test_pynetdicom_gets_no_bulk_data(node: tuple[str, ours.Receiver]) -> None:
     ecg = pydicom.dcmread(ECG)
     uids = [str(SOURCE.SOPInstanceUID), str(ecg.SOPInstanceUID)]

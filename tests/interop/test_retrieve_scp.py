@@ -152,6 +152,8 @@ def counts(status: Any) -> tuple[int, int, int, int]:
     )
 
 
+@pytest.mark.interop(service="C-MOVE, Study Root", peer="DCMTK movescu", role="SCP")
+@pytest.mark.interop(service="Storage", peer="DCMTK storescp", role="SCU")
 def test_movescu_moves_a_study_to_storescp(node: Node) -> None:
     keys = ("-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={CT.StudyInstanceUID}")
     done = peers.run("movescu", "-v", "-S", "-aem", "DCMTK", *keys, "127.0.0.1", str(node.port))
@@ -160,6 +162,7 @@ def test_movescu_moves_a_study_to_storescp(node: Node) -> None:
     assert SENT[CT.SOPInstanceUID] == data_set(file.read_bytes())
 
 
+@pytest.mark.interop(service="C-MOVE, Study Root", peer="pynetdicom", role="SCP")
 def test_every_object_arrives_as_stored_with_its_originator(node: Node) -> None:
     node.received.clear()
     *pending, (final, _) = moved(node, "ALL", wanted(StudyInstanceUID=STUDIES))
@@ -169,6 +172,7 @@ def test_every_object_arrives_as_stored_with_its_originator(node: Node) -> None:
     assert {("MOVER", 77)} == {one.originator for one in node.received}
 
 
+@pytest.mark.interop(service="C-MOVE, Study Root", peer="pynetdicom", role="SCP")
 def test_a_receiver_of_implicit_vr_gets_that(node: Node) -> None:
     node.implicit.clear()
     final, failed = moved(node, "IMPLICIT", wanted(StudyInstanceUID=STUDIES))[-1]
@@ -181,6 +185,7 @@ def test_a_receiver_of_implicit_vr_gets_that(node: Node) -> None:
     assert (pydicom.dcmread(FILES[1]).pixel_array == again.pixel_array).all()
 
 
+@pytest.mark.interop(service="C-MOVE, Patient Root", peer="pynetdicom", role="SCP")
 def test_patient_root_needs_the_patient(node: Node) -> None:
     node.received.clear()
     ((final, _),) = moved(node, "ALL", wanted("PATIENT", PatientID=CT.PatientID), PATIENT_ROOT_MOVE)
@@ -193,6 +198,7 @@ def test_patient_root_needs_the_patient(node: Node) -> None:
     assert 0xA900 == final.Status
 
 
+@pytest.mark.interop(service="C-MOVE, Study Root", peer="pynetdicom", role="SCP")
 def test_levels_above_are_needed_unless_relational_retrieval_was_negotiated(node: Node) -> None:
     node.received.clear()
     series = wanted("SERIES", SeriesInstanceUID=CT.SeriesInstanceUID)
@@ -207,12 +213,14 @@ def test_an_unknown_destination_is_refused(node: Node) -> None:
     assert 0xA801 == final.Status
 
 
+@pytest.mark.interop(service="C-MOVE, Study Root", peer="pynetdicom", role="SCP")
 def test_a_destination_that_is_down_fails_every_object_and_lists_it(node: Node) -> None:
     final, failed = moved(node, "DOWN", wanted(StudyInstanceUID=STUDIES))[-1]
     assert (0xA702, 0, len(FILES), 0) == counts(final)
     assert set(SENT) == set(failed.FailedSOPInstanceUIDList)
 
 
+@pytest.mark.interop(service="C-GET, Study Root", peer="pynetdicom", role="SCP")
 def test_get_in_the_stored_syntaxes(node: Node) -> None:
     syntaxes = sorted(
         {str(pydicom.dcmread(path, stop_before_pixels=True).file_meta.TransferSyntaxUID) for path in FILES}
@@ -222,6 +230,7 @@ def test_get_in_the_stored_syntaxes(node: Node) -> None:
     assert SENT == {uid: raw for uid, (_, raw) in got.items()}
 
 
+@pytest.mark.interop(service="C-GET, Study Root", peer="pynetdicom", role="SCP")
 def test_get_in_explicit_vr_decodes(node: Node) -> None:
     answers, got = gotten(node, wanted(StudyInstanceUID=STUDIES), [EXPLICIT])
     assert (0x0000, len(FILES), 0, 0) == counts(answers[-1][0])
@@ -229,12 +238,14 @@ def test_get_in_explicit_vr_decodes(node: Node) -> None:
     assert SENT[CT.SOPInstanceUID] == got[CT.SOPInstanceUID][1]
 
 
+@pytest.mark.interop(service="C-GET, Composite Instance Root", peer="pynetdicom", role="SCP")
 def test_get_by_instance_alone(node: Node) -> None:
     answers, got = gotten(node, wanted("IMAGE", SOPInstanceUID=list(SENT)[:2]), [EXPLICIT], COMPOSITE_GET)
     assert (0x0000, 2, 0, 0) == counts(answers[-1][0])
     assert set(list(SENT)[:2]) == set(got)
 
 
+@pytest.mark.interop(service="C-GET, Study Root", peer="pynetdicom", role="SCP")
 def test_what_has_no_context_fails_and_is_listed(node: Node) -> None:
     jpeg = "1.2.840.10008.1.2.4.50"
     answers, got = gotten(node, wanted(StudyInstanceUID=STUDIES), [jpeg])
@@ -244,6 +255,7 @@ def test_what_has_no_context_fails_and_is_listed(node: Node) -> None:
     assert set(SENT) - set(got) == set(failed.FailedSOPInstanceUIDList)
 
 
+@pytest.mark.interop(service="C-GET, Study Root", peer="DCMTK getscu", role="SCP")
 def test_getscu_gets_a_series(node: Node, tmp_path: Path) -> None:
     keys = [f"StudyInstanceUID={CT.StudyInstanceUID}", f"SeriesInstanceUID={CT.SeriesInstanceUID}"]
     arguments = [part for key in ("QueryRetrieveLevel=SERIES", *keys) for part in ("-k", key)]

@@ -70,6 +70,8 @@ def peer_of(name: str, address: str) -> KnownPeer:
     return KnownPeer(name, aet, "127.0.0.1", int(place.rpartition(":")[2]))  # type: ignore[arg-type]
 
 
+@pytest.mark.interop(service="C-GET, Study Root", peer="DCMTK dcmqrscp", role="SCU")
+@pytest.mark.interop(service="C-MOVE, Study Root", peer="DCMTK dcmqrscp", role="SCU")
 def test_get_and_move_from_dcmqrscp(tmp_path: Path) -> None:
     with ours.receiver(tmp_path / "moved") as receiver:
         destinations = {"ISOCENTER": receiver.port}
@@ -104,6 +106,7 @@ def test_get_from_ourselves_as_stored(tmp_path: Path) -> None:
         assert SENT[CT.SOPInstanceUID] == in_folder(tmp_path / "usual")[CT.SOPInstanceUID]
 
 
+@pytest.mark.interop(service="C-GET, Study Root", peer="pynetdicom", role="SCU")
 def test_pynetdicom_sends_and_its_warnings_are_told(tmp_path: Path) -> None:
     from pynetdicom import AE, evt
 
@@ -230,6 +233,10 @@ def test_the_commands(tmp_path: Path) -> None:
         assert command("get", node.address, tmp_path / "got").returncode == 2
 
 
+@pytest.mark.interop(service="C-GET, Study Root", peer="Orthanc", role="SCU")
+@pytest.mark.interop(service="C-MOVE, Study Root", peer="Orthanc", role="SCU")
+@pytest.mark.interop(service="C-FIND, Study Root", peer="Orthanc", role="SCP")
+@pytest.mark.interop(service="C-MOVE, Study Root", peer="Orthanc", role="SCP")
 def test_orthanc_both_ways(tmp_path: Path) -> None:
     """We get and move what Orthanc has; Orthanc queries us and has us move what it found."""
     with ours.receiver(tmp_path / "moved") as receiver:

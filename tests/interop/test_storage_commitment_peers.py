@@ -68,6 +68,7 @@ def damage(data: Path, instance: str) -> None:
 # --- Orthanc --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.interop(service="Storage Commitment", peer="Orthanc", role="SCP")
 def test_orthanc_asks_us(tmp_path: Path) -> None:
     port = free_port()
     made = files(tmp_path / "files", 3)
@@ -105,6 +106,7 @@ def test_orthanc_asks_us(tmp_path: Path) -> None:
         assert {bad[1]: 0x0110, lacking[1]: 0x0112} == failures
 
 
+@pytest.mark.interop(service="Storage Commitment", peer="Orthanc", role="SCU")
 def test_we_ask_orthanc_by_the_command(tmp_path: Path) -> None:
     port = free_port()
     made = files(tmp_path / "files", 3)
@@ -152,6 +154,7 @@ def _outcome(event: Any) -> tuple[int, str, set[str], dict[str, int]]:
     )
 
 
+@pytest.mark.interop(service="Storage Commitment", peer="pynetdicom", role="SCP")
 @pytest.mark.parametrize("released", [False, True], ids=["same association", "new association"])
 @pytest.mark.parametrize("answers_role", [True, False], ids=["role answered", "role not answered"])
 def test_pynetdicom_asks_us(tmp_path: Path, released: bool, answers_role: bool) -> None:
@@ -230,6 +233,7 @@ def pynetdicom_archive(report_to: int | None) -> Iterator[str]:
         server.shutdown()
 
 
+@pytest.mark.interop(service="Storage Commitment", peer="pynetdicom", role="SCU")
 @pytest.mark.parametrize("listening", [False, True], ids=["same association", "new association"])
 def test_we_ask_pynetdicom_by_the_command(tmp_path: Path, listening: bool) -> None:
     port = free_port() if listening else None

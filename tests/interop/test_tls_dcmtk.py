@@ -46,6 +46,7 @@ CALLERS: dict[str, tuple[list[str], str, bool]] = {
 }
 
 
+@pytest.mark.interop(service="TLS", peer="DCMTK echoscu", role="SCP")
 @pytest.mark.parametrize("case", CALLERS)
 def test_echoscu_calls(case: str, tmp_path: Path, certificates: Certificates) -> None:
     options, verify, works = CALLERS[case]
@@ -68,6 +69,7 @@ def test_echoscu_with_tls_at_the_port_without(tmp_path: Path, certificates: Cert
         assert peers.run("echoscu", *TO_US, str(server.port)).returncode == 0
 
 
+@pytest.mark.interop(service="TLS", peer="DCMTK storescu", role="SCP")
 def test_storescu_stores(tmp_path: Path, certificates: Certificates) -> None:
     with receiver(tmp_path / "in", **rows(certificates, tls_only=True)) as server:
         assert server.server.address[1] == server.tls_port, "there is no port without TLS"
@@ -76,6 +78,7 @@ def test_storescu_stores(tmp_path: Path, certificates: Certificates) -> None:
     assert pydicom.dcmread(path).PixelData == pydicom.dcmread(CT).PixelData
 
 
+@pytest.mark.interop(service="TLS", peer="DCMTK storescp", role="SCU")
 def test_we_store_at_storescp(tmp_path: Path, certificates: Certificates) -> None:
     here, there = certificates.client, certificates.server
     with peers.storescp(tmp_path / "in", "+B", *there.dcmtk, "+cf", certificates.ca) as peer:

@@ -78,6 +78,7 @@ AGREED = {
 }
 
 
+@pytest.mark.interop(service="TLS", peer="openssl s_client", role="SCP")
 @pytest.mark.parametrize("case", AGREED)
 def test_what_we_agree_to_as_server(case: str, tmp_path: Path, certificates: Certificates) -> None:
     options, pair, expected = AGREED[case]
@@ -110,6 +111,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.interop(service="TLS", peer="openssl s_client", role="SCP")
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_we_refuse_as_server(
     case: str, tmp_path: Path, certificates: Certificates, caplog: pytest.LogCaptureFixture
@@ -140,6 +142,7 @@ CLIENTS: dict[str, tuple[str | None, str, str | None]] = {
 }
 
 
+@pytest.mark.interop(service="TLS", peer="openssl s_client", role="SCP")
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("case", CLIENTS)
 def test_certificates_of_clients(
@@ -224,6 +227,7 @@ SERVERS: dict[str, tuple[list[str], str, dict[str, object], type[NetworkError], 
 }
 
 
+@pytest.mark.interop(service="TLS", peer="openssl s_server", role="SCU")
 @pytest.mark.parametrize("case", SERVERS)
 def test_servers_we_call(case: str, tmp_path: Path, certificates: Certificates) -> None:
     options, pair, rows, error, expected = SERVERS[case]

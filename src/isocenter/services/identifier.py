@@ -129,12 +129,10 @@ def read_question(
     include = tuple(int(key.name, 16) for key in keys)
     wanted = _combined(matches) if options.combined else tuple(matches)
     zone = _zone(model) if options.timezone and level > Level.PATIENT else None
-    query = Query(level, wanted, include, fuzzy=options.fuzzy, sop_classes=sop_classes, bare=True, zone=zone)
+    query = Query(level, wanted, include, fuzzy=options.fuzzy, bare=True, zone=zone)
     return Question(query, tuple(keys), tuple(unsupported), _charset(raw, syntax, limits))
 
 
-def _charset(raw: bytes, syntax: TransferSyntax, limits: Limits) -> tuple[str, ...]:
-    """Specific Character Set of the request; none if it is one nobody defined."""
 def _zone(model: Model) -> int | None:
     """The zone that moments of the question and of the answers are in; None if it names none."""
     values = model.get(f"{TIMEZONE_OFFSET:08X}", {}).get("Value") or [""]
@@ -144,6 +142,8 @@ def _zone(model: Model) -> int | None:
     return minutes
 
 
+def _charset(raw: bytes, syntax: TransferSyntax, limits: Limits) -> tuple[str, ...]:
+    """Specific Character Set of the request; none if it is one nobody defined."""
     found = scan(
         raw,
         little=syntax.little,
@@ -273,10 +273,10 @@ class _Writer:
 
 def _write(column: _Column, encoder: Encoder) -> Callable[[Entry], bytes]:
     tag, inner = int(column.name, 16), column.inner
-    if inner:
-        return lambda entry: encoder.element(tag, _selected(entry, inner))
     if tag == TIMEZONE_OFFSET:  # never without a value (C.4.1.1.3.2)
         return lambda entry: encoder.element(tag, entry) if entry.get("Value") else b""
+    if inner:
+        return lambda entry: encoder.element(tag, _selected(entry, inner))
     return encoder.quick(tag, column.absent["vr"])
 
 
@@ -331,7 +331,7 @@ def _selected(entry: Entry, keys: Iterable[Key]) -> Entry:
 def negotiated(extended: bytes) -> Options:
     """What the answer to SOP Class Extended Negotiation means; absent bytes are 0 (Table C.5-2)."""
     flags = [byte == 1 for byte in extended[:7].ljust(7, b"\0")]
-    return Options(flags[0], flags[1], flags[2], empty_values=flags[5], multiple_values=flags[6])
+    return Options(flags[0], flags[1], flags[2], flags[3], empty_values=flags[5], multiple_values=flags[6])
 
 
 def negotiate_options(info: bytes) -> bytes:
