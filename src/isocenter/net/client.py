@@ -44,9 +44,10 @@ from isocenter.services.storage_commitment import CommitmentReport, Reference
 from isocenter.services.verification import TRANSFER_SYNTAXES as VERIFICATION_TRANSFER_SYNTAXES
 from isocenter.services.verification import echo_request
 from isocenter.settings import Settings, load
-from isocenter.std.sop_classes import MEDIA_STORAGE_DIRECTORY, STORAGE_COMMITMENT_PUSH, VERIFICATION
+from isocenter.std.sop_classes import MEDIA_STORAGE_DIRECTORY, SOP_CLASSES, STORAGE_COMMITMENT_PUSH, VERIFICATION
 from isocenter.std.transfer_syntaxes import TRANSFER_SYNTAXES
 from isocenter.ul.connection import Buffer
+from isocenter.ul.negotiation import STORAGE_SERVICE_CLASS
 from isocenter.wire.limits import Limits
 from isocenter.wire.part10 import FileMeta, data_set_uids, read_header
 from isocenter.wire.pdu import UserIdentity
@@ -440,7 +441,14 @@ class Peer(NormalizedVerbs):
         pairs = wanted[: _MOST_CONTEXTS - 1]
         proposals = [Proposal(VERIFICATION, VERIFICATION_TRANSFER_SYNTAXES)]
         proposals += [
-            Proposal(sop_class, (syntax,), self._extended.get(sop_class, b"")) for sop_class, syntax in sorted(pairs)
+            Proposal(
+                sop_class,
+                (syntax,),
+                self._extended.get(sop_class, b""),
+                # What the standard does not define can only be something to be stored here
+                service_class="" if sop_class in SOP_CLASSES else STORAGE_SERVICE_CLASS,
+            )
+            for sop_class, syntax in sorted(pairs)
         ]
         self._association = await associate(
             self.address,
