@@ -137,6 +137,33 @@ def test_a_peer_that_is_down_is_asked_again_later_and_later(path: Path) -> None:
     run(path, test)
 
 
+def test_one_job_calls_for_all_and_the_others_follow_it(path: Path) -> None:
+    async def test(index: SqlIndex, clock: Clock) -> None:
+        async with queue_of(index, clock, Script(*[peer_is_down] * 4)) as queue:
+            numbers = await queue.add(*(Wanted("forward", "pacs", items=["1.2"]) for _ in range(3)))
+            for number in numbers:
+                await until(queue, number, "waiting", attempts=1)
+            clock.now = max(job.next_at for job in index.jobs.listed())
+            queue.wake()
+            async with asyncio.timeout(10):
+                while 2 not in [job.attempts for job in index.jobs.listed() if job.state == "waiting"]:
+                    await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+            jobs = index.jobs.listed()
+            assert [1, 1, 2] == sorted(job.attempts for job in jobs), "one calls for all"
+            assert 1 == len({job.next_at for job in jobs})
+            clock.now = jobs[0].next_at - 0.001
+            [elsewhere] = await queue.add(Wanted("forward", "other", items=["1.2"]))
+            await until(queue, elsewhere, "done")
+            assert {"waiting": 3, "done": 1} == index.jobs.counts()
+            # Another one gets through, and they follow though their time has not come.
+            [fresh] = await queue.add(Wanted("forward", "pacs", items=["1.2"]))
+            for number in (fresh, *numbers):
+                assert 1 == (await until(queue, number, "done")).done
+
+    run(path, test)
+
+
 def test_what_got_through_begins_the_waiting_anew(path: Path) -> None:
     async def half(work: Work) -> None:
         [first] = await work.items(1)

@@ -10,7 +10,8 @@ root, so that the archive knows nothing of associations.
        +----- trouble: 5 s, 10 s, 20 s, ... up to 15 min, half of it by chance
     any of them -> cancelled, failed or cancelled -> waiting   (`isocenter jobs`)
 
-The chance keeps a hundred jobs, or a hundred archives, from calling a peer that came back all in one moment.
+The chance keeps a hundred archives from calling a peer that came back all in one moment. Of the jobs for a peer that
+cannot be reached, one calls it for all, and when it gets through the others follow at once.
 """
 
 from __future__ import annotations
@@ -24,7 +25,15 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
-from isocenter.errors import IsocenterError, JobFailed, NotFound
+from isocenter.errors import (
+    AssociationRejected,
+    ConnectFailed,
+    IsocenterError,
+    JobFailed,
+    NotFound,
+    PeerTimeout,
+    TlsError,
+)
 from isocenter.index.jobs import Job, State, Wanted
 from isocenter.index.sql_jobs import SqlJobs
 from isocenter.settings import Settings
@@ -34,6 +43,10 @@ __all__ = ["Job", "JobFailed", "JobQueue", "Performer", "Wanted", "Work", "back_
 log = logging.getLogger("isocenter.jobs")
 _PRUNE_EVERY = 32  # jobs
 _ALL = 1 << 62
+
+
+# No association can be had, whatever the job
+_UNREACHABLE = (ConnectFailed, AssociationRejected, PeerTimeout, TlsError)
 
 
 class Performer(Protocol):
@@ -105,6 +118,8 @@ class JobQueue:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._woken = asyncio.Event()
         self._scheduler: asyncio.Task[None] | None = None
+        self._closing = False
+        self._settling: set[int] = set()  # jobs of which only the outcome is still to be written
         # The first interruption is most likely not the job's fault.
         interrupted = rows.recover(
             clock(), lambda attempts: self._delay(attempts - 1) if attempts > 1 else 0.0, settings.jobs_retry_longest
@@ -172,13 +187,22 @@ class JobQueue:
         scheduler, self._scheduler = self._scheduler, None
         if scheduler is None:
             return
-        tasks = [scheduler, *(task for _, task in self._working.values())]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        # It ends by itself, for a job that is being claimed in a thread is claimed, whoever is cancelled meanwhile.
+        self._closing = True
+        self._woken.set()
+        await scheduler
+        tasks = {number: task for number, (_, task) in self._working.items()}
+        for number, task in tasks.items():
+            if number not in self._settling:
+                task.cancel()
+        await asyncio.gather(*tasks.values(), return_exceptions=True)
+        with contextlib.suppress(IsocenterError):  # else they are found at the next start
+            await asyncio.to_thread(
+                self._rows.recover, self._clock(), lambda attempts: 0.0, self._settings.jobs_retry_longest
+            )
 
     async def _schedule(self) -> None:
-        while True:
+        while not self._closing:
             self._woken.clear()
             wait = self._settings.jobs_interval
             try:
@@ -189,6 +213,8 @@ class JobQueue:
                     wait = min(wait, max(0.0, due - self._clock()))
             except IsocenterError as error:
                 log.warning("jobs cannot be looked at: %s", error)
+            except Exception:  # a fault of ours must not end it
+                log.exception("jobs cannot be looked at")
             # Not wait_for(): before Python 3.12 it can lose a cancellation that comes together with the event.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
@@ -199,7 +225,7 @@ class JobQueue:
         if self._working:
             running = await asyncio.to_thread(self._rows.running)
             for number, (_, task) in self._working.items():
-                if number not in running:
+                if number not in running and number not in self._settling:
                     task.cancel()
 
     def _busy(self) -> list[tuple[str, str]]:
@@ -207,8 +233,9 @@ class JobQueue:
         return [pair for pair, count in counts.items() if count >= self._settings.jobs_per_target]
 
     async def _begin_due(self) -> None:
-        while len(self._working) < self._settings.jobs_concurrency:
-            job = await asyncio.to_thread(self._rows.claim, self._clock(), tuple(self._performers), self._busy())
+        while len(self._working) < self._settings.jobs_concurrency and not self._closing:
+            kinds, working = tuple(self._performers), tuple(self._working)
+            job = await asyncio.to_thread(self._rows.claim, self._clock(), kinds, self._busy(), working)
             if job is None:
                 return
             self._working[job.id] = job, asyncio.create_task(self._perform(job))
@@ -218,6 +245,7 @@ class JobQueue:
             await self._try(job)
         finally:
             del self._working[job.id]
+            self._settling.discard(job.id)
             self._woken.set()
 
     async def _try(self, job: Job) -> None:
@@ -229,13 +257,10 @@ class JobQueue:
             error = raised
         except _NotOurs:
             return
-        except asyncio.CancelledError:
-            with contextlib.suppress(IsocenterError):  # else it is found to be running at the next start
-                await asyncio.to_thread(self._rows.end, job.id, "waiting", self._clock(), error="interrupted")
-            raise
         except Exception as raised:  # a fault of ours must not lose the job
             log.exception("job %d (%s to %s)", job.id, job.kind, job.target)
             error = IsocenterError(f"a fault in Isocenter ({type(raised).__name__}); the log says more")
+        self._settling.add(job.id)
         while True:
             try:
                 await asyncio.to_thread(self._settle, job.id, work.trouble, error)
@@ -244,6 +269,8 @@ class JobQueue:
                 break
             except IsocenterError as raised:  # the index is locked, or its disk full: it would run for ever in its row
                 log.warning("what became of job %d cannot be kept yet: %s", job.id, raised)
+                if self._closing:
+                    break
                 await asyncio.sleep(self._settings.jobs_interval)
 
     def _settle(self, number: int, trouble: str, error: IsocenterError | None) -> None:
@@ -255,6 +282,7 @@ class JobQueue:
             if not job.failed:
                 rows.end(number, "done", now)
                 log.info("job %d (%s to %s) is done: %d objects", number, job.kind, job.target, job.done)
+                rows.hasten(job.kind, job.target, now)
             else:
                 _, why = rows.failures(number, 1)[0]
                 self._fail(job, now, f"{job.failed} of {job.total} failed, the first: {why}")
@@ -267,6 +295,8 @@ class JobQueue:
             else:
                 wait = self._delay(job.attempts)
                 rows.end(number, "waiting", now, error=why, next_at=now + wait)
+                if isinstance(error, _UNREACHABLE):
+                    rows.postpone(job.kind, job.target, now + wait, why)
                 log.warning("job %d (%s to %s) waits %.0f s: %s", number, job.kind, job.target, wait, why)
         if number % _PRUNE_EVERY == 0:
             rows.prune(self._settings.jobs_history)

@@ -202,11 +202,18 @@ class SqlJobs:
                 connection.execute(sa.update(_job).where(_job.c.id == number).values(changes))
             return len(interrupted)
 
-    def claim(self, at: float, kinds: Collection[str], busy: Collection[tuple[str, str]] = ()) -> Job | None:
-        """The job of these kinds that is due for longest, as running; `busy` pairs of kind and target are left out."""
+    def claim(
+        self,
+        at: float,
+        kinds: Collection[str],
+        busy: Collection[tuple[str, str]] = (),
+        besides: Collection[int] = (),
+    ) -> Job | None:
+        """The job of these kinds that is due for longest, as running; `busy` pairs of kind and target, and the jobs
+        `besides`, are left out."""
         wanted = (
             sa.select(*_COLUMNS)
-            .where(*_free(kinds, busy), _job.c.next_at <= at)
+            .where(*_free(kinds, busy), _job.c.next_at <= at, _job.c.id.not_in(besides))
             .order_by(_job.c.next_at, _job.c.id)
             .limit(1)
         )
@@ -265,6 +272,21 @@ class SqlJobs:
             connection.execute(sa.update(_job).where(_job.c.id == number).values(changes))
             return True
 
+    def postpone(self, kind: str, target: str, until: float, error: str) -> None:
+        """Jobs that were tried before wait until then, at least."""
+        others = (*_tried(kind, target), _job.c.next_at < until)
+        with self._writer.transaction() as connection:
+            connection.execute(sa.update(_job).where(*others).values(next_at=until, last_error=error[:_ERROR_LENGTH]))
+
+    def hasten(self, kind: str, target: str, at: float) -> None:
+        """Jobs that were tried before are due now."""
+        others = (*_tried(kind, target), _job.c.next_at > at)
+        with self._rows() as connection:
+            if connection.execute(sa.select(_job.c.id).where(*others).limit(1)).first() is None:
+                return
+        with self._writer.transaction() as connection:
+            connection.execute(sa.update(_job).where(*others).values(next_at=at))
+
     def prune(self, keep: int) -> int:
         """Forget the oldest jobs that are over, but `keep` of them; how many were forgotten."""
         ended = _job.c.state.in_(ENDED)
@@ -302,6 +324,10 @@ class SqlJobs:
                 raise BadRequest(f"job {number} is {job.state}")
             connection.execute(sa.update(_job).where(_job.c.id == number).values(state="cancelled", updated_at=at))
             return _get(connection, number)
+
+
+def _tried(kind: str, target: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return _job.c.state == "waiting", _job.c.kind == kind, _job.c.target == target, _job.c.attempts > 0
 
 
 def _free(kinds: Collection[str], busy: Collection[tuple[str, str]]) -> list[sa.ColumnElement[bool]]:
