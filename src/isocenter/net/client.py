@@ -329,10 +329,10 @@ class Peer(NormalizedVerbs):
 
         Keys are PatientID, StudyInstanceUID, SeriesInstanceUID and SOPInstanceUID: one value for each level from the
         `root` (PATIENT, STUDY, or INSTANCE: images by their UIDs alone), several at `level`. INSTANCE has a FRAME level
-        too: a new object with some frames of one, which SimpleFrameList, CalculatedFrameList or TimeRange names. Of the
-        root WITHOUT_BULK_DATA objects come without pixel data and the like. `sop_classes` and
-        `transfer_syntaxes` are what may come; by default the usual classes, everything they are stored in, uncompressed
-        preferred. Yields counters; the last Progress tells the outcome. Leaving the iteration early cancels.
+        too: a new object with some frames of one, which SimpleFrameList, CalculatedFrameList or TimeRange names; root
+        WITHOUT_BULK_DATA gives objects without pixel data and the like. `sop_classes` and `transfer_syntaxes` are what
+        may come; by default the usual classes, everything they are stored in, uncompressed preferred. Yields counters;
+        the last Progress tells the outcome. Leaving the iteration early cancels.
         Raises UsageError, NoPresentationContext and other NetworkErrors.
         """
         selection = selection_of(level, root, keys)
