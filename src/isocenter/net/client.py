@@ -332,8 +332,7 @@ class Peer(NormalizedVerbs):
         too: a new object with some frames of one, which SimpleFrameList, CalculatedFrameList or TimeRange names; root
         WITHOUT_BULK_DATA gives objects without pixel data and the like. `sop_classes` and `transfer_syntaxes` are what
         may come; by default the usual classes, everything they are stored in, uncompressed preferred. Yields counters;
-        the last Progress tells the outcome. Leaving the iteration early cancels.
-        Raises UsageError, NoPresentationContext and other NetworkErrors.
+        the last Progress tells the outcome. Leaving early cancels. Raises UsageError and NetworkErrors.
         """
         selection = selection_of(level, root, keys)
         proposals = get_proposals(root, sop_classes, transfer_syntaxes)
