@@ -444,8 +444,7 @@ class Peer(NormalizedVerbs):
                 sop_class,
                 (syntax,),
                 self._extended.get(sop_class, b""),
-                # What the standard does not define can only be something to be stored here
-                service_class="" if sop_class in SOP_CLASSES else STORAGE_SERVICE_CLASS,
+                service_class="" if sop_class in SOP_CLASSES else STORAGE_SERVICE_CLASS,  # what we send can be no other
             )
             for sop_class, syntax in sorted(pairs)
         ]
