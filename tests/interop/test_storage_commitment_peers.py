@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import signal
 import subprocess
 import threading
 import time
@@ -20,6 +22,7 @@ from pydicom.uid import generate_uid
 import isocenter as package
 import ours
 from command import ISOCENTER, isocenter, started
+from isocenter.errors import PeerTimeout
 from isocenter.known_peers import KnownPeer
 from peers import free_port, orthanc
 from skins.web_harness import saved
@@ -265,25 +268,25 @@ def test_the_report_survives_kill_9_of_the_server_and_a_peer_that_is_down(tmp_pa
     port, peer_port = free_port(), free_port()
     config = tmp_path / "isocenter.toml"
     config.write_text(
-        f"[jobs]\nretry_first = 0.2\nretry_longest = 0.5\n[dimse]\nport = {port}\n[web]\nport = 0\n"
+        "[jobs]\nretry_first = 0.2\nretry_longest = 0.5\n[commitment]\ndelay = 1.0\n"
+        f"[dimse]\nport = {port}\n[web]\nport = 0\n"
         f'[[peer]]\nname = "py"\naet = "PYNETDICOM"\nhost = "127.0.0.1"\nport = {peer_port}\n'
     )
     serve = ("serve", "--data", tmp_path / "data", "--config", config, "--json")
-    entity = AE("PYNETDICOM")
-    entity.add_requested_context(PUSH, SYNTAXES)
-    information = _action([reference for _, reference in made])
+    address = f"ISOCENTER@127.0.0.1:{port}"
     with subprocess.Popen([*ISOCENTER, *map(str, serve)], stdout=subprocess.PIPE) as killed:
         assert killed.stdout is not None
         killed.stdout.readline()
-        stored(f"ISOCENTER@127.0.0.1:{port}", [made[0][0]])
-        association = entity.associate("127.0.0.1", port)
-        assert 0 == association.send_n_action(information, 1, PUSH, INSTANCE)[0].Status
+        stored(address, [made[0][0]])
+        asking = package.sync.connect(address, calling="PYNETDICOM")
+        with pytest.raises(PeerTimeout, match="no report"), asking as peer:  # but it was said that there will be one
+            peer.commit([reference for _, reference in made], timeout=0.01)
         killed.kill()
-    association.abort()
     with started(*serve) as server:
         assert server.stdout is not None
         server.stdout.readline()
-        time.sleep(1.0)  # some tries at a peer that is not there
+        time.sleep(2.5)  # some tries at a peer that is not there
+        entity = AE("PYNETDICOM")
         entity.add_supported_context(PUSH, SYNTAXES, scu_role=False, scp_role=True)
         handlers = [(evt.EVT_N_EVENT_REPORT, on_event)]
         listener = entity.start_server(("127.0.0.1", peer_port), block=False, evt_handlers=handlers)
@@ -292,4 +295,94 @@ def test_the_report_survives_kill_9_of_the_server_and_a_peer_that_is_down(tmp_pa
         finally:
             listener.shutdown()
     good, lacking = (uid for _, (_, uid) in made)
-    assert [(2, str(information.TransactionUID), {good}, {lacking: 0x0112})] == heard
+    ((event_type, _, committed, failed),) = heard
+    assert (2, {good}, {lacking: 0x0112}) == (event_type, committed, failed)
+
+
+# --- store --commit -------------------------------------------------------------------------------------------------
+
+
+def test_store_commit_says_what_is_safe_to_delete(tmp_path: Path) -> None:
+    made = files(tmp_path / "files", 3)
+    with ours.node(tmp_path / "data") as node:
+        other = pydicom.dcmread(made[1][0])
+        other.PatientName = "Another^One"
+        with package.sync.connect(node.address) as peer:
+            assert [0] == [outcome.status for outcome in peer.store([saved(other)])]
+        (tmp_path / "files" / "note.txt").write_text("no DICOM")
+        answer = isocenter("store", node.address, tmp_path / "files", "--commit", "--jobs", 2, "--json")
+        assert 1 == answer.returncode, answer.stderr
+        lines = {line["source"]: line for line in map(json.loads, answer.stdout.splitlines())}
+        assert {str(path) for path, _ in made} == lines.keys()
+        first, second, third = (lines[str(path)] for path, _ in made)
+        assert (True, True, 0, None) == (first["committed"], first["ok"], first["status"], first["reason"])
+        assert (False, True, 0xB000) == (second["committed"], second["ok"], second["status"])
+        assert second["why_not"].startswith("stored with a warning: B000")
+        assert third["committed"]
+        damage(tmp_path / "data", made[2][1][1])
+        answer = isocenter("store", node.address, made[0][0], made[2][0], "--commit")
+        assert 1 == answer.returncode, answer.stderr
+        rows = {row.split()[1]: row for row in answer.stdout.splitlines()[1:]}
+        assert rows[str(made[0][0])].startswith("yes")
+        assert rows[str(made[2][0])].startswith("no")
+        assert "0110 Processing failure" in rows[str(made[2][0])]
+        assert "1 committed" in answer.stderr
+        assert "1 not" in answer.stderr
+        answer = isocenter("store", node.address, made[0][0], "--commit")
+        assert 0 == answer.returncode, answer.stderr
+
+
+def test_nothing_is_safe_where_the_peer_does_not_commit(tmp_path: Path) -> None:
+    made = files(tmp_path / "files", 2)
+    with ours.receiver(tmp_path / "received") as receiver:
+        answer = isocenter("store", receiver.address, tmp_path / "files", "--commit")
+        assert 2 == len(receiver.stored)
+        asked = isocenter("commit", receiver.address, "--instance", f"CTImageStorage:{made[0][1][1]}")
+    assert 1 == answer.returncode
+    assert ["no", "no"] == [row.split()[0] for row in answer.stdout.splitlines()[1:]]
+    assert "no presentation context" in answer.stderr
+    assert 3 == asked.returncode
+    assert "" == asked.stdout
+
+
+@pytest.mark.parametrize(
+    ("expected", "arguments"),
+    [
+        (2, ()),
+        (2, ("--instance", "1.2.3")),
+        (2, ("--instance", "CTImageStorage:")),
+        (2, ("--instance", "NoSuchStorage:1.2.3")),
+        (2, ("no-such-file.dcm",)),
+        (2, ("--instance", "CTImageStorage:1.2.3", "--listen", "127.0.0.1")),
+        (3, ("--instance", "CTImageStorage:1.2.3")),
+        (4, ("--instance", "CTImageStorage:1.2.3", "--listen", "203.0.113.1:104")),
+    ],
+)
+def test_exit_codes(expected: int, arguments: tuple[str, ...]) -> None:
+    answer = isocenter("commit", f"NOBODY@127.0.0.1:{free_port()}", *arguments)
+    assert expected == answer.returncode, answer.stderr
+    assert "error:" in answer.stderr
+
+
+def test_a_peer_that_never_reports_leaves_nothing_safe(tmp_path: Path) -> None:
+    made = files(tmp_path / "files", 1)
+    with ours.node(tmp_path / "data", commitment_delay=60.0) as node:
+        answer = isocenter("store", node.address, made[0][0], "--commit", "--wait", "0.2")
+    assert 1 == answer.returncode
+    assert "no report within 0.2 s" in answer.stdout
+    assert "0 committed" in answer.stderr
+
+
+def test_ctrl_c_tells_what_is_known(tmp_path: Path) -> None:
+    made = files(tmp_path / "files", 1)
+    with ours.node(tmp_path / "data", commitment_delay=60.0) as node:
+        argv = [*ISOCENTER, "store", node.address, str(made[0][0]), "--commit", "--json"]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as asking:
+            assert asking.stderr is not None
+            assert "1 stored" in asking.stderr.readline()
+            until(lambda: asyncio.run(node.archive.jobs.listed()))  # it has been asked
+            asking.send_signal(signal.SIGINT)
+            out, _ = asking.communicate(timeout=30)
+    assert 130 == asking.returncode
+    line = json.loads(out)
+    assert (0, False, "interrupted") == (line["status"], line["committed"], line["why_not"])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from isocenter.cli import exit_codes, output, running
+from isocenter.cli import committing, exit_codes, output, running
 from isocenter.cli.workers import cores
 from isocenter.errors import NetworkError
 
@@ -23,6 +23,12 @@ def command(
     address: running.PeerAddress,
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, folders and zip files.")],
     jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Associations at a time.")] = 1,
+    commit: Annotated[
+        bool,
+        typer.Option("--commit", help="Then ask the peer to answer for the objects, and say which can be deleted."),
+    ] = False,
+    listen: committing.Listen = None,
+    wait: committing.Wait = committing.LONGEST,
     calling: running.Calling = None,
     tls: running.Tls = False,
     ca: running.Authorities = None,
@@ -37,6 +43,9 @@ def command(
 
     Folders and zip files are looked into; what is not DICOM is left alone. With --json, one line for each object on
     stdout. Exit code 1 if the peer refused any.
+
+    With --commit (Storage Commitment), a row or line for each object says whether it is safe to delete here: stored
+    without a warning, and reported as committed. Exit code 1 unless all are.
     """
     from isocenter.archive.walk import walk
 
@@ -44,7 +53,7 @@ def command(
     known = running.peer_from(address, config)
     connecting = running.connecting(known, settings, calling=calling, tls=tls, user=user)
     processes = min(jobs, cores())
-    tally = _Tally(as_json, frozenset(map(str, paths)))
+    tally = _Tally(as_json, frozenset(map(str, paths)), keep=commit)
     candidates = walk(paths, everything=True)  # each file is opened once, by whoever sends it
     try:
         with output.bar("sending", None) as progress:
@@ -69,9 +78,14 @@ def command(
                 running.run(_send(known.address, connecting, _Shared(candidates), jobs, done))
     except KeyboardInterrupt:
         tally.tell(known.address, whole=False)
+        if commit:
+            committing.interrupted(tally.kept, known.address, as_json)
         raise
     tally.tell(known.address)
-    if tally.failed:
+    sure = not commit or committing.after_store(
+        tally.kept, known.address, connecting, listen=listen, wait=wait, as_json=as_json
+    )
+    if tally.failed or not sure:
         raise typer.Exit(exit_codes.SOME_FAILED)
 
 
@@ -91,12 +105,14 @@ class _Shared:
 
 
 class _Tally:
-    """What became of the objects."""
+    """What became of the objects. With `keep` each outcome is kept, and told by somebody else."""
 
-    def __init__(self, as_json: bool, named: frozenset[str]) -> None:
+    def __init__(self, as_json: bool, named: frozenset[str], *, keep: bool = False) -> None:
         self.stored = 0
         self.warned = 0
         self.failed: list[StoreOutcome] = []
+        self.kept: list[committing.Item] = []
+        self._keep = keep
         self._as_json = as_json
         self._named = named
 
@@ -109,7 +125,9 @@ class _Tally:
             self.warned += 1
         else:
             self.stored += 1
-        if self._as_json:
+        if self._keep:
+            self.kept.append(committing.stored(outcome))
+        elif self._as_json:
             output.write_json(
                 {
                     "source": outcome.source,
