@@ -390,6 +390,7 @@ def pynetdicom_scp(
     """
     try:
         from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt
+        from pynetdicom.presentation import NonPatientObjectPresentationContexts
     except ImportError as error:
         raise PeerUnavailable("pynetdicom not installed: pip install '.[test]'", missing=True) from error
     received: list[Received] = []
@@ -409,7 +410,7 @@ def pynetdicom_scp(
 
     entity = AE(ae_title=aet)
     entity.maximum_pdu_size = 0
-    for context in AllStoragePresentationContexts:
+    for context in (*AllStoragePresentationContexts, *NonPatientObjectPresentationContexts):
         entity.add_supported_context(context.abstract_syntax, list(transfer_syntaxes or ALL_TRANSFER_SYNTAXES))
     entity.add_supported_context("1.2.840.10008.1.1")
     server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, on_store)])

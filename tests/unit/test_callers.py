@@ -7,6 +7,7 @@ import pytest
 from isocenter.dimse.callers import allowed
 from isocenter.known_peers import ALL_SERVICES
 from isocenter.std import sop_classes as sop
+from isocenter.std.non_patient import NON_PATIENT_MODELS
 from isocenter.ul.negotiation import Policy, Support, agreed, negotiate
 from isocenter.wire.pdu import AssociateAC, AssociateRJ, AssociateRQ, ProposedContext, RoleSelection, UserInformation
 
@@ -39,6 +40,16 @@ def accepted(services: set[str], *, role: bool) -> dict[str, tuple[bool, bool]]:
     assert isinstance(answer, AssociateAC)
     names = {uid: name for name, uid in ASKED.items()}
     return {names[one.abstract_syntax]: (one.as_scu, one.as_scp) for one in agreed(rq, answer).values()}
+
+
+def test_services_of_non_patient_objects_go_by_the_same_names() -> None:
+    def everything(uid: str) -> Support:
+        return Support(frozenset({IMPLICIT}))
+
+    for model in NON_PATIENT_MODELS:
+        for name, uid in (("find", model.find), ("move", model.move), ("get", model.get)):
+            assert allowed(everything, frozenset({name}))(uid) is not None
+            assert allowed(everything, ALL_SERVICES - {name})(uid) is None
 
 
 @pytest.mark.parametrize(

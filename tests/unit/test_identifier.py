@@ -18,6 +18,7 @@ from isocenter.wire.limits import DEFAULT_LIMITS
 EXPLICIT, IMPLICIT, BIG, DEFLATED = (f"1.2.840.10008.1.2{end}" for end in (".1", "", ".2", ".1.99"))
 NAME, ID, DATE, TIME, STUDY, MODALITIES = 0x00100010, 0x00100020, 0x00080020, 0x00080030, 0x0020000D, 0x00080061
 REQUEST, STEP = 0x00400275, 0x00400009
+HANGING_PROTOCOL = "1.2.840.10008.5.1.4.38.1"
 STUDY_LEVEL = explicit(0x00080052, "CS", b"STUDY ")
 SERIES_LEVEL = explicit(0x00080052, "CS", b"SERIES")
 
@@ -270,3 +271,24 @@ def test_answers_in_a_row_have_each_its_own_values_and_character_set() -> None:
         assert answer["00100020"]["Value"] == [str(number)]
         assert answer["00100010"] == (name or {"vr": "PN"})
         assert (b"ISO_IR 192" in raw) == (name is korean)
+
+
+def test_models_of_one_level_have_no_level_and_no_whereabouts() -> None:
+    question = read_question(
+        STUDY_LEVEL + explicit(0x00080054, "AE") + explicit(ID, "LO", b"P1") + explicit(0x00720002, "SH", b"Chest*"),
+        EXPLICIT,
+        root=Level.IMAGE,
+        options=negotiated(b""),
+        known=known_tags,
+        limits=DEFAULT_LIMITS,
+        sop_classes=(HANGING_PROTOCOL,),
+    )
+    query = question.query
+    assert (query.level, query.sop_classes, query.bare) == (Level.IMAGE, (HANGING_PROTOCOL,), True)
+    assert query.matches == (Wildcard(0x00720002, "Chest*"),)
+    assert question.unsupported == (ID,)
+    found = Found("", "", "1.2", {"00080018": {"vr": "UI", "Value": ["1.2"]}})
+    assert dataset_json(Answers(question, EXPLICIT, "US")(found), EXPLICIT) == {
+        "00080018": {"vr": "UI", "Value": ["1.2"]},
+        "00720002": {"vr": "SH"},
+    }

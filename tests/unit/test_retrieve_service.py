@@ -29,6 +29,7 @@ from isocenter.std.sop_classes import (
 from isocenter.ul.negotiation import Agreed
 from isocenter.wire.encode import encode_dataset
 
+HANGING_PROTOCOL, HANGING_PROTOCOL_MOVE, HANGING_PROTOCOL_GET = (f"1.2.840.10008.5.1.4.38.{n}" for n in (1, 3, 4))
 EXPLICIT, IMPLICIT, BIG = (f"1.2.840.10008.1.2{end}" for end in (".1", "", ".2"))
 ENCODINGS = {EXPLICIT: (True, True), IMPLICIT: (True, False), BIG: (False, True)}
 
@@ -84,6 +85,17 @@ def identifier(syntax: str = EXPLICIT, charset: tuple[str, ...] = (), **keys: st
             COMPOSITE_INSTANCE_ROOT_GET,
             {"level": "IMAGE", "instance": ["1.9", "1.8"]},
         ),
+        # models of one level, in whose identifiers it should not be
+        (
+            Selection(Level.IMAGE, instances=("1.9", "1.8"), sop_classes=(HANGING_PROTOCOL,)),
+            HANGING_PROTOCOL_GET,
+            {"instance": ["1.9", "1.8"]},
+        ),
+        (
+            Selection(Level.IMAGE, instances=("1.9",), sop_classes=(HANGING_PROTOCOL,)),
+            HANGING_PROTOCOL_MOVE,
+            {"level": "STUDY", "study": "1.2", "instance": "1.9"},
+        ),
     ],
 )
 def test_an_identifier_selects(
@@ -106,6 +118,7 @@ def test_an_identifier_selects(
         ("several values", STUDY_ROOT_GET, {"level": "IMAGE", "study": "1.2", "series": ["1", "2"], "instance": "1.4"}),
         ("not a single value", PATIENT_ROOT_GET, {"level": "PATIENT", "patient": "P*"}),
         ("not a UID", STUDY_ROOT_GET, {"level": "STUDY", "study": "1.2.*"}),
+        ("SOP Instance UID .* missing", HANGING_PROTOCOL_GET, {"level": "IMAGE"}),
     ],
 )
 def test_an_identifier_is_refused_with_a900(complaint: str, sop_class: str, keys: dict[str, str | list[str]]) -> None:

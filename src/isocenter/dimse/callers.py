@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from isocenter.known_peers import ALL_SERVICES
 from isocenter.std import sop_classes as sop
+from isocenter.std.non_patient import NON_PATIENT_MODELS
 from isocenter.ul.negotiation import Support
 
 _SERVICE_OF = {
@@ -23,6 +24,9 @@ _SERVICE_OF = {
     sop.STUDY_ROOT_GET: "get",
     sop.STORAGE_COMMITMENT_PUSH: "commit",
     sop.INSTANCE_AVAILABILITY_NOTIFICATION: "store",  # who may send objects may say that there are some
+    **{model.find: "find" for model in NON_PATIENT_MODELS},
+    **{model.move: "move" for model in NON_PATIENT_MODELS},
+    **{model.get: "get" for model in NON_PATIENT_MODELS},
 }
 
 

@@ -15,8 +15,8 @@ class ArchiveFinder:
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
 
-    def known(self, level: Level) -> frozenset[int]:
-        return known_tags(level)
+    def known(self, level: Level, sop_classes: tuple[str, ...] = ()) -> frozenset[int]:
+        return known_tags(level, sop_classes)
 
     def find(self, query: Query) -> AsyncGenerator[list[Found], None]:
         return self._archive.find_stream(query)

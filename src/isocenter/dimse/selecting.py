@@ -1,4 +1,4 @@
-"""Which instances of the archive a C-MOVE or C-GET asks for (PS3.4 C.4.2.1.4, C.4.2.2.2 and Annex Y)."""
+"""Which instances of the archive a C-MOVE or C-GET asks for (PS3.4 C.4.2.1.4, C.4.2.2.2 and Annexes Y, U, X ...)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from isocenter.archive.archive import Archive
 from isocenter.errors import NotFound
 from isocenter.model import UNIQUE_KEY, Equal, InstanceRef, Level, Query, Scope
 from isocenter.services.retrieve import Selection
+from isocenter.std.non_patient import NON_PATIENT_KEYS
 
 _UIDS = 500  # UIDs in one question to the index
 _FEW = 8  # up to so many instances of a series are selected one by one
@@ -35,6 +36,8 @@ class Selector:
     async def _scopes(self, selection: Selection) -> list[tuple[Scope, frozenset[str] | None]]:
         """What to select from the index, and which instances of it (None: all)."""
         level = selection.level
+        if selection.sop_classes:
+            return await self._of_no_patient(selection.instances, selection.sop_classes)
         if (level > Level.STUDY and not selection.studies) or (level > Level.SERIES and not selection.series):
             return await self._searched(selection)
         studies: Sequence[str] = selection.studies
@@ -63,8 +66,8 @@ class Selector:
         return found
 
     async def _searched(self, selection: Selection) -> list[tuple[Scope, frozenset[str] | None]]:
-        """Series or images whose levels above were not all named: relational retrieval (PS3.4 C.4.2.2.2), and images
-        by their UIDs alone (Annex Y)."""
+        """Series or images whose levels above were not all named: relational retrieval (PS3.4 C.4.2.2.2), and
+        instances of whatever kind by their UIDs alone (Annex Y)."""
         above = [
             Equal(UNIQUE_KEY[level], values)
             for level, values in (
@@ -81,7 +84,18 @@ class Selector:
                 series.setdefault((one.study, one.series or ""), []).append(one.instance or "")
         if selection.level == Level.SERIES:
             return [(Scope(study, uid), None) for study, uid in series]
-        return [one for (study, uid), wanted in series.items() for one in _of_series(study, uid, wanted)]
+        found = [one for (study, uid), wanted in series.items() for one in _of_series(study, uid, wanted)]
+        return found if above else found + await self._of_no_patient(selection.instances, tuple(NON_PATIENT_KEYS))
+
+    async def _of_no_patient(
+        self, instances: tuple[str, ...], sop_classes: tuple[str, ...]
+    ) -> list[tuple[Scope, frozenset[str] | None]]:
+        """Those of `instances` that are of these classes."""
+        found: list[tuple[Scope, frozenset[str] | None]] = []
+        for some in _portions(instances):
+            asked = Query(Level.IMAGE, (Equal(UNIQUE_KEY[Level.IMAGE], some),), sop_classes=sop_classes, bare=True)
+            found += [(Scope("", "", one.instance), None) for one in await self._archive.find(asked)]
+        return found
 
 
 def _portions(uids: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

@@ -1,7 +1,7 @@
 """Searching the instances of no patient (PS3.4 Annexes U, X, BB, HH, II and JJ).
 
 They are few, hundreds where images are millions, and each kind has keys of its own. So they have no columns: their rows
-are read in order, and `matching` decides.
+are read in order, and `matching` decides. Only those of known UIDs are looked up.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import sqlalchemy as sa
 
 from isocenter.index import schema
 from isocenter.index.keys import AVAILABLE_TRANSFER_SYNTAX, UNIQUE, known_tags
-from isocenter.index.matching import key, matches
-from isocenter.index.normal import bounds, vr_of_key
-from isocenter.model import Found, Level, Query, Range
+from isocenter.index.matching import is_universal, key, matches
+from isocenter.index.normal import bounds, normal, vr_of_key
+from isocenter.model import Equal, Found, Level, Query, Range
 
 _CHUNK = 64
 
@@ -35,6 +35,9 @@ def find(connection: sa.Connection, query: Query) -> Iterator[Found]:
         .where(instance.series_id.is_(None), instance.sop_class.in_(query.sop_classes))
         .order_by(instance.id)
     )
+    for match in asked:
+        if isinstance(match, Equal) and match.tag == UNIQUE[Level.IMAGE] and not is_universal(match):
+            statement = statement.where(instance.uid.in_([normal("UI", uid) for uid in match.values]))
     skip, left = query.offset, query.limit
     if left == 0:
         return

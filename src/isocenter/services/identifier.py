@@ -90,23 +90,25 @@ def read_question(
     *,
     root: Level,
     options: Options,
-    known: Callable[[Level], frozenset[int]],
+    known: Callable[[Level, tuple[str, ...]], frozenset[int]],
     limits: Limits,
+    sop_classes: tuple[str, ...] = (),
 ) -> Question:
     """The question that an Identifier in `transfer_syntax_uid` asks in the information model whose top is `root`.
 
-    `known` says which attributes can be matched and returned at a level. Raises BadRequest with the tag of the
-    offending element, DataSetError if the bytes are no data set.
+    With `sop_classes` it is that of these non-patient objects, where a level in the Identifier has no meaning. `known`
+    says which attributes can be matched and returned. Raises BadRequest with the tag of the offending element,
+    DataSetError if the bytes are no data set.
     """
     limits = replace(limits, elements=_MOST_KEYS, inflate_bytes=limits.identifier_bytes)
     syntax = transfer_syntax(transfer_syntax_uid)
     if syntax.deflated:
         raw, transfer_syntax_uid = inflate(raw, limits), _EXPLICIT_LITTLE
     model = dataset_json(raw, transfer_syntax_uid, limits=limits)
-    level = _level(model, root)
+    level = root if sop_classes else _level(model, root)
     if not options.relational:
         _require_upper_keys(model, root, level)
-    have = known(level)
+    have = known(level, sop_classes)
     matches: list[Match] = []
     keys: list[Key] = []
     unsupported: list[int] = []
@@ -129,7 +131,7 @@ def read_question(
     include = tuple(int(key.name, 16) for key in keys)
     wanted = _combined(matches) if options.combined else tuple(matches)
     zone = _zone(model) if options.timezone and level > Level.PATIENT else None
-    query = Query(level, wanted, include, fuzzy=options.fuzzy, bare=True, zone=zone)
+    query = Query(level, wanted, include, fuzzy=options.fuzzy, sop_classes=sop_classes, bare=True, zone=zone)
     return Question(query, tuple(keys), tuple(unsupported), _charset(raw, syntax, limits))
 
 
@@ -282,6 +284,7 @@ def _write(column: _Column, encoder: Encoder) -> Callable[[Entry], bytes]:
 
 class Answers:
     """Writes the answers to one question: the keys asked for, the level's unique key, and where the object can be had.
+    The latter is no attribute of a non-patient object's model (PS3.4 sections U.4, X.4 ...).
 
     A key without a value is answered with none (C.4.1.1.3.2).
     """
@@ -292,11 +295,12 @@ class Answers:
         columns.setdefault(
             f"{UNIQUE_KEY[level]:08X}", _Column(f"{UNIQUE_KEY[level]:08X}", {"vr": vr_of(UNIQUE_KEY[level])})
         )
-        for tag, vr, value in (
+        whereabouts = (
             (QUERY_RETRIEVE_LEVEL, "CS", level.name),
             (RETRIEVE_AE_TITLE, "AE", retrieve_aet),
             (INSTANCE_AVAILABILITY, "CS", "ONLINE"),
-        ):
+        )
+        for tag, vr, value in () if question.query.sop_classes else whereabouts:
             columns[f"{tag:08X}"] = _Column(f"{tag:08X}", {"vr": vr, "Value": [value]})
         ordered = [columns[name] for name in sorted(columns)]
         syntax = transfer_syntax(transfer_syntax_uid)

@@ -1,4 +1,5 @@
-"""Query service of the Query/Retrieve service class, C-FIND (PS3.4 Annex C), both roles.
+"""C-FIND (PS3.4 Annex C), both roles; as SCP also of the information models of non-patient objects (Annexes U, X, BB,
+HH, II and JJ), which have one level.
 
 The SCP answers what a Finder finds; where that looks is the business of the composition root. Answers leave one by one
 as they are found, and nothing of them is kept.
@@ -14,6 +15,7 @@ from isocenter.errors import IsocenterError
 from isocenter.model import Found, Level, Query
 from isocenter.services.base import SOP_CLASS_NOT_SUPPORTED, PendingReplies, Reply, Request, Service
 from isocenter.services.identifier import Answers, negotiate_options, negotiated, read_question
+from isocenter.std.non_patient import NON_PATIENT_MODELS
 from isocenter.std.sop_classes import PATIENT_ROOT_FIND, STUDY_ROOT_FIND
 from isocenter.std.statuses import CANCEL, PENDING, PENDING_WITH_WARNING
 from isocenter.ul.negotiation import Support
@@ -26,22 +28,24 @@ TRANSFER_SYNTAXES = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.
 ROOTS: dict[str, Level] = {PATIENT_ROOT_FIND: Level.PATIENT, STUDY_ROOT_FIND: Level.STUDY}
 """The information models by SOP class, with their highest level."""
 
+_NON_PATIENT = {model.find: model.sop_classes for model in NON_PATIENT_MODELS}
 _DATA_SET_FOLLOWS = 0x0001
 _SUPPORT = Support(frozenset(TRANSFER_SYNTAXES), extended=negotiate_options)
+_SUPPORT_NON_PATIENT = Support(frozenset(TRANSFER_SYNTAXES))  # whose annexes define no extended negotiation
 
 
 class Finder(Protocol):
     """Who knows the answers."""
 
-    def known(self, level: Level) -> frozenset[int]:
-        """The attributes that can be matched and returned at a level."""
+    def known(self, level: Level, sop_classes: tuple[str, ...] = ()) -> frozenset[int]:
+        """The attributes that can be matched and returned at a level, or of non-patient instances of some classes."""
 
     def find(self, query: Query) -> AsyncGenerator[Sequence[Found], None]:
         """The answers, some at a time; closing it ends the search. Raises IsocenterErrors."""
 
 
 class QueryService(Service):
-    """C-FIND as SCP, Patient Root and Study Root."""
+    """C-FIND as SCP: Patient Root, Study Root, and each kind of non-patient objects."""
 
     name = "Query"
 
@@ -51,9 +55,11 @@ class QueryService(Service):
         self._limits = limits
 
     def sop_classes(self) -> Iterable[str]:
-        return tuple(ROOTS)
+        return (*ROOTS, *_NON_PATIENT)
 
     def supports(self, abstract_syntax: str) -> Support | None:
+        if abstract_syntax in _NON_PATIENT:
+            return _SUPPORT_NON_PATIENT
         return _SUPPORT if abstract_syntax in ROOTS else None
 
     async def c_find(self, request: Request, data_set: bytes) -> AsyncGenerator[Reply | PendingReplies, None]:
@@ -65,7 +71,8 @@ class QueryService(Service):
             question = read_question(
                 data_set,
                 context.transfer_syntax,
-                root=ROOTS[context.abstract_syntax],
+                root=ROOTS.get(context.abstract_syntax, Level.IMAGE),
+                sop_classes=_NON_PATIENT.get(context.abstract_syntax, ()),
                 options=negotiated(context.extended),
                 known=self._finder.known,
                 limits=self._limits,

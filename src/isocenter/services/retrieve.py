@@ -1,4 +1,5 @@
-"""Query/Retrieve, its retrieving half: C-MOVE and C-GET (PS3.4 C.4.2, C.4.3 and Annexes Y and Z).
+"""Query/Retrieve, its retrieving half: C-MOVE and C-GET (PS3.4 C.4.2, C.4.3 and Annexes Y and Z), and those of the
+non-patient objects (Annexes U, X, BB, HH, II and JJ).
 
 Pure: an identifier becomes a Selection, whoever holds the objects performs the sub-operations, and this counts them.
 How instances are found, read and sent is the business of the Retriever that the composition root hands in.
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 from isocenter.errors import BadRequest, DataSetError, InvalidFrameRange, OutOfResources
 from isocenter.model import UNIQUE_KEY, FrameRange, Level, is_uid
 from isocenter.services.base import Reply, Request, Service
+from isocenter.std.non_patient import NON_PATIENT_MODELS
 from isocenter.std.sop_classes import (
     COMPOSITE_INSTANCE_ROOT_GET,
     COMPOSITE_INSTANCE_ROOT_MOVE,
@@ -46,8 +48,11 @@ _HIERARCHY = {PATIENT_ROOT_GET: Level.PATIENT, PATIENT_ROOT_MOVE: Level.PATIENT}
 _HIERARCHY |= {STUDY_ROOT_GET: Level.STUDY, STUDY_ROOT_MOVE: Level.STUDY}
 _HIERARCHY |= {COMPOSITE_INSTANCE_ROOT_GET: Level.IMAGE, COMPOSITE_INSTANCE_ROOT_MOVE: Level.IMAGE}
 _HIERARCHY |= {WITHOUT_BULK_DATA_GET: Level.IMAGE}
+_NON_PATIENT = {uid: model.sop_classes for model in NON_PATIENT_MODELS for uid in (model.get, model.move)}
+_HIERARCHY |= dict.fromkeys(_NON_PATIENT, Level.IMAGE)
 _FRAME_ROOTS = frozenset({COMPOSITE_INSTANCE_ROOT_GET, COMPOSITE_INSTANCE_ROOT_MOVE})
 _MOVES = frozenset({PATIENT_ROOT_MOVE, STUDY_ROOT_MOVE, COMPOSITE_INSTANCE_ROOT_MOVE})
+_MOVES |= {model.move for model in NON_PATIENT_MODELS}
 
 _CHARACTER_SET, _LEVEL, _FAILED_LIST = 0x00080005, 0x00080052, "00080058"
 _NAMES = {
@@ -67,7 +72,7 @@ def _negotiate(info: bytes) -> bytes:
 
 
 def _negotiate_nothing(info: bytes) -> bytes:
-    """The same for Annexes Y and Z, which have no relational retrieval."""
+    """The same where there is no relational retrieval: Annexes Y and Z, and non-patient objects."""
     return bytes(len(info))
 
 
@@ -79,7 +84,8 @@ _MOST = 0xFFFF  # counters are US
 @dataclass(frozen=True, slots=True)
 class Selection:
     """What to retrieve: unique keys as of PS3.4 C.4.2.1.4. Several values at `level` only; what is empty narrows
-    nothing. With `frames`, a new object with these frames of the one instance; without `bulk`, what Annex Z leaves."""
+    nothing. With `frames`, a new object with these frames of the one instance; without `bulk`, what Annex Z leaves;
+    with `sop_classes`, only instances of these non-patient classes."""
 
     level: Level
     patient: str = field(default="", repr=False)
@@ -88,6 +94,7 @@ class Selection:
     instances: tuple[str, ...] = ()
     frames: FrameRange | None = None
     bulk: bool = True
+    sop_classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +169,8 @@ class _Tally:
 
 
 class RetrieveService(Service):
-    """C-MOVE and C-GET as SCP: Patient Root, Study Root, Composite Instance Root, and Without Bulk Data."""
+    """C-MOVE and C-GET as SCP: Patient Root, Study Root, Composite Instance Root, Without Bulk Data, and each kind of
+    non-patient objects."""
 
     name = "Query/Retrieve: Retrieve"
 
@@ -252,14 +260,15 @@ def read_selection(
     Raises BadRequest (A900) unless the level is one of the model's, each level above it has one value (or none, where
     relational retrieval was negotiated) and the level itself at least one (PS3.4 C.4.2.1.4.1, C.4.2.2.2);
     InvalidFrameRange (AA04) for frames that are not named as they should. Other attributes have no meaning and are
-    passed over.
+    passed over; so has the level of non-patient objects (PS3.4 sections U.4.2, X.4.2 ...).
     """
     syntax = transfer_syntax(syntax_uid)
     found = scan(
         data_set, little=syntax.little, explicit=syntax.explicit, wanted=_WANTED, limits=limits, whole=False
     ).elements
     raw = {tag: data_set[at.offset : at.offset + max(0, at.length)] for tag, at in found.items()}
-    name = decode(raw.get(_LEVEL, b""), vr="CS").strip(" \0")
+    classes = _NON_PATIENT.get(sop_class, ())
+    name = Level.IMAGE.name if classes else decode(raw.get(_LEVEL, b""), vr="CS").strip(" \0")
     frames = None
     if name == _FRAME and sop_class in _FRAME_ROOTS:
         name, frames = Level.IMAGE.name, _frames(raw, "<" if syntax.little else ">")
@@ -288,6 +297,7 @@ def read_selection(
         instances,
         frames,
         sop_class != WITHOUT_BULK_DATA_GET,
+        classes,
     )
 
 
