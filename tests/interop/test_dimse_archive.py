@@ -18,6 +18,7 @@ from pydicom.data import get_testdata_file
 import isocenter
 import ours
 import peers
+from isocenter.std.non_patient import RESOURCES
 from isocenter.wire.multipart import MultipartParser, PartData, PartEnded
 from isocenter.wire.part10 import read_header
 
@@ -113,7 +114,7 @@ def accepted(path: Path) -> bool:
 
 
 def stored_in(url: str) -> dict[str, str]:
-    """SHA-256 of the data set of every instance, study by study, as WADO-RS gives them."""
+    """SHA-256 of the data set of every instance, study by study, as WADO-RS gives them; those of no patient alone."""
     with urllib.request.urlopen(f"{url}dicomweb/studies?limit=100000") as answer:
         studies = [study["0020000D"]["Value"][0] for study in json.load(answer)]
     found: dict[str, str] = {}
@@ -125,6 +126,11 @@ def stored_in(url: str) -> dict[str, str]:
         with urllib.request.urlopen(request) as answer:
             for part in parts(answer.headers.get_param("boundary"), answer.read()):
                 found[read_header(part).sop_instance] = hashlib.sha256(data_set(part)).hexdigest()
+    for name in RESOURCES:
+        with urllib.request.urlopen(f"{url}dicomweb/{name}?limit=100000") as answer:
+            for one in json.load(answer):
+                alone = data_set(retrieved(one["00081190"]["Value"][0]))
+                found[one["00080018"]["Value"][0]] = hashlib.sha256(alone).hexdigest()
     return found
 
 
@@ -176,14 +182,6 @@ REFUSED = {
         "pydicom-data/bad_sequence.dcm",
         "pydicom/charset_files/chrSQEncoding.dcm",
         "pydicom/charset_files/chrSQEncoding1.dcm",
-        "pydicom/palettes/fall.dcm",
-        "pydicom/palettes/hotiron.dcm",
-        "pydicom/palettes/hotmetalblue.dcm",
-        "pydicom/palettes/pet.dcm",
-        "pydicom/palettes/pet20step.dcm",
-        "pydicom/palettes/spring.dcm",
-        "pydicom/palettes/summer.dcm",
-        "pydicom/palettes/winter.dcm",
         "pydicom/test_files/JPEGLSNearLossless_08.dcm",
         "pydicom/test_files/JPEGLSNearLossless_16.dcm",
         "pydicom/test_files/SC_rgb_jls_lossy_line.dcm",

@@ -20,7 +20,7 @@ from starlette.staticfiles import StaticFiles
 
 from isocenter.errors import IsocenterError
 from isocenter.settings import Settings
-from isocenter.web import bulkdata, frames, qido, rendered, stow, wado
+from isocenter.web import bulkdata, frames, npi, qido, rendered, stow, wado
 from isocenter.web.context import Context
 from isocenter.web.envelope import Envelope
 from isocenter.web.errors import on_http_exception, on_isocenter_error
@@ -54,6 +54,7 @@ def create_app(archive: Archive, settings: Settings) -> Starlette:
             *frames.routes(),
             *bulkdata.routes(),
             *rendered.routes(),
+            *npi.routes(),
             Route("/healthz", healthz, methods=["GET"]),
             Route("/metrics", metrics, methods=["GET"]),
             Route("/", viewer, methods=["GET"]),

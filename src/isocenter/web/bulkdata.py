@@ -20,7 +20,7 @@ from isocenter.model import InstanceRef
 from isocenter.pixels.image import Image
 from isocenter.std.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, transfer_syntax
 from isocenter.web.body import in_threads, primed, stored_bytes, streamed
-from isocenter.web.context import Context, base_url, context_of, scope_of
+from isocenter.web.context import Context, base_url, context_of, instance_of
 from isocenter.web.frames import frame_bytes, frame_offers
 from isocenter.web.negotiate import OCTET_STREAM, Offer, accepted_ranges, frame_media_type, require
 from isocenter.web.wado import INSTANCE, multipart_type, new_boundary
@@ -111,7 +111,7 @@ async def retrieve_bulkdata(request: Request) -> Response:
         raise BadRequest("the bulk data path is not one of tags and item numbers")
     ranges = accepted_ranges(request)
     location = f"{base_url(request)}{request.url.path.partition('/dicomweb')[2]}"
-    ref = (await context.archive.select(scope_of(request)))[0]
+    ref = await instance_of(request)
     place = await anyio.to_thread.run_sync(_find, context, ref, path, limiter=context.decoding)
     offer = require(ranges, _offers(place, ref.transfer_syntax))
     pieces, length, many = _bodies(context, ref, place, offer)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, cast
 import anyio
 from starlette.requests import Request
 
-from isocenter.errors import BadRequest
-from isocenter.model import Scope, is_uid
+from isocenter.errors import BadRequest, NotFound
+from isocenter.model import InstanceRef, Scope, is_uid
 from isocenter.settings import Settings
+from isocenter.std.non_patient import RESOURCES
 from isocenter.wire.limits import Limits
 
 if TYPE_CHECKING:
@@ -52,9 +53,21 @@ def base_url(request: Request) -> str:
 
 
 def scope_of(request: Request) -> Scope:
-    """Study, series and instance of the path. Raises BadRequest for what is no UID."""
+    """Study, series and instance of the path, or `uid` of a non-patient instance. Raises BadRequest for what is no
+    UID."""
     path = request.path_params
-    for name in ("study", "series", "instance"):
+    for name in ("study", "series", "instance", "uid"):
         if name in path and not is_uid(path[name]):
             raise BadRequest(f"the {name} in the path is not a UID")
+    if "uid" in path:
+        return Scope("", "", path["uid"])
     return Scope(path["study"], path.get("series"), path.get("instance"))
+
+
+async def instance_of(request: Request) -> InstanceRef:
+    """The one instance of the path. Raises NotFound, also for a non-patient one of another kind than the path's."""
+    ref = (await context_of(request).archive.select(scope_of(request)))[0]
+    kind = request.path_params.get("npi")
+    if kind is not None and ref.sop_class not in RESOURCES[kind]:
+        raise NotFound("nothing is stored there")
+    return ref

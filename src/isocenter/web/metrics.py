@@ -38,6 +38,6 @@ async def metrics(request: Request) -> Response:
     """`/metrics`."""
     statistics = await context_of(request).archive.statistics()
     table: Metrics = request.app.state.metrics
-    for what in ("patients", "studies", "series", "instances", "bytes"):
+    for what in ("patients", "studies", "series", "instances", "non_patient", "bytes"):
         table.archived.labels(what).set(getattr(statistics, what))
     return Response(generate_latest(table.registry), headers={"content-type": CONTENT_TYPE_LATEST})

@@ -14,9 +14,10 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from isocenter.errors import BadRequest
-from isocenter.index.keys import DEFAULT
+from isocenter.index.keys import DEFAULT, SOP_CLASS
 from isocenter.model import Equal, Found, Level, Match, is_uid
 from isocenter.std.dictionary import vr_of
+from isocenter.std.non_patient import RESOURCE_OF
 from isocenter.web.context import DICOMWEB, base_url, context_of
 from isocenter.web.negotiate import DICOM_JSON, JSON, Offer, accepted_ranges, require
 from isocenter.web.query import Search, parse_search
@@ -49,14 +50,18 @@ class Projection:
     def __init__(self, levels: Iterable[Level], search: Search, base: str) -> None:
         levels = tuple(levels)
         wanted = {tag for level in levels for tag in DEFAULT[level]} | search.returned | {RETRIEVE_URL}
-        # An answer alone should say what it belongs to, though the path said so.
-        wanted |= {uid for level, uid in _UIDS.items() if level <= search.query.level}
+        if not search.query.sop_classes:
+            # An answer alone should say what it belongs to, though the path said so.
+            wanted |= {uid for level, uid in _UIDS.items() if level <= search.query.level}
         required = wanted - (_IF_KNOWN - search.returned)
         self._absent: dict[str, dict[str, Any]] = {_key(tag): {"vr": vr_of(tag)} for tag in required}
         self._wanted = None if search.all_fields else [_key(tag) for tag in sorted(wanted)]
         self._base = base
 
     def _url(self, found: Found) -> str:
+        if not found.study:
+            (sop_class,) = found.attributes[_key(SOP_CLASS)]["Value"]
+            return f"{self._base}/{RESOURCE_OF[sop_class]}/{found.instance}"
         url = f"{self._base}/studies/{found.study}"
         if found.series is not None:
             url += f"/series/{found.series}"
@@ -100,22 +105,23 @@ def _within(request: Request) -> tuple[Match, ...]:
     return tuple(matches)
 
 
-async def _search(request: Request, level: Level) -> Response:
+async def search(request: Request, level: Level, sop_classes: tuple[str, ...] = ()) -> Response:
+    """The answer to a search at `level`, or for non-patient instances of some classes."""
     offer = require(accepted_ranges(request), JSON_OFFERS)
     context = context_of(request)
     base = base_url(request)
     within = _within(request)
-    search = parse_search(level, request.query_params.multi_items(), context.settings, within)
-    warnings = list(search.warnings)
+    asked = parse_search(level, request.query_params.multi_items(), context.settings, within, sop_classes)
+    warnings = list(asked.warnings)
     # One more than wanted shows whether there are others; to count them costs as much as to find them.
-    found = await context.archive.find(replace(search.query, limit=search.limit + 1))
-    if len(found) > search.limit:
-        del found[search.limit :]
-        remaining = await context.archive.count(search.query) - search.query.offset - len(found)
+    found = await context.archive.find(replace(asked.query, limit=asked.limit + 1))
+    if len(found) > asked.limit:
+        del found[asked.limit :]
+        remaining = await context.archive.count(asked.query) - asked.query.offset - len(found)
         warnings.append(f"There are {remaining} additional results that can be requested")
     # PS3.18 Table 10.6.3-1 asked for 204 when nothing matched until CP-2473; since then it is 200 and an empty list,
     # as PS3.18 had it first. dicomweb-client and OHIF take both, but a list is what a client can always parse.
-    projection = Projection(_levels(level, within), search, base)
+    projection = Projection(() if sop_classes else _levels(level, within), asked, base)
     response: Response
     if len(found) <= _BATCH:
         response = Response(orjson.dumps([projection(f) for f in found]), media_type=offer.name)
@@ -138,17 +144,17 @@ async def _in_batches(found: Sequence[Found], projection: Projection) -> AsyncIt
 
 async def search_studies(request: Request) -> Response:
     """`/studies`: 10.6.1.1 All Studies."""
-    return await _search(request, Level.STUDY)
+    return await search(request, Level.STUDY)
 
 
 async def search_series(request: Request) -> Response:
     """`/series`, `/studies/{study}/series`."""
-    return await _search(request, Level.SERIES)
+    return await search(request, Level.SERIES)
 
 
 async def search_instances(request: Request) -> Response:
     """`/instances`, `/studies/{study}/instances`, `/studies/{study}/series/{series}/instances`."""
-    return await _search(request, Level.IMAGE)
+    return await search(request, Level.IMAGE)
 
 
 def routes() -> Iterator[Route]:

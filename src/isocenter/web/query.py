@@ -132,13 +132,15 @@ def parse_search(
     parameters: Iterable[tuple[str, str]],
     settings: Settings,
     within: tuple[Match, ...] = (),
+    sop_classes: tuple[str, ...] = (),
 ) -> Search:
     """A search at `level`, its `parameters` decoded from the URI, `within` what the path says.
 
-    Raises BadRequest for what is malformed.
+    With `sop_classes` it is one for non-patient instances of these; all that is kept of them is returned, which
+    includes what PS3.4 names for each kind. Raises BadRequest for what is malformed.
     """
     given = _sort_parameters(parameters)
-    known = known_tags(level)
+    known = known_tags(level, sop_classes)
     ignored = list(given.unknown)
     matches: list[Match] = list(within)
     returned: set[int] = set()
@@ -163,15 +165,17 @@ def parse_search(
             ignored.append(".".join(f"{tag:08X}" for tag in path))
     limit = settings.web_default_limit if given.limit is None else given.limit
     limit = min(limit, settings.web_max_limit)
+    everything = given.all_fields or bool(sop_classes)
     query = Query(
         level,
         together(matches),
-        None if given.all_fields else tuple(sorted(returned)),
+        None if everything else tuple(sorted(returned)),
         limit,
         given.offset,
         given.fuzzy,
+        sop_classes=sop_classes,
     )
-    return Search(query, limit, frozenset(returned), given.all_fields, _warnings(ignored))
+    return Search(query, limit, frozenset(returned), everything, _warnings(ignored))
 
 
 def _warnings(ignored: list[str]) -> tuple[str, ...]:

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from isocenter.errors import InstanceMismatch, IsocenterError, PayloadTooLarge
+from isocenter.index.keys import SOP_CLASS
 from isocenter.model import InstanceRef, Origin, is_uid
+from isocenter.std.non_patient import NON_PATIENT_KEYS
 from isocenter.std.transfer_syntaxes import transfer_syntax
 from isocenter.web.context import Context
 from isocenter.web.errors import log_failure
-from isocenter.web.qido import STUDY_UID
+from isocenter.web.qido import INSTANCE_UID, STUDY_UID
 from isocenter.wire.part10 import read_header, text_of
 from isocenter.wire.scan import scan
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 MAX_PARTS = 100_000
 COMMITS = 32  # objects of one request that may wait for the disk at a time
 _HEAD = 4096  # file meta information is shorter, and names the object a failure is about
-_STUDY_HEAD = 1024 * 1024  # where a request names a study, this much is looked through for the object's own
+_STUDY_HEAD = 1024 * 1024  # where the path says what objects are, this much is looked through for what they say
 
 
 @dataclass(slots=True)
@@ -41,8 +43,37 @@ class Result:
     error: IsocenterError | None = None
 
 
-def study_of(head: bytes) -> str | None:
-    """Study Instance UID of the object that begins with `head`, a Part 10 file or data set; None if it is not in it."""
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the path of a request says of its objects: their study, or classes and perhaps UID of non-patient ones."""
+
+    study: str = ""
+    sop_classes: tuple[str, ...] = ()
+    instance: str = ""
+
+    def refusal(self, head: bytes, *, whole: bool) -> IsocenterError | None:
+        """Why the object that begins with `head` does not belong there. What a `whole` one lacks is the archive's to
+        refuse; it knows better why."""
+        named = _named_in(head)
+        sop_class = named.get(SOP_CLASS)
+        if self.study and sop_class in NON_PATIENT_KEYS:
+            return InstanceMismatch("the object is of no study", tag_path="(0008,0016)")
+        if self.study and not _agree(named.get(STUDY_UID), (self.study,), whole):
+            return InstanceMismatch("the object is not of the study in the path", tag_path="(0020,000D)")
+        if self.sop_classes and not _agree(sop_class, self.sop_classes, whole):
+            return InstanceMismatch("the object is not of the kind in the path", tag_path="(0008,0016)")
+        if self.instance and not _agree(named.get(INSTANCE_UID), (self.instance,), whole):
+            return InstanceMismatch("the object is not the instance in the path", tag_path="(0008,0018)")
+        return None
+
+
+def _agree(value: str | None, allowed: tuple[str, ...], whole: bool) -> bool:
+    return value in allowed or (value is None and whole)
+
+
+def _named_in(head: bytes) -> dict[int, str]:
+    """SOP Class, SOP Instance and Study Instance UID of the object that begins with `head`, a Part 10 file or data set;
+    those that are in it."""
     try:
         meta = read_header(head)
         syntax = transfer_syntax(meta.transfer_syntax)
@@ -54,25 +85,24 @@ def study_of(head: bytes) -> str | None:
             little=syntax.little,
             explicit=syntax.explicit,
             start=start,
-            wanted=frozenset({STUDY_UID}),
+            wanted=frozenset({SOP_CLASS, INSTANCE_UID, STUDY_UID}),
             stop=STUDY_UID + 1,
             whole=False,
         )
     except (IsocenterError, zlib.error):
-        return None
-    element = found.elements.get(STUDY_UID)
-    return None if element is None else text_of(data[element.offset : element.offset + element.length])
+        return {}
+    return {tag: text_of(data[at.offset : at.offset + at.length]) for tag, at in found.elements.items()}
 
 
 class _Part:
     """One object being received. After a failure the rest of it is thrown away."""
 
-    def __init__(self, incoming: Incoming | None, result: Result, study: str | None) -> None:
+    def __init__(self, incoming: Incoming | None, result: Result, target: Target) -> None:
         self.result = result
         self._incoming = incoming
-        self._study = study
+        self._target = target
         self._head = bytearray()
-        self._kept = _HEAD if study is None else _STUDY_HEAD
+        self._kept = _HEAD if target == Target() else _STUDY_HEAD
         self._size = 0
 
     def write(self, data: memoryview) -> None:
@@ -106,24 +136,23 @@ class _Part:
             self.result.sop_instance = meta.sop_instance if is_uid(meta.sop_instance) else ""
 
     def finish(self) -> Incoming | None:
-        """Ready to be committed; None if it has failed already, or belongs to another study than the request."""
+        """Ready to be committed; None if it has failed already, or does not belong to what the request is about."""
         self._name()
-        if self._study is not None and self._incoming is not None:
-            study = study_of(bytes(self._head))
-            # A whole object without a study is the archive's to refuse; it knows better why.
-            if study != self._study and (study is not None or self._size > len(self._head)):
-                self._fail(InstanceMismatch("the object is not of the study in the path", tag_path="(0020,000D)"))
+        if self._target != Target() and self._incoming is not None:
+            refusal = self._target.refusal(bytes(self._head), whole=self._size <= len(self._head))
+            if refusal is not None:
+                self._fail(refusal)
         return self._incoming
 
 
 class Receiver:
     """One Store request: parts in, results out, in the order of the parts."""
 
-    def __init__(self, context: Context, origin: Origin, study: str | None) -> None:
+    def __init__(self, context: Context, origin: Origin, target: Target) -> None:
         self.results: list[Result] = []
         self._origin = origin
         self._archive = context.archive
-        self._study = study
+        self._target = target
         self._part: _Part | None = None
         self._slots = asyncio.Semaphore(COMMITS)
         self._commits: set[asyncio.Task[None]] = set()
@@ -140,7 +169,7 @@ class Receiver:
                 incoming = self._archive.begin(self._origin)
             except IsocenterError as error:
                 result.error = error
-        self._part = _Part(incoming, result, self._study)
+        self._part = _Part(incoming, result, self._target)
 
     def write(self, data: memoryview) -> None:
         assert self._part is not None

@@ -26,7 +26,7 @@ from isocenter.web.context import DICOMWEB, base_url, context_of
 from isocenter.web.metrics import Metrics
 from isocenter.web.negotiate import DICOM, accepted_ranges, require
 from isocenter.web.qido import JSON_OFFERS
-from isocenter.web.receiver import Receiver, Result
+from isocenter.web.receiver import Receiver, Result, Target
 from isocenter.wire.mediatypes import parse_media_type
 from isocenter.wire.multipart import MultipartParser, PartData, PartEnded, PartStarted
 
@@ -58,8 +58,7 @@ def payload(results: list[Result], base: str) -> dict[str, Any]:
         if result.ref is not None:
             ref = result.ref
             studies.add(ref.study)
-            url = f"{base}/studies/{ref.study}/series/{ref.series}/instances/{ref.instance}"
-            fields = _reference(ref.sop_class, ref.instance) | {"t00081190": ("UR", url)}
+            fields = _reference(ref.sop_class, ref.instance) | {"t00081190": ("UR", f"{base}/{ref.resource}")}
             if result.kept_first:
                 fields["t00081196"] = ("US", _COERCED)
             stored.append(_item(**fields))
@@ -71,8 +70,8 @@ def payload(results: list[Result], base: str) -> dict[str, Any]:
         else:
             others.append(_item(t00081197=reason))
     answer: dict[str, Any] = {}
-    if len(studies) == 1:
-        answer["00081190"] = {"vr": "UR", "Value": [f"{base}/studies/{studies.pop()}"]}
+    if len(studies) == 1 and (study := studies.pop()):
+        answer["00081190"] = {"vr": "UR", "Value": [f"{base}/studies/{study}"]}
     for tag, items in (("00081198", failed), ("00081199", stored), ("0008119A", others)):
         if items:
             answer[tag] = {"vr": "SQ", "Value": items}
@@ -158,17 +157,22 @@ async def _receive_one(body: AsyncIterator[bytes], receiver: Receiver) -> None:
 
 async def store(request: Request) -> Response:
     """`POST /studies`, `POST /studies/{study}`: with a study, objects of another are refused."""
+    study = request.path_params.get("study", "")
+    if study and not is_uid(study):
+        raise BadRequest("the study in the path is not a UID")
+    return await store_into(request, Target(study))
+
+
+async def store_into(request: Request, target: Target) -> Response:
+    """Store the objects of a request, as far as they belong to what its path says."""
     context = context_of(request)
     offer = require(accepted_ranges(request), JSON_OFFERS)
     base = base_url(request)
-    study = request.path_params.get("study")
-    if study is not None and not is_uid(study):
-        raise BadRequest("the study in the path is not a UID")
     boundary = _boundary(request)
     if request.headers.get("content-encoding", "identity") != "identity":
         raise UnsupportedMediaType("a Store request must not have a Content-Encoding")
     peer = f"{request.client.host}:{request.client.port}" if request.client else ""
-    receiver = Receiver(context, Origin("web", peer), study)
+    receiver = Receiver(context, Origin("web", peer), target)
     body = _limited(request, context.settings.web_max_upload)
     trouble: IsocenterError | None = None
     try:

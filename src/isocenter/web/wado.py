@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from isocenter.model import InstanceRef
+from isocenter.model import InstanceRef, Scope
 from isocenter.pixels.uncompressed import can_uncompress
 from isocenter.std.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
 from isocenter.web.body import in_threads, primed, stored_bytes, streamed
@@ -94,11 +94,15 @@ async def _parts(
 
 async def retrieve(request: Request) -> Response:
     """All instances of a study or series, or one: multipart, or `application/dicom` alone for a single one."""
-    context = context_of(request)
     ranges = accepted_ranges(request)
+    refs = await context_of(request).archive.select(scope_of(request))
+    return await answer_instances(request, refs, _choices(refs, ranges))
+
+
+async def answer_instances(request: Request, refs: Sequence[InstanceRef], choices: dict[str, Offer]) -> Response:
+    """The answer with `refs`, for each of whose transfer syntaxes `choices` has a representation."""
+    context = context_of(request)
     base = base_url(request)
-    refs = await context.archive.select(scope_of(request))
-    choices = _choices(refs, ranges)
     as_stored = all(choice.transfer_syntax == syntax for syntax, choice in choices.items())
     first = choices[refs[0].transfer_syntax]
     if not first.multipart:
@@ -114,7 +118,7 @@ async def retrieve(request: Request) -> Response:
             {
                 "Content-Type": choices[ref.transfer_syntax].part_type(),
                 "Content-Length": str(ref.size),
-                "Content-Location": f"{base}/studies/{ref.study}/series/{ref.series}/instances/{ref.instance}",
+                "Content-Location": f"{base}/{ref.resource}",
             }
             if choices[ref.transfer_syntax].transfer_syntax == ref.transfer_syntax
             else {"Content-Type": choices[ref.transfer_syntax].part_type()}
@@ -149,10 +153,12 @@ async def _json_array(objects: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 async def metadata(request: Request) -> Response:
     """Metadata of a study, series or instance as DICOM JSON, bulk data by URI."""
-    context = context_of(request)
-    offer = require(accepted_ranges(request), JSON_OFFERS)
-    scope = scope_of(request)
-    pieces = _json_array(context.archive.metadata(scope, base_url(request)))
+    return await answer_metadata(request, scope_of(request), require(accepted_ranges(request), JSON_OFFERS))
+
+
+async def answer_metadata(request: Request, scope: Scope, offer: Offer) -> Response:
+    """The answer with the metadata of a scope."""
+    pieces = _json_array(context_of(request).archive.metadata(scope, base_url(request)))
     return streamed(request, await primed(pieces), offer.name, None)
 
 
