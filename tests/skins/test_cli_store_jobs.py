@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import json
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
@@ -111,15 +113,16 @@ def gate(**settings: object) -> Iterator[Gate]:
 
 
 @contextlib.contextmanager
-def storing(*arguments: object, cores: int = 3) -> Iterator[subprocess.Popen[str]]:
-    """The command as on a machine with so many cores."""
-    program = f"import os; os.cpu_count = lambda: {cores}\nfrom isocenter.cli.main import main; main()"
+def storing(*arguments: object, terminal: int = subprocess.PIPE) -> Iterator[subprocess.Popen[str]]:
+    """The command as on a machine with three cores; `terminal` is for it to write to."""
+    program = "import os; os.cpu_count = lambda: 3\nfrom isocenter.cli.main import main; main()"
     process = subprocess.Popen(
         [sys.executable, "-c", program, "store", "--json", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stdout=terminal,
+        stderr=terminal,
         text=True,
-        env={**os.environ, "ISOCENTER_PASSCODE": "right"},
+        env={**os.environ, "ISOCENTER_PASSCODE": "right", "TERM": "xterm", "COLUMNS": "100"},
+        start_new_session=True,
     )
     try:
         yield process
@@ -162,6 +165,32 @@ def test_all_associations_of_all_processes_have_a_share(files: Path) -> None:
     assert sorted(outcome["sop_instance"] for outcome in outcomes) == everything
     names = {f"{number:03}.dcm" for number in range(100)} | {f"more.zip:deep/{n}" for n in range(101, 120)}
     assert {outcome["source"] for outcome in outcomes} == {f"{files}/{name}" for name in names}
+
+
+def test_all_processes_move_one_bar(files: Path) -> None:
+    shown: list[bytes] = []
+
+    def read(terminal: int) -> None:
+        with contextlib.suppress(OSError):  # Linux says EIO when the last writer is gone
+            while part := os.read(terminal, 65536):
+                shown.append(part)
+
+    ours_, theirs = pty.openpty()
+    reader = threading.Thread(target=read, args=(ours_,))
+    with gate(dimse_operations=1) as scp, storing(scp.address, files, "--jobs", 4, terminal=theirs) as process:
+        os.close(theirs)
+        reader.start()
+        until(lambda: len(+scp.waiting) == 4)
+        time.sleep(1.1)  # a bar appears after a second
+        scp.answer(60)
+        until(lambda: re.search(rb"6[01]/121", b"".join(shown)) is not None)  # 61 with the one that is no object
+        scp.answer()
+        assert process.wait(PATIENCE) == 0
+    reader.join()
+    os.close(ours_)
+    text = b"".join(shown).decode()
+    assert "sending" in text
+    assert text.rstrip().endswith(f"120 stored, 0 stored with a warning, 0 refused by {scp.address}")
 
 
 def test_large_objects_are_not_kept_for_one_association(tmp_path: Path) -> None:
@@ -219,7 +248,10 @@ def test_interrupted(number: signal.Signals, files: Path) -> None:
         scp.answer(10)
         until(lambda: len(scp.came) == 14)
         workers = children(process.pid)
-        process.send_signal(number)
+        if number == signal.SIGINT:
+            os.killpg(process.pid, number)  # a terminal's Ctrl-C is for all of them
+        else:
+            process.send_signal(number)
         code, outcomes, said = ended(process)
         assert code == 130
         assert [os.path.exists(f"/proc/{pid}") for pid in workers] == [False] * 3
