@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import cast
 
@@ -9,10 +10,11 @@ import pytest
 
 from isocenter.dimse.folder import FolderStorage
 from isocenter.errors import InvalidUID, OutOfResources
-from isocenter.services.base import Invoker, Peer, Request
+from isocenter.services.base import Invoker, Peer, Reply, Request
 from isocenter.services.storage import store_request
 from isocenter.ul.negotiation import Agreed
 from isocenter.wire.limits import Limits
+from isocenter.wire.part10 import read_header
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 
@@ -38,3 +40,24 @@ def test_an_object_over_the_limit(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
     sink.abandon()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_has_its_name_when_it_is_whole(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    async def receive() -> None:
+        storage = FolderStorage(tmp_path, lambda path, _: told.append(path), sync=True)
+        sink = storage(request())
+        sink.write([memoryview(b"abcd"), memoryview(b"ef")])
+        assert list(tmp_path.glob("[!.]*")) == []
+        assert sink.finish() == Reply()
+        await asyncio.sleep(0)  # the next file is opened
+        assert len(list(tmp_path.iterdir())) == 2
+        storage.close()
+
+    asyncio.run(receive())
+    (path,) = tmp_path.iterdir()
+    assert [str(path)] == told
+    header = read_header(path.read_bytes())
+    assert (header.sop_class, header.sop_instance, header.source_aet) == (CT, "1.2.3", "FROM")
+    assert path.read_bytes()[header.data_set_offset :] == b"abcdef"

@@ -11,6 +11,7 @@ import asyncio
 import errno
 import os
 import secrets
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +22,7 @@ from isocenter.services.base import STORED, Reply, Request, Sink
 from isocenter.wire.limits import DEFAULT_LIMITS, Limits
 from isocenter.wire.part10 import file_meta
 
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 _IOV_MAX = min(os.sysconf("SC_IOV_MAX"), 1024)
 _IDLE = 1.0  # seconds without an object before the spare file goes
 _RESOURCES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE}
@@ -48,8 +50,11 @@ class FolderStorage:
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder = os.fspath(folder)
-        self._name = secrets.token_hex(4)
+        self._folder = folder
+        # Names are looked up in the open folder: a path is walked from its root for each.
+        self.descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        weakref.finalize(self, os.close, self.descriptor)  # sinks may still need it after close()
+        self._run = secrets.token_hex(4)
         self._stored = stored
         self.sync = sync
         self.limits = limits
@@ -83,22 +88,26 @@ class FolderStorage:
         """Remove the file that was opened for an object that did not come."""
         spare, self._spare = self._spare, None
         if spare is not None:
-            os.close(spare.fd)
-            os.unlink(spare.path)
+            self.remove(spare)
+
+    def remove(self, part: _Part) -> None:
+        """Forget a file that was begun."""
+        os.close(part.fd)
+        os.unlink(part.name, dir_fd=self.descriptor)
 
     def took(self, part: _Part, request: Request) -> None:
         """A file is whole and has its name."""
         self.count += 1
         if self._stored is not None:
-            self._stored(part.whole, request)
+            self._stored(os.path.join(self._folder, part.whole), request)
         if self._spare is None:
             asyncio.get_running_loop().call_soon(self._prepare)
 
     def _open(self) -> _Part:
         self._opened += 1
-        name = f"{self._name}-{self._opened:06d}"
-        path = f"{self._folder}/.{name}.part"
-        return _Part(path, f"{self._folder}/{name}.dcm", os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640))
+        whole = f"{self._run}-{self._opened:06d}.dcm"
+        name = f".{whole}.part"
+        return _Part(name, whole, os.open(name, _NEW, 0o640, dir_fd=self.descriptor))
 
     def _prepare(self) -> None:
         """Open the next file, after the answer for the last one is on its way."""
@@ -121,9 +130,9 @@ class FolderStorage:
 
 
 class _Part(NamedTuple):
-    """A file that is being written, and the path it gets when it is whole."""
+    """A file that is being written, and the name it gets when it is whole."""
 
-    path: str
+    name: str
     whole: str
     fd: int
 
@@ -160,7 +169,8 @@ class _FileSink:
         try:
             if self._storage.sync:
                 os.fdatasync(part.fd)
-            os.rename(part.path, part.whole)
+            folder = self._storage.descriptor
+            os.rename(part.name, part.whole, src_dir_fd=folder, dst_dir_fd=folder)
         except OSError as error:
             self.abandon()
             raise _refused(error) from None
@@ -172,8 +182,7 @@ class _FileSink:
     def abandon(self) -> None:
         part, self._part = self._part, None
         if part is not None:
-            os.close(part.fd)
-            os.unlink(part.path)
+            self._storage.remove(part)
 
 
 def _write_rest(fd: int, pending: Sequence[bytes | memoryview], written: int) -> None:
