@@ -61,7 +61,8 @@ class Link(asyncio.BufferedProtocol):
             self._write(transport, out)
         if self.connection.close_expected:
             self.close()
-        self._arm()
+        if self._timer is None or self.connection.state is not self._armed_in:
+            self._arm()
 
     def close(self) -> None:
         """Close the transport: what is written still goes out, but a peer that does not read it cannot keep it open."""
@@ -172,13 +173,10 @@ class Link(asyncio.BufferedProtocol):
     def _arm(self) -> None:
         """One timer. It is moved only when it has to fire sooner, since moving it at each read would cost more; and as
         long as the state is the same it can only have to fire later."""
-        state = self.connection.state
-        if self._timer is not None and state is self._armed_in:
-            return
         at = self.connection.next_timeout()
         if at is None or self.transport is None:
             return
-        self._armed_in = state
+        self._armed_in = self.connection.state
         if self._timer is not None:
             if at >= self._timer_at:
                 return

@@ -113,10 +113,7 @@ class Response:
 class Cancellation:
     """Set when the peer sends C-CANCEL; long operations look at it between steps (PS3.7 section 9.3.2.3)."""
 
-    __slots__ = ("requested",)
-
-    def __init__(self) -> None:
-        self.requested = False
+    requested = False
 
 
 @dataclass(slots=True)

@@ -226,6 +226,8 @@ def data_set_uids(buf: Buffer, offset: int, uid: str, limits: Limits) -> tuple[s
 
 _SHORT = Struct("<HH2sH")
 _LONG = Struct("<HH2sHI")
+_GROUP_LENGTH_ELEMENT = Struct("<HH2sHI")
+_ZEROS: Final = bytes(PREAMBLE_LENGTH)
 
 
 def _element(number: int, vr: bytes, value: bytes) -> bytes:
@@ -254,8 +256,8 @@ def file_meta(
         raise ValueError(f"a preamble of {len(preamble)} bytes")
     before, after = _around_instance(sop_class, transfer_syntax_uid, calling_aet, called_aet)
     instance = _element(0x0003, b"UI", sop_instance.encode("ascii"))
-    length = _element(0x0000, b"UL", LITTLE.u32.pack(len(before) + len(instance) + len(after)))
-    return b"".join((bytes(PREAMBLE_LENGTH) if preamble is None else preamble, PREFIX, length, before, instance, after))
+    length = _GROUP_LENGTH_ELEMENT.pack(2, 0, b"UL", 4, len(before) + len(instance) + len(after))
+    return b"".join((_ZEROS if preamble is None else preamble, PREFIX, length, before, instance, after))
 
 
 @lru_cache(maxsize=256)
