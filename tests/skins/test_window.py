@@ -13,6 +13,7 @@ from pydicom.data import get_testdata_file
 
 import isocenter
 import ours
+from command import isocenter as run_isocenter
 from isocenter.dimse.endpoint import dimse_listeners, dimse_server
 from isocenter.services.base import Reply, Request
 from isocenter.services.storage import StorageService
@@ -190,6 +191,24 @@ def test_responses_nobody_reads_yet_do_not_hold_up_the_next_request() -> None:
     with raw_scp(script) as address, isocenter.sync.connect(address) as peer:
         for _ in peer.find("STUDY"):
             peer.echo()
+
+
+@pytest.mark.parametrize(("options", "expected"), [([], (8, 1)), (["--window", 3], (3, 1)), (["--window", 1], None)])
+def test_the_command(options: list[object], expected: object) -> None:
+    def script(scp: RawSCP) -> None:
+        scp.accept(2)
+        assert scp.rq is not None
+        offered.append(scp.rq.user.async_operations)
+        if not again(scp):
+            return
+        scp.answer(gather(scp, 1)[0])
+        scp.released()
+
+    offered: list[object] = []
+    with raw_scp(script) as address:
+        done = run_isocenter("store", *options, address, get_testdata_file("CT_small.dcm"))
+    assert done.returncode == 0, done.stderr
+    assert offered == [expected, expected]
 
 
 class _Together:

@@ -23,6 +23,9 @@ def command(
     address: running.PeerAddress,
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, folders and zip files.")],
     jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Associations at a time.")] = 1,
+    window: Annotated[
+        int | None, typer.Option("--window", metavar="N", min=1, help="Objects under way on each, if the peer agrees.")
+    ] = None,
     commit: Annotated[
         bool,
         typer.Option("--commit", help="Then ask the peer to answer for the objects, and say which can be deleted."),
@@ -49,7 +52,7 @@ def command(
     """
     from isocenter.archive.walk import walk
 
-    settings = running.settings_from(config, **running.tls_caller(cert, key, ca, no_verify_host))
+    settings = running.settings_from(config, dimse_window=window, **running.tls_caller(cert, key, ca, no_verify_host))
     known = running.peer_from(address, config)
     connecting = running.connecting(known, settings, calling=calling, tls=tls, user=user)
     processes = min(jobs, cores())
