@@ -46,7 +46,9 @@ class Settings:
     archive_private_sop_classes: bool = _row(
         False, "archive", "Accept Storage of SOP Classes that the standard does not define."
     )
-    archive_sync_threads: int = _row(8, "archive", "Threads that hash received files, and make large ones durable.", low=1)
+    archive_sync_threads: int = _row(
+        8, "archive", "Threads that hash received files, and make large ones durable.", low=1
+    )
     archive_group_limit: int = _row(256, "archive", "Most objects in one index transaction.", low=1)
     archive_minimum_free: int = _row(
         64 * MiB, "archive", "Refuse to store when less is free on the data disk.", unit="bytes", low=0
@@ -179,6 +181,9 @@ class Settings:
     # --- storage commitment, as SCP
     commitment_references: int = _row(
         100_000, "commitment", "Objects that one request (N-ACTION) may ask commitment for.", low=1
+    )
+    commitment_pending: int = _row(
+        1_000_000, "commitment", "Objects in all requests that are not reported on yet; more are refused.", low=1
     )
     commitment_delay: float = _row(
         0.5,

@@ -185,6 +185,23 @@ def released(scu: RawSCU) -> None:
     assert isinstance(scu.event(), events.Released)
 
 
+def refuse_the_event(scu: RawSCU) -> None:
+    """Answer an N-EVENT-REPORT as an SCU that hears none on its own associations."""
+    event = scu.event()
+    assert isinstance(event, events.MessageStarted)
+    assert Verb.N_EVENT_REPORT == event.command["CommandField"]
+    while not isinstance(event, events.DataSetChunk) or not event.last:
+        event = scu.event()
+    refusal = {
+        "CommandField": Verb.N_EVENT_REPORT | 0x8000,
+        "MessageIDBeingRespondedTo": 1,
+        "CommandDataSetType": 0x0101,
+        "Status": 0x0211,
+    }
+    scu.connection.send_message(1, refusal)
+    scu.flush()
+
+
 def modality(port: int) -> KnownPeer:
     return KnownPeer("scanner", "MODALITY", "127.0.0.1", port)  # type: ignore[arg-type]
 
@@ -212,19 +229,7 @@ def test_an_scu_that_hears_events_only_where_it_listens_gets_the_report_there(tm
         with raw_scu(node.dimse[1]) as scu:
             associated(scu)
             assert 0 == ask(scu, references)["Status"]
-            event = scu.event()
-            assert isinstance(event, events.MessageStarted)
-            assert Verb.N_EVENT_REPORT == event.command["CommandField"]
-            while not isinstance(event, events.DataSetChunk) or not event.last:
-                event = scu.event()
-            refusal = {
-                "CommandField": Verb.N_EVENT_REPORT | 0x8000,
-                "MessageIDBeingRespondedTo": 1,
-                "CommandDataSetType": 0x0101,
-                "Status": 0x0211,
-            }
-            scu.connection.send_message(1, refusal)
-            scu.flush()
+            refuse_the_event(scu)
             until(lambda: bool(heard.reports))
     assert frozenset(references) == heard.reports[0].committed
 
@@ -352,6 +357,21 @@ def test_an_scu_that_says_it_knows_no_such_transaction_is_left_alone(tmp_path: P
     assert 1 == len(heard.reports)
 
 
+def test_an_scu_that_takes_no_events_and_has_no_address_can_be_given_one(tmp_path: Path) -> None:
+    heard = Heard()
+    with listening(heard) as port, ours.node(tmp_path, **QUICK) as node:
+        references = stored(node.address, objects(1))
+        with raw_scu(node.dimse[1]) as scu:
+            associated(scu)
+            assert 0 == ask(scu, references)["Status"]
+            refuse_the_event(scu)
+            until(lambda: "0211" in jobs(node)[0].last_error)
+        assert "no [[peer]] has the AE title MODALITY" in jobs(node)[0].last_error
+        node.reload(node.settings, [modality(port)], [])
+        until(lambda: jobs(node)[0].state == "done")
+    assert frozenset(references) == heard.reports[0].committed
+
+
 def test_nobody_to_call_is_said_and_the_report_waits(tmp_path: Path) -> None:
     heard = Heard()
     with listening(heard) as port, ours.node(tmp_path, **{**QUICK, "commitment_delay": 0.2}) as node:
@@ -430,6 +450,15 @@ def test_what_is_no_request_is_refused_and_leaves_no_job(
         # and the association stands
         assert 0 == ask(scu, [Reference(CT, "1.2.3")])["Status"]
         assert 1 == len(jobs(node))
+
+
+def test_what_is_owed_is_bounded_and_then_refused(tmp_path: Path) -> None:
+    wait = {**QUICK, "commitment_delay": 60.0, "commitment_pending": 3}
+    with ours.node(tmp_path, **wait) as node, raw_scu(node.dimse[1]) as scu:
+        associated(scu)
+        first, second = ([Reference(CT, f"1.2.{n}"), Reference(CT, f"1.3.{n}")] for n in range(2))
+        assert [0, 0x0213, 0] == [ask(scu, some)["Status"] for some in (first, second, second[:1])]
+        assert [1, 2] == [job.total for job in jobs(node)]
 
 
 def test_a_peer_without_the_right_to_ask_is_not_heard(tmp_path: Path) -> None:

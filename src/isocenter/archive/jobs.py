@@ -150,6 +150,10 @@ class JobQueue:
         """The jobs of a kind and key that wait or run, the oldest first."""
         return await asyncio.to_thread(self._rows.unfinished, kind, key)
 
+    async def owed(self, kind: str) -> int:
+        """How many items the jobs of a kind have that wait or run."""
+        return await asyncio.to_thread(self._rows.owed, kind)
+
     async def left(self, number: int) -> list[str]:
         """The items of a job that are still to be done, in the order they came."""
         return [uid for _, uid in await asyncio.to_thread(self._rows.items, number, 0, _ALL)]

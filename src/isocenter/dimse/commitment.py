@@ -16,7 +16,7 @@ from isocenter.archive.archive import Archive
 from isocenter.archive.commitment import Doubt
 from isocenter.archive.jobs import Job, JobFailed, Wanted, Work
 from isocenter.dimse.peers import associate_with
-from isocenter.errors import NetworkError, NoPresentationContext, SettingsError
+from isocenter.errors import NetworkError, NoPresentationContext, OutOfResources, SettingsError
 from isocenter.known_peers import KnownPeer
 from isocenter.net.normalized import failure_of
 from isocenter.net.requestor import Proposal, Requestor
@@ -82,6 +82,8 @@ class ArchiveCommitment:
             for job in in_use:
                 if job.target == peer.calling and await self._archive.jobs.left(job.id) == items:
                     return  # asked again by an SCU that lost our answer: it gets the one report
+            if await self._archive.jobs.owed(COMMITMENT) + len(items) > self._settings.commitment_pending:
+                raise OutOfResources("too many objects wait for their reports (commitment.pending)")
             if in_use:
                 payload["reason"] = DUPLICATE_TRANSACTION
             await self._archive.jobs.add(
@@ -115,9 +117,12 @@ class ArchiveCommitment:
                 await self._tell(ours, report)
             self._open.pop(key, None)
             await work.save(done=items)
-        finally:
+        except BaseException:
             if ours is not None:
-                await ours.release()
+                ours.abort()
+            raise
+        if ours is not None:
+            await ours.release()
         log.info("%s: commitment reported: %d objects, %d not", job.target, len(report.committed), len(report.failed))
 
     async def _verified(self, work: Work) -> tuple[CommitmentReport, list[str]]:
@@ -142,7 +147,7 @@ class ArchiveCommitment:
         except (NetworkError, JobFailed) as error:
             # It may be about to be released, or belong to an SCU that hears events where it listens only.
             if self._peer(job.target) is None:
-                raise
+                raise SettingsError(f"{error}; and no [[peer]] has the AE title {job.target}") from None
             log.info("%s: no report on the association of the request: %s", job.target, error)
             return False
         return True

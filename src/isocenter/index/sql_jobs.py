@@ -144,6 +144,12 @@ class SqlJobs:
         with self._rows() as connection:
             return [_of(row) for row in connection.execute(statement.order_by(_job.c.id))]
 
+    def owed(self, kind: str) -> int:
+        """How many items the jobs of a kind have that wait or run."""
+        items = sa.func.coalesce(sa.func.sum(_job.c.total - _job.c.done), 0)
+        with self._rows() as connection:
+            return int(connection.scalar(sa.select(items).where(_job.c.state.not_in(ENDED), _job.c.kind == kind)) or 0)
+
     def counts(self) -> dict[str, int]:
         """How many jobs are in each state that any is in."""
         statement = sa.select(_job.c.state, sa.func.count()).group_by(_job.c.state)
