@@ -29,6 +29,7 @@ from isocenter.cli import output, running
 from isocenter.cli.workers import Crew, Worker
 from isocenter.errors import NetworkError
 from isocenter.net.client import StoreOutcome, connect
+from isocenter.net.memory import keep_memory
 from isocenter.net.tls import client_context
 
 _LENGTH = Struct("<I")
@@ -300,13 +301,6 @@ class _Reports:
             self._outcomes, self._bytes = [], 0
 
 
-def _keep_memory() -> None:
-    # glibc gives the memory of an object that was sent back to the system and asks for the next one's, which the system
-    # has to clear: a sixth of a sender's time. It keeps twice of the largest block that was ever freed (mallopt(3),
-    # M_TRIM_THRESHOLD), so one is. Nothing is written to it, and it is gone before it costs anything.
-    bytes(2 * _BYTES)
-
-
 class _Sender:
     """A process's part: its associations, until there is nothing more to send, SIGTERM, or the parent's end."""
 
@@ -317,7 +311,7 @@ class _Sender:
         self._stop = asyncio.Event()
 
     async def run(self, channel: socket.socket, address: str, connecting: dict[str, Any]) -> None:
-        _keep_memory()
+        keep_memory(2 * _BYTES)
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         # An association that waits for files does so in a thread, and one more may have to look up the peer's address.

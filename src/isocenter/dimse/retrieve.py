@@ -22,6 +22,7 @@ from isocenter.dimse.transcode import TARGETS
 from isocenter.errors import IsocenterError, NetworkError
 from isocenter.known_peers import KnownPeer
 from isocenter.model import InstanceRef
+from isocenter.net.memory import keep_memory
 from isocenter.net.requestor import Proposal, Requestor
 from isocenter.services.base import Request
 from isocenter.services.retrieve import Selection, Suboperation
@@ -31,6 +32,7 @@ from isocenter.wire.limits import Limits
 
 log = logging.getLogger("isocenter.dimse")
 
+_KEPT = 4 * 1024 * 1024
 _MOST_CONTEXTS = 128
 _MOST_BARREN = 2  # associations in a row that are lost before anything was sent
 _WORTH_ONE = 16  # instances for which another association is opened
@@ -50,6 +52,7 @@ class ArchiveRetriever:
         self._without_bulk = WithoutBulk(archive, self._limits)
         self._settings = settings
         self._destination = destination
+        keep_memory(_KEPT)
         self._open: Counter[str] = Counter()  # associations of ours by the title of their destination
 
     async def get(self, request: Request, selection: Selection) -> _Get:
