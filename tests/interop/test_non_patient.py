@@ -17,7 +17,7 @@ import isocenter
 import ours
 import peers
 from isocenter.known_peers import KnownPeer
-from isocenter.std.non_patient import NON_PATIENT_MODELS, NonPatientModel
+from isocenter.std.non_patient import NON_PATIENT_KEYS, NON_PATIENT_MODELS, NonPatientModel
 from isocenter.std.sop_classes import COMPOSITE_INSTANCE_ROOT_GET
 from isocenter.wire.part10 import read_header
 from non_patient_objects import PALETTES, ROOT, UID_OF, hanging_protocol, item, made, one_of_each, read
@@ -111,6 +111,7 @@ def gotten(node: Node, sop_class: str, classes: tuple[str, ...], asked: Dataset)
     return final, got
 
 
+@pytest.mark.interop(service="Storage, non-patient objects", peer="DCMTK storescu", role="SCP")
 def test_dcmtk_stores_them(tmp_path: Path) -> None:
     (tmp_path / "protocol.dcm").write_bytes(SENT[f"{ROOT}.38.1.2"])
     (tmp_path / "template.dcm").write_bytes(SENT[f"{ROOT}.43.1.1"])
@@ -129,6 +130,25 @@ def test_dcmtk_stores_them(tmp_path: Path) -> None:
         assert len(found(there, IMPLANT, keys(ImplantName=""))[0]) == 1
 
 
+@pytest.mark.interop(service="Storage, non-patient objects", peer="pynetdicom", role="SCP")
+def test_pynetdicom_stores_them(tmp_path: Path) -> None:
+    from pynetdicom import AE
+
+    with ours.node(tmp_path) as server:
+        entity = AE()
+        for uid in NON_PATIENT_KEYS:
+            entity.add_requested_context(uid, ExplicitVRLittleEndian)
+        association = entity.associate("127.0.0.1", server.dimse[1])
+        assert [association.send_c_store(read(file)).Status for file in FILES] == [0] * len(FILES)
+        # the same UID with other content: the first is kept, and the sender is told
+        again = read(FILES[-1])
+        again.ContentDescription = "another"
+        assert association.send_c_store(again).Status == 0xB000
+        association.release()
+        there = Node(server.dimse[1], [], server.url)
+        assert len(found(there, PALETTE, keys(ContentLabel=""))[0]) == len(PALETTES)
+
+
 PROFILE = """[[TransferSyntaxes]]
 [Explicit]
 TransferSyntax1 = LittleEndianExplicit
@@ -141,6 +161,8 @@ PresentationContexts = Non Patient
 """
 
 
+@pytest.mark.interop(service="C-FIND, non-patient objects", peer="pynetdicom", role="SCP")
+@pytest.mark.interop(service="C-GET, non-patient objects", peer="pynetdicom", role="SCP")
 @pytest.mark.parametrize("model", NON_PATIENT_MODELS, ids=lambda model: model.find)
 def test_each_model_finds_and_gets_its_own(node: Node, model: NonPatientModel) -> None:
     answers, statuses = found(node, model, keys(SOPClassUID="", SOPInstanceUID=""))
@@ -156,6 +178,7 @@ def test_each_model_finds_and_gets_its_own(node: Node, model: NonPatientModel) -
     assert got == {uid: data_set(file) for uid, file in mine.items()}
 
 
+@pytest.mark.interop(service="C-FIND, non-patient objects", peer="pynetdicom", role="SCP")
 @pytest.mark.parametrize(
     ("expected", "asked"),
     [
@@ -179,6 +202,7 @@ def test_keys_of_hanging_protocols(node: Node, expected: set[int], asked: dict[s
     assert all(name in answer for answer in answers for name in asked)
 
 
+@pytest.mark.interop(service="C-FIND, non-patient objects", peer="pynetdicom", role="SCP")
 def test_answers_have_what_was_asked_for(node: Node) -> None:
     asked = keys(HangingProtocolName="Thorax*", HangingProtocolCreator="", PatientID="", NumberOfScreens=None)
     (answer,), statuses = found(node, HANGING, asked)
@@ -193,6 +217,7 @@ def test_answers_have_what_was_asked_for(node: Node) -> None:
     }
 
 
+@pytest.mark.interop(service="C-MOVE, non-patient objects", peer="pynetdicom", role="SCP")
 def test_c_move(node: Node) -> None:
     node.received.clear()
     association = associated(node, PALETTE.move)
@@ -229,6 +254,7 @@ def test_an_identifier_without_instances_is_refused(node: Node) -> None:
     assert (final.Status, got) == (0xA900, {})
 
 
+@pytest.mark.interop(service="Storage, non-patient objects", peer="pynetdicom", role="SCU")
 def test_they_are_forwarded(tmp_path: Path) -> None:
     from isocenter.archive.routing import Rule
 

@@ -69,8 +69,8 @@ def _as_json(report: Report) -> dict[str, Any]:
             {
                 "kind": finding.kind,
                 "file": finding.blob,
-                "study": finding.scope.study if finding.scope else None,
-                "series": finding.scope.series if finding.scope else None,
+                "study": (finding.scope.study or None) if finding.scope else None,
+                "series": (finding.scope.series or None) if finding.scope else None,
                 "instance": finding.scope.instance if finding.scope else None,
                 "detail": finding.detail,
             }
