@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "move": ("isocenter.cli.move", "Have a peer send objects to another one (C-MOVE)."),
     "jobs": ("isocenter.cli.jobs", "Show, retry and cancel what is to be done for peers."),
     "dump": ("isocenter.cli.dump", "Show what is in a DICOM file, damaged ones as far as they go."),
+    "render": ("isocenter.cli.render", "Make pictures of DICOM files: PNG, JPEG, WebP or the terminal."),
     "create": ("isocenter.cli.create", "Make DICOM objects from arrays and pictures."),
     "user": ("isocenter.cli.user", "Add users who may open associations."),
     "check": ("isocenter.cli.check", "Verify every stored byte and the index; rebuild the index."),

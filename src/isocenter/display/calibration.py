@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,11 @@ class Characteristic:
         """The JND indices of the darkest and the brightest level."""
         ends = jnd_index(self.seen[[0, -1]])
         return float(ends[0]), float(ends[1])
+
+    @cached_property
+    def ddls(self) -> NDArray[np.uint16]:
+        """`table` for 65,536 P-Values, made once."""
+        return self.table()
 
     def table(self, p_values: int = P_VALUES) -> NDArray[np.uint16]:
         """The DDL for each of `p_values` P-Values: equal steps of P-Value look equal then (PS3.14 section 6.3).

@@ -13,7 +13,8 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from isocenter.errors import NotAcceptable, PixelError
+from isocenter.display.calibration import Characteristic
+from isocenter.errors import NotAcceptable, PixelError, UsageError
 from isocenter.pixels.codecs import Decoded
 from isocenter.pixels.colour import to_rgb
 from isocenter.pixels.image import Image
@@ -39,6 +40,7 @@ def render(
     function: str = "LINEAR",
     size: tuple[int, int] | None = None,
     invert: bool = False,
+    display: Characteristic | None = None,
 ) -> Picture:
     """Frame `number` (from 1) for a display: uint8, shape (rows, columns) for greys or (rows, columns, 3) for RGB.
 
@@ -48,12 +50,17 @@ def render(
     MONOCHROME1 and Presentation LUT Shape INVERSE turn the greys; `invert` turns the result.
     `size` (width, height) is a viewport: the picture is scaled, up or down, to the largest that fits and keeps its
     shape, with the pixel aspect ratio taken in. Without it pixels stay pixels.
-    Raises what `Image.decode` raises, PixelError for palettes and tables that cannot be used, UsageError for `size`.
+    `display`: greys are the driving levels that make equal steps look equal on this display of at most 256 levels
+    (PS3.14); colours are left alone.
+    Raises what `Image.decode` raises, PixelError for palettes and tables that cannot be used, UsageError for `size`
+    and for a display of more levels.
     """
+    if display is not None and display.levels[-1] > 255:
+        raise UsageError("pictures have 8 bits: the display's characteristic curve has to end at level 255 or below")
     decoded = image.decode(number)
     chosen = Window(*window, function) if window is not None else None
     if decoded.photometric in _GREY and decoded.pixels.ndim == 2:
-        picture = _grey(image, number, decoded, chosen, invert)
+        picture = _grey(image, number, decoded, chosen, invert, display)
     else:
         picture = _colour(image, number, decoded)
         if invert:
@@ -83,7 +90,9 @@ def _colour(image: Image, number: int, decoded: Decoded) -> Picture:
 # --- greys ----------------------------------------------------------------------------------------------------------
 
 
-def _grey(image: Image, number: int, decoded: Decoded, window: Window | None, invert: bool) -> Picture:
+def _grey(
+    image: Image, number: int, decoded: Decoded, window: Window | None, invert: bool, display: Characteristic | None
+) -> Picture:
     signed = image.layout.signed
     pixels = decoded.pixels
     stored = modality(image.group(_PIXEL_VALUE_TRANSFORMATION, number), signed)
@@ -96,8 +105,8 @@ def _grey(image: Image, number: int, decoded: Decoded, window: Window | None, in
     if chosen is None:
         chosen = _default(stored, padding, decoded)
     if pixels.dtype.kind == "f" or decoded.bits > 16:
-        return _by_rows(pixels, lambda rows: _shades(rows, stored, chosen, padding, turned != invert))
-    table = _grey_table(stored, chosen, padding, turned != invert, decoded.bits, signed)
+        return _by_rows(pixels, lambda rows: _shades(rows, stored, chosen, padding, turned != invert, display))
+    table = _grey_table(stored, chosen, padding, turned != invert, display, decoded.bits, signed)
     unsigned = pixels.view(f"u{pixels.dtype.itemsize}")
     # Two's complement to the index: the bits above Bits Stored repeat the sign
     mask = unsigned.dtype.type((1 << decoded.bits) - 1)
@@ -115,17 +124,25 @@ def _by_rows(pixels: Array, function: Callable[[Array], Picture]) -> Picture:
 
 
 def _shades(
-    values: Array, stored: Rescale | Table, chosen: Window | Table, padding: tuple[float, float] | None, turned: bool
+    values: Array,
+    stored: Rescale | Table,
+    chosen: Window | Table,
+    padding: tuple[float, float] | None,
+    turned: bool,
+    display: Characteristic | None,
 ) -> Picture:
-    """8-bit greys of stored values."""
+    """8-bit greys of stored values: P-Values, or what drives `display`."""
     with np.errstate(over="ignore", invalid="ignore"):
         levels = chosen.apply(modality_units(stored, values))
     if turned:
         levels = 1.0 - levels
     if padding is not None:
         levels[(values >= padding[0]) & (values <= padding[1])] = 0.0
-    result: Picture = np.rint(np.nan_to_num(levels) * 255.0).astype(np.uint8)
-    return result
+    levels = np.nan_to_num(levels)
+    if display is None:
+        return np.rint(levels * 255.0).astype(np.uint8)
+    table = display.ddls
+    return table[np.rint(levels * (len(table) - 1)).astype(np.intp)].astype(np.uint8)
 
 
 @lru_cache(maxsize=32)
@@ -134,6 +151,7 @@ def _grey_table(
     chosen: Window | Table,
     padding: tuple[float, float] | None,
     turned: bool,
+    display: Characteristic | None,
     bits: int,
     signed: bool,
 ) -> Picture:
@@ -141,7 +159,7 @@ def _grey_table(
     values = np.arange(1 << bits, dtype=np.int64)
     if signed:
         values[1 << (bits - 1) :] -= 1 << bits
-    return _shades(values, stored, chosen, padding, turned)
+    return _shades(values, stored, chosen, padding, turned, display)
 
 
 def _default(stored: Rescale | Table, padding: tuple[float, float] | None, decoded: Decoded) -> Window | Table:
@@ -183,7 +201,8 @@ def _padding(image: Image, decoded: Decoded) -> tuple[float, float] | None:
 def encode(array: Array, media_type: str, quality: int = 90) -> bytes:
     """A picture from `render` (or 16-bit greys, for PNG) as a file.
 
-    `media_type` is "image/png" or "image/jpeg"; `quality` 1 to 100 is for JPEG. NotAcceptable for any other type.
+    `media_type` is "image/png", "image/jpeg" or "image/webp"; `quality` 1 to 100 is for the latter two. NotAcceptable
+    for any other type.
     """
     picture = np.ascontiguousarray(array)
     if media_type == "image/png":
@@ -191,4 +210,7 @@ def encode(array: Array, media_type: str, quality: int = 90) -> bytes:
         return bytes(imagecodecs.png_encode(picture, level=1))
     if media_type == "image/jpeg":
         return bytes(imagecodecs.jpeg8_encode(picture, level=min(100, max(1, quality))))
-    raise NotAcceptable(f"pictures are image/png or image/jpeg, not {media_type}")
+    if media_type == "image/webp":
+        rgb = picture if picture.ndim == 3 else np.repeat(picture[:, :, None], 3, axis=2)
+        return bytes(imagecodecs.webp_encode(rgb, level=min(100, max(1, quality))))
+    raise NotAcceptable(f"pictures are image/png, image/jpeg or image/webp, not {media_type}")

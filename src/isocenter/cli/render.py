@@ -1,0 +1,321 @@
+"""`isocenter render`: pictures of DICOM files."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from isocenter.cli import exit_codes, output
+from isocenter.cli.dump import opened
+from isocenter.errors import DataSetError, IsocenterError, NoSuchFrame, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from isocenter.display.calibration import Characteristic
+    from isocenter.wire.elements import Buffer
+
+_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
+_FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
+_CELL = 256  # pixels, the longer side of a picture in a montage if --size says nothing
+_GREATEST_MONTAGE = 16384
+
+
+@dataclass(frozen=True)
+class _How:
+    """What is asked for each picture."""
+
+    window: tuple[float, float] | None
+    function: str
+    size: tuple[int, int] | None
+    invert: bool
+    display: Characteristic | None
+
+
+def command(
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="DICOM files and folders; - is standard input.")],
+    out: Annotated[
+        str | None,
+        typer.Option("--out", "-o", metavar="PATH", help="A picture (.png .jpg .webp), a folder, or - for stdout."),
+    ] = None,
+    frames: Annotated[
+        str, typer.Option(metavar="FRAMES", help="As 1,5-8; all; or middle, which says most.")
+    ] = "middle",
+    window: Annotated[
+        str | None, typer.Option(metavar="CENTER,WIDTH", help="In Modality LUT units, as HU; else the object's own.")
+    ] = None,
+    function: Annotated[
+        str, typer.Option(metavar="FUNCTION", help="Of --window: LINEAR, LINEAR_EXACT or SIGMOID.")
+    ] = "LINEAR",
+    size: Annotated[
+        str | None, typer.Option(metavar="WIDTHxHEIGHT", help="Fit each picture into this many pixels.")
+    ] = None,
+    invert: Annotated[bool, typer.Option("--invert", help="Turn the greys.")] = False,
+    display: Annotated[
+        Path | None,
+        typer.Option(metavar="CURVE", help="Characteristic curve of the display to drive by the GSDF (PS3.14)."),
+    ] = None,
+    montage: Annotated[
+        int | None, typer.Option(metavar="COLUMNS", min=1, max=100, help="All pictures in one, so many a row.")
+    ] = None,
+    quality: Annotated[int, typer.Option(metavar="1-100", min=1, max=100, help="Of JPEG and WebP.")] = 90,
+    kind: Annotated[
+        str, typer.Option("--format", metavar="FORMAT", help="In a folder or on stdout: png, jpg or webp.")
+    ] = "png",
+    force: Annotated[bool, typer.Option("--force", help="Overwrite files.")] = False,
+    as_json: output.Json = False,
+) -> None:
+    """Make pictures of DICOM files.
+
+    Greys go through Modality LUT, VOI LUT and presentation as PS3.3 C.11 says. Without --out the picture is drawn in
+    the terminal. A file of which no picture can be made is named on stderr with the reason (exit code 1).
+    """
+    how = _how(window, function, size, invert, display)
+    if not kind or f".{kind.lower()}" not in _TYPES:
+        raise UsageError(f"--format {kind}: png, jpg and webp are known")
+    if montage is not None and how.size is None:
+        how = _How(how.window, how.function, (_CELL, _CELL), how.invert, how.display)
+    pictures = _Pictures(files, frames, how)
+    if montage is not None:
+        one = _montage(list(pictures), montage)
+        _Target(out, kind, quality, force, as_json, many=False).put("montage", one)
+    else:
+        target = _Target(out, kind, quality, force, as_json, many=pictures.many)
+        for name, picture in pictures:
+            target.put(name, picture)
+    if pictures.failed:
+        raise typer.Exit(exit_codes.SOME_FAILED)
+
+
+def _how(window: str | None, function: str, size: str | None, invert: bool, display: Path | None) -> _How:
+    if function.upper() not in _FUNCTIONS:
+        raise UsageError(f"--function {function}: {', '.join(_FUNCTIONS)} are known")
+    levels = None
+    if window is not None:
+        levels = _pair(window, ",", "--window")
+        if levels[1] <= 0 or (function.upper() == "LINEAR" and levels[1] < 1):
+            raise UsageError("--window: the width is above zero, and at least one for LINEAR (PS3.3 C.11.2.1.2)")
+    curve = None
+    if display is not None:
+        from isocenter.display.calibration import read_characteristic
+
+        try:
+            curve = read_characteristic(display)
+        except OSError as error:
+            raise UsageError(f"{display}: {error.strerror or error}") from None
+    return _How(levels, function.upper(), None if size is None else _size(size), invert, curve)
+
+
+def _pair(text: str, between: str, option: str) -> tuple[float, float]:
+    try:
+        first, second = (float(word) for word in text.lower().split(between))
+    except ValueError:
+        raise UsageError(f"{option} {text}: two numbers with {between!r} between them are expected") from None
+    return first, second
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, height = _pair(text, "x", "--size")
+    if not (width.is_integer() and height.is_integer()):
+        raise UsageError(f"--size {text}: whole numbers of pixels are expected")
+    return int(width), int(height)
+
+
+class _Frames:
+    """Which frames of each object; UsageError for what does not say that."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._ranges: list[tuple[int, int]] = []
+        for part in text.split(",") if text not in ("middle", "all") else ():
+            first, dash, last = part.partition("-")
+            if not first.strip().isdecimal() or (dash and not last.strip().isdecimal()):
+                raise UsageError(f"--frames {text}: numbers and ranges, as 1,5-8, or all or middle are expected")
+            begin, end = int(first), int(last) if dash else int(first)
+            if not 1 <= begin <= end:
+                raise UsageError(f"--frames {text}: frames are counted from 1, and ranges ascend")
+            self._ranges.append((begin, end))
+
+    @property
+    def many(self) -> bool:
+        """Whether an object may have several of them."""
+        return self._text == "all" or len(self._ranges) > 1 or any(begin < end for begin, end in self._ranges)
+
+    def of(self, count: int) -> list[int]:
+        """The numbers, from 1, for an object of `count` frames. NoSuchFrame for one that it lacks."""
+        if self._text == "middle":
+            return [(count + 1) // 2]
+        if self._text == "all":
+            return list(range(1, count + 1))
+        for _, end in self._ranges:
+            if end > count:
+                raise NoSuchFrame(f"the object has {count} frames", frame=end)
+        return [number for begin, end in self._ranges for number in range(begin, end + 1)]
+
+
+class _Pictures:
+    """The pictures, one after the other, with names for their files; complaints go to stderr."""
+
+    def __init__(self, files: list[str], frames: str, how: _How) -> None:
+        self.failed = False
+        self._files = files
+        self._frames = _Frames(frames)
+        self._how = how
+        self.many = len(files) > 1 or self._frames.many or Path(files[0]).is_dir()
+
+    def __iter__(self) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+        # Several files of one name, from several folders, must not overwrite each other's pictures.
+        names: dict[str, int] = {}
+        with output.bar("Rendering", None) as bar:
+            for label, stem, buf in self._objects():
+                try:
+                    yield from self._of(stem if not names.get(stem) else f"{stem}-{names[stem] + 1}", buf)
+                    names[stem] = names.get(stem, 0) + 1
+                except UsageError:
+                    raise
+                except IsocenterError as error:
+                    output.fail(error, label)
+                    self.failed = True
+                bar.advance(1)
+
+    def _objects(self) -> Iterator[tuple[str, str, Buffer]]:
+        from isocenter.archive.walk import walk
+
+        for name in self._files:
+            if name == "-":
+                with opened(name) as buf:
+                    yield "standard input", "picture", buf
+                continue
+            # What is named is meant; what lies in a folder beside objects is not.
+            for candidate in walk(name, everything=not Path(name).is_dir()):
+                stem = Path(candidate.member.filename if candidate.member else candidate.path).stem
+                try:
+                    if candidate.member is not None:
+                        yield candidate.label, stem, b"".join(candidate.chunks())
+                        continue
+                    with opened(str(candidate.path)) as buf:
+                        yield candidate.label, stem, buf
+                except DataSetError as error:
+                    output.fail(error, candidate.label)
+                    self.failed = True
+
+    def _of(self, stem: str, buf: Buffer) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+        from isocenter.pixels.image import Image
+        from isocenter.pixels.render import render
+        from isocenter.wire.part10 import read_header
+
+        how = self._how
+        with memoryview(buf) as view:
+            meta = read_header(view)
+            image = Image.of(view, meta.transfer_syntax, meta.data_set_offset)
+            numbers = self._frames.of(image.number_of_frames)
+            for number in numbers:
+                picture = render(
+                    image, number, window=how.window, function=how.function, size=how.size, invert=how.invert,
+                    display=how.display,
+                )  # fmt: skip
+                yield (stem if len(numbers) == 1 else f"{stem}-{number:04d}"), picture
+
+
+def _montage(pictures: list[tuple[str, NDArray[np.uint8]]], columns: int) -> NDArray[np.uint8]:
+    """All pictures in cells of one size, in order, on black; shape (rows, columns) or (rows, columns, 3)."""
+    import numpy as np
+
+    if not pictures:
+        raise UsageError("there is nothing to put into a montage")
+    height = max(picture.shape[0] for _, picture in pictures)
+    width = max(picture.shape[1] for _, picture in pictures)
+    columns = min(columns, len(pictures))
+    rows = -(-len(pictures) // columns)
+    if max(rows * height, columns * width) > _GREATEST_MONTAGE:
+        raise UsageError(
+            f"the montage would be over {_GREATEST_MONTAGE} pixels: take fewer pictures or a smaller --size"
+        )
+    colour = any(picture.ndim == 3 for _, picture in pictures)
+    sheet = np.zeros((rows * height, columns * width, 3), np.uint8)
+    for at, (_, picture) in enumerate(pictures):
+        top = at // columns * height + (height - picture.shape[0]) // 2
+        left = at % columns * width + (width - picture.shape[1]) // 2
+        cell = picture if picture.ndim == 3 else picture[:, :, None]
+        sheet[top : top + picture.shape[0], left : left + picture.shape[1]] = cell
+    return sheet if colour else np.ascontiguousarray(sheet[:, :, 0])
+
+
+class _Target:
+    """Where pictures go: a file, files in a folder, stdout, or the terminal."""
+
+    def __init__(self, out: str | None, kind: str, quality: int, force: bool, as_json: bool, *, many: bool) -> None:
+        self._quality = quality
+        self._force = force
+        self._json = as_json
+        self._stdout = out == "-"
+        self._path = None if out is None or self._stdout else Path(out)
+        self._suffix = f".{kind.lower()}"
+        self._folder = False
+        if self._path is not None:
+            self._folder = many or self._path.is_dir() or str(out).endswith("/")
+            if self._folder and self._path.suffix.lower() in _TYPES and not self._path.is_dir():
+                raise UsageError(f"{out}: several pictures need a folder, or --montage")
+            if not self._folder and self._path.suffix.lower() not in _TYPES:
+                raise UsageError(f"{out}: a picture's name ends with {', '.join(_TYPES)}")
+        elif self._stdout and many:
+            raise UsageError("several pictures need a folder (--out), or --montage")
+        elif out is None and as_json:
+            raise UsageError("--json tells of files: --out is missing")
+
+    def put(self, name: str, picture: NDArray[np.uint8]) -> None:
+        """Write or show one picture."""
+        from isocenter.pixels.render import encode
+
+        if self._path is None and not self._stdout:
+            _draw(picture, name)
+            return
+        if self._stdout:
+            sys.stdout.buffer.write(encode(picture, _TYPES[self._suffix], self._quality))
+            return
+        assert self._path is not None
+        path = self._path / f"{name}{self._suffix}" if self._folder else self._path
+        data = encode(picture, _TYPES[path.suffix.lower()], self._quality)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("wb" if self._force else "xb") as file:
+                file.write(data)
+        except FileExistsError:
+            raise UsageError(f"{path} is there already: --force overwrites it") from None
+        except OSError as error:
+            raise UsageError(f"{path}: {error.strerror or error}") from None
+        rows, columns = picture.shape[:2]
+        if self._json:
+            output.write_json({"file": str(path), "width": columns, "height": rows})
+        else:
+            output.write(str(path))
+
+
+def _draw(picture: NDArray[np.uint8], name: str) -> None:
+    """The picture in the terminal: each character is two pixels, one above the other."""
+    import numpy as np
+
+    from isocenter.pixels.resample import fitted, resize
+
+    console = output.console()
+    if not console.is_terminal:
+        raise UsageError("stdout is no terminal to draw in: give a file or a folder with --out")
+    from rich.segment import Segment, Segments
+    from rich.style import Style
+
+    rgb = picture if picture.ndim == 3 else np.repeat(picture[:, :, None], 3, axis=2)
+    rows, columns = fitted(rgb.shape[0], rgb.shape[1], (console.width, max(2, 2 * (console.height - 3))), 1.0)
+    small = resize(rgb, rows + rows % 2, columns)
+    lines: list[Segment] = []
+    for top, bottom in zip(small[::2], small[1::2], strict=True):
+        for (r, g, b), (r2, g2, b2) in zip(top.tolist(), bottom.tolist(), strict=True):
+            lines.append(Segment("\u2580", Style.parse(f"rgb({r},{g},{b}) on rgb({r2},{g2},{b2})")))
+        lines.append(Segment.line())
+    console.print(Segments(lines), end="")
+    output.note(name)
