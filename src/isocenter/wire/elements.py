@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from mmap import mmap
 from struct import Struct
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from isocenter.errors import DataSetError, TruncatedError
 from isocenter.std.dictionary import vr_of
@@ -49,18 +48,28 @@ class Element(NamedTuple):
     length: int
 
 
-@dataclass(frozen=True, slots=True)
 class Encoding:
-    """The structs of one byte order. `explicit` headers read group, element, VR and the short length in one go."""
+    """The structs of one byte order.
 
-    little: bool
-    explicit: Struct
-    implicit: Struct
-    u32: Struct
+    `explicit` headers read group, element, VR and the short length in one go. So does `numbers`, with the VR as a
+    number, which costs less than two bytes do; `short_vrs` and `long_vrs` are the VRs by that number.
+    """
+
+    __slots__ = ("explicit", "implicit", "little", "long_vrs", "numbers", "short_vrs", "u32")
+
+    def __init__(self, order: Literal["little", "big"]) -> None:
+        sign = "<" if order == "little" else ">"
+        self.little = order == "little"
+        self.explicit = Struct(f"{sign}HH2sH")
+        self.numbers = Struct(f"{sign}4H")
+        self.implicit = Struct(f"{sign}HHI")
+        self.u32 = Struct(f"{sign}I")
+        self.short_vrs = {int.from_bytes(raw, order): vr for raw, vr in SHORT_VRS.items()}
+        self.long_vrs = {int.from_bytes(raw, order): vr for raw, vr in LONG_VRS.items()}
 
 
-LITTLE = Encoding(True, Struct("<HH2sH"), Struct("<HHI"), Struct("<I"))
-BIG = Encoding(False, Struct(">HH2sH"), Struct(">HHI"), Struct(">I"))
+LITTLE = Encoding("little")
+BIG = Encoding("big")
 
 
 def path_of(tags: Iterable[int | str]) -> str:

@@ -15,16 +15,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Container
 from functools import cache
-from struct import Struct
 from struct import error as StructError
 
 from isocenter.std.dictionary import sequence_tags
 from isocenter.wire.elements import (
     ITEM,
     ITEM_DELIMITER,
-    LONG_VRS,
     SEQUENCE_DELIMITER,
-    SHORT_VRS,
     TRAILING_PADDING,
     UNDEFINED,
     Buffer,
@@ -44,13 +41,6 @@ def _special() -> dict[int, Container[int]]:
     for tag in (*sequence_tags(), 0, TRAILING_PADDING):
         found[tag >> 16].add(tag & 0xFFFF)
     return {**found, _DELIMITERS: range(0x10000)}
-
-
-# VR and short length (or the reserved bytes) of an explicit header; group and long length
-_EXPLICIT = {
-    True: (Struct("<4x2sH").unpack_from, Struct("<H6xI").unpack_from),
-    False: (Struct(">4x2sH").unpack_from, Struct(">H6xI").unpack_from),
-}
 
 
 def regular_end(
@@ -73,8 +63,8 @@ def regular_end(
 def _end(buf: Buffer, start: int, length: int, end: int, encoding: Encoding, explicit: bool, nesting: int) -> int:
     """The offset after the sequence, or -1; StructError where a header reaches beyond the buffer."""
     header = encoding.implicit.unpack_from  # of items and delimiters in any encoding
-    short, long = _EXPLICIT[encoding.little]
-    short_vrs, special = SHORT_VRS, _special()
+    with_vr, short_vrs = encoding.numbers.unpack_from, encoding.short_vrs
+    special = _special()
     pos, odd, previous, numbers = start, 0, -1, _NOTHING
     # Where the sequence and its item end at the latest, and whether a delimiter says where; the same of those around
     sequence_open = length < 0
@@ -103,19 +93,19 @@ def _end(buf: Buffer, start: int, length: int, end: int, encoding: Encoding, exp
         inner, delimited = -1, False
         if explicit:
             while pos < item_end:
-                vr, length = short(buf, pos)
+                group, number, vr, length = with_vr(buf, pos)
                 if vr in short_vrs:
                     pos += length + 8
                     odd |= length
                     continue
-                if not length and vr == b"\0\0":
+                if not vr and not length:
                     delimited = True
                     break
-                group, size = long(buf, pos)
-                if vr not in LONG_VRS or length or group >= _PADDING:
+                if vr not in encoding.long_vrs or length or group >= _PADDING:
                     return -1
+                (size,) = encoding.u32.unpack_from(buf, pos + 8)
                 pos += 12
-                if vr == b"SQ":
+                if encoding.long_vrs[vr] == "SQ":
                     inner = size
                     break
                 pos += size

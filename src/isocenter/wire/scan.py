@@ -24,7 +24,6 @@ from isocenter.wire.elements import (
     BIG,
     ITEM_DELIMITER,
     LITTLE,
-    LONG_VRS,
     PIXEL_TAGS,
     SEQUENCE_DELIMITER,
     SHORT_VRS,
@@ -50,7 +49,6 @@ _CEILING: Final = 0x7FE00008  # pixel data, padding and delimiters are above
 _DELIMITERS: Final = 0xFFFE0000
 _NO_STOP: Final = 1 << 32
 _EVERYTHING: Final = range(1 << 32)
-_PLAIN_LONG_VRS = {raw: vr for raw, vr in LONG_VRS.items() if vr != "SQ"}
 
 
 @dataclass(slots=True)
@@ -179,11 +177,11 @@ def _too_long(tag: int, offset: int, length: int) -> TruncatedError:
 def _explicit(scan: _Scan, pos: int) -> int:
     """Scan explicit VR data from `pos`; the offset after the last element read."""
     buf, elements = scan.buf, scan.elements
-    unpack, u32 = scan.encoding.explicit.unpack_from, scan.encoding.u32.unpack_from
-    short, long, new = SHORT_VRS, _PLAIN_LONG_VRS, tuple.__new__
+    end, encoding, limits, whole = scan.end, scan.encoding, scan.limits, scan.whole
+    unpack, u32 = encoding.numbers.unpack_from, encoding.u32.unpack_from
+    short, long, new = encoding.short_vrs, encoding.long_vrs, tuple.__new__
     wanted: Container[int] = _EVERYTHING if scan.wanted is None else scan.wanted
     previous, ceiling = _LOWEST, min(_CEILING, scan.stop)
-    end, encoding, limits, whole = scan.end, scan.encoding, scan.limits, scan.whole
     last, last_long = end - 8, end - 12
     tag = length = odd = 0
     begin = pos
@@ -195,32 +193,27 @@ def _explicit(scan: _Scan, pos: int) -> int:
         tag = group << 16 | number
         if previous < tag < ceiling:
             if vr in short:
-                begin = pos
-                pos += 8
                 if tag in wanted:
-                    elements[tag] = new(Element, (tag, short[vr], pos, length))
+                    elements[tag] = new(Element, (tag, short[vr], pos + 8, length))
+                begin = pos
                 odd |= length
                 previous = tag
-                pos += length
+                pos += length + 8
                 continue
             if vr in long and not length and pos <= last_long:
                 (length,) = u32(buf, pos + 8)
-                if length != UNDEFINED:
-                    begin = pos
-                    pos += 12
-                    if tag in wanted:
-                        elements[tag] = new(Element, (tag, long[vr], pos, length))
-                    odd |= length
-                    previous = tag
-                    pos += length
-                    continue
-            elif vr == b"SQ" and whole and not length and pos <= last_long:
-                (length,) = u32(buf, pos + 8)
-                size = -1 if length == UNDEFINED else length
-                after = regular_end(buf, pos + 12, size, end, encoding=encoding, explicit=True, limits=limits)
+                size, after = length, pos + 12 + length
+                if whole and long[vr] == "SQ":
+                    size = -1 if length == UNDEFINED else length
+                    after = regular_end(buf, pos + 12, size, end, encoding=encoding, explicit=True, limits=limits)
+                    length = 0  # what is regular is even
+                elif length == UNDEFINED:
+                    after = -1
                 if after >= 0:
                     if tag in wanted:
-                        elements[tag] = new(Element, (tag, "SQ", pos + 12, size))
+                        elements[tag] = new(Element, (tag, long[vr], pos + 12, size))
+                    begin = pos
+                    odd |= length
                     previous = tag
                     pos = after
                     continue
@@ -265,13 +258,12 @@ def _implicit(scan: _Scan, pos: int) -> int:
                     pos = after
                     continue
             elif length != UNDEFINED:
-                begin = pos
-                pos += 8
                 if tag in wanted:
-                    elements[tag] = new(Element, (tag, vr_of(tag), pos, length))
+                    elements[tag] = new(Element, (tag, vr_of(tag), pos + 8, length))
+                begin = pos
                 odd |= length
                 previous = tag
-                pos += length
+                pos += length + 8
                 continue
         after = scan.slow(pos, previous)
         if after < 0:
