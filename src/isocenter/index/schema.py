@@ -175,6 +175,7 @@ job = sa.Table(
     _counter("done"),
     _counter("failed"),
     sa.Index("job_by_state", "state", "next_at"),
+    sa.Index("job_by_target", "kind", "target", "key", "state"),
     sqlite_autoincrement=True,
 )
 

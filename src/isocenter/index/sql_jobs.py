@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.dialects.sqlite import pysqlite
 
 from isocenter.errors import BadRequest, NotFound
 from isocenter.index import schema
 from isocenter.index.jobs import ENDED, Job, State, Wanted
 from isocenter.index.sql_errors import translated
+from isocenter.index.sql_text import Statement
 
 if TYPE_CHECKING:
     from isocenter.index.sql_write import SqlWriter
@@ -34,60 +37,72 @@ def _of(row: Any) -> Job:
     return Job(**{**values, "payload": json.loads(values["payload"])})
 
 
+class _Statements:
+    """What storing an instance runs; see sql_text."""
+
+    def __init__(self) -> None:
+        dialect, b = pysqlite.dialect(paramstyle="qmark"), sa.bindparam
+        self.waiting = Statement(
+            sa.select(_job.c.id)
+            .where(
+                _job.c.state == "waiting",
+                *(_job.c[name] == b(name) for name in ("kind", "target", "key")),
+                _job.c.progressed_at > b("since"),
+            )
+            .order_by(_job.c.id.desc())
+            .limit(1),
+            dialect,
+        )
+        times = ("next_at", "created_at", "updated_at", "progressed_at")
+        self.add = Statement(
+            sa.insert(_job)
+            .values(state="waiting", **{name: b(name) for name in ("kind", "target", "key", "payload", *times)})
+            .returning(_job.c.id),
+            dialect,
+        )
+        # An object that was replaced while it waited is sent once, as it is then.
+        self.item = Statement(
+            sqlite_insert(_item)
+            .values(job_id=b("job_id"), uid=b("uid"))
+            .on_conflict_do_nothing(index_elements=["job_id", "uid"]),
+            dialect,
+        )
+        self.grow = Statement(
+            sa.update(_job)
+            .where(_job.c.id == b("number"))
+            .values(
+                total=_job.c.total + b("added"),
+                updated_at=b("at"),
+                next_at=sa.case((_job.c.attempts == 0, b("begin")), else_=_job.c.next_at),
+            ),
+            dialect,
+        )
+
+
+_statements = cache(_Statements)
+
+
 def insert(connection: sa.Connection, wanted: Sequence[Wanted], at: float) -> list[int]:
     """Write jobs, or add to those that wait, inside the connection's transaction; the number of each."""
-    return [_insert(connection, one, at) for one in wanted]
+    if not wanted:
+        return []
+    driver: Any = connection.connection.driver_connection
+    with closing(driver.cursor()) as cursor:
+        return [_insert(cursor, one, at) for one in wanted]
 
 
-def _insert(connection: sa.Connection, wanted: Wanted, at: float) -> int:
-    number = _waiting(connection, wanted, at - wanted.gather) if wanted.gather else None
-    if number is None:
-        number = connection.execute(
-            sa.insert(_job)
-            .values(
-                kind=wanted.kind,
-                target=wanted.target,
-                key=wanted.key,
-                payload=json.dumps(dict(wanted.payload), separators=(",", ":")),
-                state="waiting",
-                next_at=at + wanted.delay,
-                created_at=at,
-                updated_at=at,
-                progressed_at=at,
-            )
-            .returning(_job.c.id)
-        ).scalar_one()
-    added = 0
-    for uids in _portions(wanted.items):
-        statement = sqlite_insert(_item).values([{"job_id": number, "uid": uid} for uid in uids])
-        # An object that was replaced while it waited is sent once, as it is then.
-        added += connection.execute(statement.on_conflict_do_nothing(index_elements=["job_id", "uid"])).rowcount
-    fresh = _job.c.attempts == 0
-    connection.execute(
-        sa.update(_job)
-        .where(_job.c.id == number)
-        .values(
-            total=_job.c.total + added,
-            updated_at=at,
-            next_at=sa.case((fresh, at + wanted.delay), else_=_job.c.next_at),
-        )
-    )
-    return int(number)
-
-
-def _waiting(connection: sa.Connection, wanted: Wanted, since: float) -> int | None:
-    return connection.scalar(
-        sa.select(_job.c.id)
-        .where(
-            _job.c.state == "waiting",
-            _job.c.kind == wanted.kind,
-            _job.c.target == wanted.target,
-            _job.c.key == wanted.key,
-            _job.c.progressed_at > since,
-        )
-        .order_by(_job.c.id.desc())
-        .limit(1)
-    )
+def _insert(cursor: Any, wanted: Wanted, at: float) -> int:
+    sql, begin = _statements(), at + wanted.delay
+    names = {"kind": wanted.kind, "target": wanted.target, "key": wanted.key}
+    row = sql.waiting.run(cursor, **names, since=at - wanted.gather).fetchone() if wanted.gather else None
+    if row is None:
+        payload = json.dumps(dict(wanted.payload), separators=(",", ":"))
+        times = {"next_at": begin, "created_at": at, "updated_at": at, "progressed_at": at}
+        row = sql.add.run(cursor, **names, payload=payload, **times).fetchone()
+    number = int(row[0])
+    added = sql.item.run_many(cursor, [{"job_id": number, "uid": uid} for uid in dict.fromkeys(wanted.items)])
+    sql.grow.run(cursor, number=number, added=added, at=at, begin=begin)
+    return number
 
 
 def _portions(uids: Collection[str]) -> Iterator[list[str]]:

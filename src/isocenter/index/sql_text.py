@@ -6,7 +6,7 @@ So the text is made once, by SQLAlchemy, for the engine's dialect, and handed to
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -29,6 +29,13 @@ class Statement:
         """Execute on a driver's cursor, which is returned."""
         values.update(self._fixed)
         return cursor.execute(self.text, [values[name] for name in self._order])
+
+    def run_many(self, cursor: Any, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Execute once for each of `rows`; how many rows were changed in all."""
+        if not rows:
+            return 0
+        fixed, order = self._fixed, self._order
+        return int(cursor.executemany(self.text, [[{**row, **fixed}[name] for name in order] for row in rows]).rowcount)
 
 
 def driver_rows(connection: sa.Connection, statement: Executable, most: int) -> Iterator[Sequence[Any]]:

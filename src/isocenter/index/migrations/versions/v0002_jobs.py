@@ -33,6 +33,7 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("job_by_state", "job", ["state", "next_at"], unique=False)
+    op.create_index("job_by_target", "job", ["kind", "target", "key", "state"], unique=False)
     op.create_table(
         "job_item",
         sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
@@ -51,5 +52,6 @@ def downgrade() -> None:
     op.drop_index("job_item_by_uid", table_name="job_item")
     op.drop_index("job_item_by_job", table_name="job_item")
     op.drop_table("job_item")
+    op.drop_index("job_by_target", table_name="job")
     op.drop_index("job_by_state", table_name="job")
     op.drop_table("job")
