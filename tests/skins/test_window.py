@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import select
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,14 +15,18 @@ import isocenter
 import ours
 from command import isocenter as run_isocenter
 from isocenter.dimse.endpoint import dimse_listeners, dimse_server
+from isocenter.net.address import parse_address
+from isocenter.net.requestor import Proposal, associate
 from isocenter.services.base import Reply, Request
-from isocenter.services.storage import StorageService
+from isocenter.services.storage import StorageService, store_request
 from isocenter.services.verification import VerificationService
 from isocenter.settings import Settings
+from isocenter.std.sop_classes import STUDY_ROOT_FIND
 from isocenter.ul import events
 from isocenter.wire import pdu
 from isocenter.wire.command import Verb
 from raw_scp import Message, RawSCP, raw_scp
+from raw_scu import CT, EXPLICIT
 
 RAW = Path(str(get_testdata_file("CT_small.dcm"))).read_bytes()
 UID = b"1.3.6.1.4.1.5962.1.1.1.1.1.20040119072730.12322"
@@ -209,6 +213,52 @@ def test_the_command(options: list[object], expected: object) -> None:
         done = run_isocenter("store", *options, address, get_testdata_file("CT_small.dcm"))
     assert done.returncode == 0, done.stderr
     assert offered == [expected, expected]
+
+
+def test_a_cancel_does_not_come_between_the_fragments_of_a_data_set() -> None:
+    """An object is on the line, slowly, when a search beside it is cancelled: the peer reads first the one, then the
+    other, and would have aborted at a command among the fragments."""
+    seen: list[int] = []
+    questions: list[Message] = []
+
+    def script(scp: RawSCP) -> None:
+        scp.accept(4)
+        while (message := scp.message()) is not None:
+            seen.append(message.command["CommandField"])
+            if message.command["CommandField"] == Verb.C_STORE:
+                scp.answer(message)
+            elif message.command["CommandField"] == Verb.C_CANCEL:
+                scp.answer(questions[0], 0xFE00)
+            else:
+                questions.append(message)
+
+    async def work(address: str) -> None:
+        proposals = [Proposal(CT, (EXPLICIT,)), Proposal(STUDY_ROOT_FIND, (EXPLICIT,))]
+        association = await associate(parse_address(address), proposals, calling="X", settings=Settings(), window=4)
+        find, store = association.context_for(STUDY_ROOT_FIND), association.context_for(CT)
+        question = {
+            "AffectedSOPClassUID": STUDY_ROOT_FIND,
+            "CommandField": Verb.C_FIND,
+            "MessageID": association.next_message_id(),
+            "Priority": 0,
+        }
+        search = asyncio.ensure_future(association.request(find, question, [b""]))
+
+        def chunks() -> Iterator[bytes]:
+            yield bytes(1 << 20)
+            association.cancel(find, question["MessageID"])
+            yield bytes(1 << 20)
+
+        await asyncio.sleep(0)
+        command = store_request(association.next_message_id(), CT, "1.2.3")
+        assert (await association.request(store, command, chunks())).status == 0
+        assert (await search).status == 0xFE00
+        association.abort()
+        await association.closed()
+
+    with raw_scp(script) as address:
+        asyncio.run(work(address))
+    assert seen == [Verb.C_FIND, Verb.C_STORE, Verb.C_CANCEL]
 
 
 class _Together:

@@ -256,8 +256,15 @@ class Association(Link):
         return response
 
     def cancel(self, context: Agreed, message_id: int) -> None:
-        """C-CANCEL of a request of ours; its final response still comes (PS3.7 section 9.3.2.3)."""
-        if self.connection.can_send:
+        """C-CANCEL of a request of ours; its final response still comes (PS3.7 section 9.3.2.3).
+
+        While a data set is on the line it is sent behind it, as nothing may stand between the fragments of one.
+        """
+        if self._line.locked():
+            task = self.loop.create_task(self._cancel_in_turn(context, message_id))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        elif self.connection.can_send:
             command = {
                 "CommandField": Verb.C_CANCEL,
                 "MessageIDBeingRespondedTo": message_id,
@@ -265,6 +272,11 @@ class Association(Link):
             }
             self.connection.send_message(context.id, command)
             self.flush()
+
+    async def _cancel_in_turn(self, context: Agreed, message_id: int) -> None:
+        async with self._line:
+            pass
+        self.cancel(context, message_id)
 
     async def _send(self, context_id: int, command: CommandSet, data_set: Iterable[Buffer] | None) -> None:
         try:
