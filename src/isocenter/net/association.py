@@ -496,12 +496,11 @@ class Association(Link):
         if request is None:
             self._resolve(receiving)
             return
-        if receiving.failed is not None:
-            self._reply(request, receiving.failed)
-            return
         try:
-            if receiving.sink is not None:
-                result: Reply | Answer = receiving.sink.finish()
+            if receiving.failed is not None:
+                result: Reply | Answer = receiving.failed
+            elif receiving.sink is not None:
+                result = receiving.sink.finish()
             else:
                 verb = receiving.verb
                 service = self._serving(request.context, verb)
@@ -514,7 +513,7 @@ class Association(Link):
         except Exception:
             log.exception("%s: a request failed", self.peer_address)
             result = _PROCESSING_FAILURE
-        if isinstance(result, Reply):
+        if isinstance(result, Reply) and not self._line.locked():
             self._reply(request, result)
             return
         self._busy += 1
@@ -537,9 +536,11 @@ class Association(Link):
         assert receiving.collector is not None
         queue.put_nowait(Response(command, receiving.collector.raw if receiving.message.has_data else None))
 
-    async def _serve(self, request: Request, work: Answer) -> None:
+    async def _serve(self, request: Request, work: Reply | Answer) -> None:
         try:
-            if isinstance(work, AsyncIterator):
+            if isinstance(work, Reply):
+                reply = work
+            elif isinstance(work, AsyncIterator):
                 reply = await self._serve_many(request, work)
             else:
                 reply = await work
