@@ -18,11 +18,13 @@ from pydicom.uid import generate_uid
 
 import isocenter
 import ours
+from certificates import Certificates
 from isocenter.archive.jobs import Job
-from isocenter.dimse.endpoint import dimse_listeners, dimse_server
+from isocenter.dimse.endpoint import dimse_listeners, dimse_server, listening_socket
 from isocenter.errors import AssociationAborted, InvalidArgument, PeerTimeout
 from isocenter.known_peers import KnownPeer
 from isocenter.net.commitment import Reports
+from isocenter.net.tls import server_context
 from isocenter.server import Node
 from isocenter.services.base import Peer, Reply, Request
 from isocenter.services.normalized import EventReceiver, Operation, encoded, normalized_request
@@ -153,7 +155,7 @@ class Heard:
 
     def __call__(self, operation: Operation) -> Reply:
         self.operations.append(operation)
-        self.reports.append(read_report(operation.model(), operation.type_id))
+        self.reports.append(read_report(operation.model()))
         return Reply(self._statuses.pop(0) if self._statuses else 0)
 
 
@@ -467,3 +469,35 @@ def test_a_peer_without_the_right_to_ask_is_not_heard(tmp_path: Path) -> None:
         accepted = scu.associate((STORAGE_COMMITMENT_PUSH, (EXPLICIT,)), calling="MODALITY")
         assert isinstance(accepted, events.AssociationAccepted)
         assert [3] == [context.result for context in accepted.ac.contexts]
+
+
+# --- by TLS ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_peer_with_tls_is_called_with_tls(tmp_path: Path, certificates: Certificates) -> None:
+    """Request and report go in the clear nowhere; the listener takes TLS alone."""
+    rows = {"tls_ca": certificates.ca, **certificates.server.settings, "tls_only": True}
+
+    async def scenario(address: str, references: list[Reference]) -> CommitmentReport:
+        reports = Reports(listening=True)
+        settings = Settings().replace(**rows)
+        server = dimse_server((reports.service,), settings.replace(dimse_drain_timeout=0.1))
+        await server.listen(listener, server_context(settings))
+        async with isocenter.connect(address, calling="MODALITY", settings=settings, tls=True, reports=reports) as pacs:
+            waiting = asyncio.create_task(pacs.commit(references))
+            await asyncio.sleep(0.1)
+            assert pacs._association is not None
+            pacs._association.abort()
+            report = await waiting
+        await server.close()
+        return report
+
+    listener = listening_socket("127.0.0.1", 0, "DIMSE", secured=True)
+    secured = dataclasses.replace(modality(listener.getsockname()[1]), tls=True)
+    with ours.node(tmp_path / "data", peers=[secured], **{**QUICK, "commitment_delay": 0.3}, **rows) as node:
+        assert node.tls_address is not None
+        settings = Settings().replace(**rows)
+        with isocenter.sync.connect(node.tls_address, settings=settings, tls=True) as pacs:
+            references = [Reference(one.sop_class, one.sop_instance) for one in pacs.store(objects(2))]
+        report = asyncio.run(scenario(node.tls_address, references))
+    assert frozenset(references) == report.committed

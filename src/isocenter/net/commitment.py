@@ -58,7 +58,7 @@ class Reports:
             return Reply(NO_SUCH_INSTANCE, f"the SOP Instance is {WELL_KNOWN_INSTANCE}, always")
         if operation.type_id not in (ALL_COMMITTED, FAILURES_EXIST):
             return operation.no_such_type()
-        report = read_report(operation.model(), operation.type_id)
+        report = read_report(operation.model())
         awaited = self._awaited.get(report.transaction)
         if awaited is None and report.transaction not in self._had:
             raise InvalidArgument("no report of this transaction is awaited", tag_path="(0008,1195)")

@@ -142,17 +142,16 @@ def report_model(report: CommitmentReport, retrieve_aet: str) -> Model:
     return model
 
 
-def read_report(model: Mapping[str, Any], event_type: int) -> CommitmentReport:
-    """The report in an N-EVENT-REPORT's Event Information.
+def read_report(model: Mapping[str, Any]) -> CommitmentReport:
+    """The report in an N-EVENT-REPORT's Event Information, of either type.
 
-    An object that is said to be committed and to have failed has failed, and so has one without a Failure Reason
-    (0110). Raises InvalidArgument for what does not say of which objects it speaks.
+    Somebody will delete what it says is committed: an object that stands in both lists has failed, whatever the event
+    type says, and so has one without a Failure Reason (0110). Raises InvalidArgument for what does not say of which objects it speaks.
     """
     failed: dict[Reference, int] = {}
-    if event_type == FAILURES_EXIST:
-        for number, item in enumerate(_values(model, _FAILED, "SQ")):
-            reason = _values(item, _REASON, "US") or [PROCESSING_FAILURE]
-            failed[_reference(item, "(0008,1198)", number)] = reason[0]
+    for number, item in enumerate(_values(model, _FAILED, "SQ")):
+        reason = _values(item, _REASON, "US") or [PROCESSING_FAILURE]
+        failed[_reference(item, "(0008,1198)", number)] = reason[0]
     committed = {_reference(item, "(0008,1199)", n) for n, item in enumerate(_values(model, _REFERENCED, "SQ"))}
     return CommitmentReport(_uid(model, _TRANSACTION, ""), frozenset(committed - failed.keys()), failed)
 
