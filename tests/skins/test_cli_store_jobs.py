@@ -230,7 +230,7 @@ def test_a_process_that_dies_costs_what_it_had_and_says_so(everyone: bool, files
         scp.answer()
         code, outcomes, said = ended(process)
     assert code == 1
-    assert "a process that sent is gone: it was killed by SIGKILL" in said
+    assert "a process that sent is gone: it was killed by signal 9" in said
     lost = [outcome["source"] for outcome in outcomes if not outcome["ok"]]
     assert lost
     assert max(Counter(scp.came).values()) == 1, "nothing is sent twice"

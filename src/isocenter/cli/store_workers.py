@@ -173,7 +173,7 @@ class Sharing:
 
     def _ended(self, charge: _Charge) -> None:
         code = charge.worker.exit_code or 0
-        why = f"it was killed by {signal.Signals(-code).name}" if code < 0 else f"it ended with {code}"
+        why = f"it was killed by signal {-code}" if code < 0 else f"it ended with {code}"
         if code:
             output.note(f"a process that sent is gone: {why}")
         for candidate in charge.held.values():
@@ -322,7 +322,7 @@ class _Sender:
         stopping = loop.create_task(self._stop.wait())
         sending = loop.create_task(self._send(address, connecting, reports))
         try:
-            await asyncio.wait((sending, stopping), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((sending, stopping, listening), return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._inbox.close(drop=True)
             for task in (sending, stopping, listening):
@@ -331,11 +331,12 @@ class _Sender:
             with contextlib.suppress(ConnectionError):  # the parent is gone
                 writer.close()
                 await writer.wait_closed()
-        with contextlib.suppress(asyncio.CancelledError):
-            await sending
+        for task in (sending, listening):
+            with contextlib.suppress(asyncio.CancelledError):
+                await task  # raises what is a fault of ours
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
-        try:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):  # the parent's end
             while True:
                 raw = await reader.readexactly(_LENGTH.unpack(await reader.readexactly(_LENGTH.size))[0])
                 files = [_File(*fields) for fields in marshal.loads(raw)]
@@ -345,8 +346,6 @@ class _Sender:
                     self._inbox.close()
                     for task in self._opening:
                         task.cancel()  # the others have done it all
-        except (asyncio.IncompleteReadError, ConnectionError):
-            self._stop.set()
 
     async def _send(self, address: str, connecting: dict[str, Any], reports: _Reports) -> None:
         async with asyncio.TaskGroup() as group:
@@ -364,7 +363,8 @@ class _Sender:
                 async for outcome in peer.store(portion):
                     reports.add(portion.give_back(), outcome)
         except NetworkError as error:
-            import pickle
+            if task in self._opening:
+                import pickle
 
-            self._opening.discard(task)
-            reports.say("failed", pickle.dumps(error))
+                self._opening.discard(task)
+                reports.say("failed", pickle.dumps(error))
