@@ -96,6 +96,9 @@ class Settings:
         low=1,
     )
     dimse_max_waiting_per_address: int = _row(1500, "dimse", "The same, from one network address.", low=1)
+    dimse_max_verifying_per_address: int = _row(
+        32, "dimse", "Most users from one network address that are being verified at a time.", low=1
+    )
     dimse_operations: int = _row(
         16, "dimse", "Requests of one association served at a time, where the peer asks for more than one.", low=1
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ import peers
 from command import isocenter as run_isocenter
 from isocenter.errors import AssociationRejected
 from isocenter.net.identity import Verified, set_user, token_identity
+from isocenter.wire import pdu
 from isocenter.wire.pdu import UserIdentity
 from ours import Receiver, receiver
 
@@ -148,6 +150,39 @@ def test_tokens_go_to_an_authenticator_of_the_site(kind: int, tmp_path: Path, ca
     assert "user bert" in caplog.text
     assert caplog.text.count("association rejected") == 3
     assert "took too long" in caplog.text
+
+
+def test_an_address_cannot_keep_the_authenticator_busy_for_others(tmp_path: Path) -> None:
+    stuck = pdu.encode_associate_rq(
+        pdu.AssociateRQ(
+            "ISOCENTER",
+            "FLOOD",
+            (pdu.ProposedContext(1, ECHO, ("1.2.840.10008.1.2",)),),
+            pdu.UserInformation(16384, identity=UserIdentity(5, b"stuck", b"", True)),
+        )
+    )
+    sys.modules["site_tokens"] = sys.modules[__name__]
+    rows = {"dimse_authenticator": "site_tokens:TokenAuthenticator", "dimse_max_verifying_per_address": 2}
+    try:
+        with receiver(tmp_path / "in", **rows) as running:
+            peers = [socket.create_connection(("127.0.0.1", running.port), 20) for _ in range(3)]
+            try:
+                for peer in peers[:2]:
+                    peer.sendall(stuck)
+                    peer.settimeout(0.2)
+                    with pytest.raises(TimeoutError):
+                        peer.recv(10)
+                peers[2].sendall(stuck)
+                assert peers[2].recv(10) == pdu.encode_associate_rj(pdu.AssociateRJ(2, 3, 1))
+                peers[0].close()
+                deadline = time.monotonic() + 20
+                while not pynetdicom_calls(running.port, 4, b"good token").is_established:
+                    assert time.monotonic() < deadline
+            finally:
+                for peer in peers:
+                    peer.close()
+    finally:
+        del sys.modules["site_tokens"]
 
 
 def test_a_json_web_token(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

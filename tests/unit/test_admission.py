@@ -41,6 +41,19 @@ def test_room_by_title_address_and_in_all() -> None:
     assert books.has_room("CT", "b", places)
 
 
+def test_users_being_verified_are_counted_by_address() -> None:
+    places = Places(verifying_per_address=2)
+    books: Admission[int] = Admission()
+    assert [books.verifying("a", places) for _ in range(3)] == [True, True, False]
+    assert books.verifying("b", places)
+    books.verified("a")
+    assert books.verifying("a", places)
+    assert not books.verifying("a", places)
+    for address in ("a", "a", "b"):
+        books.verified(address)
+    assert books.verifying("a", places)
+
+
 def test_the_books_are_empty_in_the_end() -> None:
     rng = random.Random(3)
     places = Places(waiting=20, waiting_per_address=5)
@@ -71,4 +84,4 @@ def test_the_books_are_empty_in_the_end() -> None:
         books.left(link)
     for title, address in associated.values():
         books.ended(title, address)
-    assert [len(book) for book in vars(books).values() if not isinstance(book, int)] == [0, 0, 0, 0]
+    assert [len(book) for book in vars(books).values() if not isinstance(book, int)] == [0, 0, 0, 0, 0]

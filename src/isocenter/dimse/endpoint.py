@@ -67,6 +67,7 @@ def _config(offered: Services, settings: Settings, peers: Iterable[KnownPeer]) -
         settings.dimse_max_associations_per_address,
         settings.dimse_max_waiting,
         settings.dimse_max_waiting_per_address,
+        settings.dimse_max_verifying_per_address,
         {peer.aet: peer.max_associations for peer in peers if peer.max_associations is not None},
     )
     return ServerConfig(

@@ -24,6 +24,7 @@ class Places:
     per_address: int = 500
     waiting: int = 2000
     waiting_per_address: int = 1500
+    verifying_per_address: int = 32
     of_title: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -36,6 +37,7 @@ class Admission(Generic[L]):
         self._waiting_of: dict[str, dict[L, None]] = {}
         self._by_title: Counter[str] = Counter()
         self._by_address: Counter[str] = Counter()
+        self._verifying: Counter[str] = Counter()
 
     @property
     def waiting(self) -> int:
@@ -75,13 +77,22 @@ class Admission(Generic[L]):
         """A connection without an association is gone."""
         self._no_longer_waits(link)
 
+    def verifying(self, address: str, places: Places) -> bool:
+        """Whether one more user from this address can be verified now; if so, it counts until verified()."""
+        if self._verifying[address] >= places.verifying_per_address:
+            return False
+        self._verifying[address] += 1
+        return True
+
+    def verified(self, address: str) -> None:
+        """The verification that began is over, whatever came of it."""
+        _down(self._verifying, address)
+
     def ended(self, title: str, address: str) -> None:
         """An association is over."""
         self.associations -= 1
-        for counter, key in ((self._by_title, title), (self._by_address, address)):
-            counter[key] -= 1
-            if not counter[key]:
-                del counter[key]  # or it would grow with every one ever seen
+        _down(self._by_title, title)
+        _down(self._by_address, address)
 
     def _no_longer_waits(self, link: L) -> None:
         address = self._waiting.pop(link, None)
@@ -90,3 +101,9 @@ class Admission(Generic[L]):
             del own[link]
             if not own:
                 del self._waiting_of[address]
+
+
+def _down(counter: Counter[str], key: str) -> None:
+    counter[key] -= 1
+    if not counter[key]:
+        del counter[key]  # or it would grow with every one ever seen

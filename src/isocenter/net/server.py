@@ -88,11 +88,15 @@ class Acceptor(Association):
         config = self._server.config
         answer = negotiate(rq, config.policy) if self._server.has_room_for(self, rq.calling) else _LOCAL_LIMIT
         if isinstance(answer, AssociateAC) and config.authenticator is not None:
-            if rq.user.identity is not None:
+            if rq.user.identity is not None and not self._server.may_verify(self):
+                log.warning("%s: too many users of this address are being verified", self.peer_address)
+                answer = _CONGESTION
+            elif rq.user.identity is not None:
                 work = self._identify(rq, answer, rq.user.identity, config.authenticator)
                 self._identifying = self.loop.create_task(work)
+                self._identifying.add_done_callback(lambda _: self._server.has_verified(self))
                 return
-            if config.require_user:
+            if rq.user.identity is None and config.require_user:
                 log.info("%s %s: no user identity", self.peer_address, shown(rq.calling))
                 answer = IDENTITY_REJECTED
         self._answer(rq, answer)
@@ -180,6 +184,14 @@ class DimseServer:
     def has_room_for(self, link: Acceptor, calling: str) -> bool:
         """Whether one more association of this AE title, and of where it comes from, is within the limits."""
         return self._admission.has_room(calling, link.host, self.config.places)
+
+    def may_verify(self, link: Acceptor) -> bool:
+        """Whether its user can be verified now: one address is not to keep an authenticator busy for all others."""
+        return self._admission.verifying(link.host, self.config.places)
+
+    def has_verified(self, link: Acceptor) -> None:
+        """That is done with, or not wanted any more."""
+        self._admission.verified(link.host)
 
     def arrived(self, link: Acceptor) -> None:
         """A connection is made (with TLS: to be, the handshake comes yet)."""
