@@ -15,7 +15,9 @@ from struct import pack
 
 from isocenter.archive.archive import Archive
 from isocenter.archive.check import check
+from isocenter.archive.routing import Rule
 from isocenter.errors import DataSetError, NotFound
+from isocenter.known_peers import KnownPeer
 from isocenter.model import Level, Origin, Query, Scope
 from isocenter.settings import Settings
 
@@ -79,6 +81,8 @@ async def work(folder: Path, generation: int, pipe: int, rounds: int = 2, produc
     Reports "stored UID" after commit, "deleting UID" before and "deleted UID" after a deletion.
     """
     async with await Archive.open(folder, SETTINGS) as archive:
+        # Nobody performs the jobs, so that they can be looked at afterwards.
+        archive.router.replace(SETTINGS, [Rule(KnownPeer("there", "THERE", "127.0.0.1", 104))], ())  # type: ignore[arg-type]
 
         async def produce(producer: int) -> None:
             for number in range(rounds):
@@ -126,6 +130,8 @@ class Expected:
             visible = {one.instance for one in found}
             wrong.extend(f"{instance} is visible" for instance in self.gone & visible)
             wrong.extend(f"{instance} is not found" for instance in self.there - visible)
+            to_forward = {uid for job in await archive.jobs.listed() for uid in await archive.jobs.left(job.id)}
+            wrong.extend(f"{instance} will not be forwarded" for instance in visible - to_forward)
             if not only:
                 report = check(archive._store, archive._index)
                 wrong.extend(f"{finding.kind} {finding.blob}" for finding in report.findings)
