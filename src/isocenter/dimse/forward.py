@@ -1,7 +1,7 @@
 """Jobs of kind "forward": instances of the archive to a peer by C-STORE, as they are stored or transcoded.
 
-One try goes over all that is left, on one association after the other. What an association was lost with comes last by
-that, so that an object that takes the peer down does not stand before the others for ever.
+One try goes over all that is left, on one association after the other. The object that an association was lost with
+waits for the next try, so that one that takes the peer down does not stand before the others for ever.
 """
 
 from __future__ import annotations
