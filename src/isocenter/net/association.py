@@ -612,6 +612,11 @@ class Association(Link):
             self.connection.send_message(request.context.id, command, reply.data_set)
         if self._release_waits:
             self._release_if_idle()
-        if not self._pumping:
-            self.connection.touch(self.loop.time())
+        if self._pumping:
+            return
+        self.connection.touch(self.loop.time())
+        if reply.pending:
+            # Of a C-GET the next object follows at once, and one write takes both; else it leaves in a moment.
+            self.loop.call_soon(self.flush)
+        else:
             self.flush()
