@@ -26,6 +26,7 @@ from isocenter.services.base import Refusal, Reply, Request
 from isocenter.services.storage import StorageService
 from isocenter.services.verification import VerificationService
 from isocenter.settings import Settings
+from non_patient_objects import hanging_protocol
 from skins.test_move_destinations import study_of
 from skins.web_harness import saved
 
@@ -166,6 +167,23 @@ def test_nothing_goes_back_to_who_sent_it(tmp_path: Path) -> None:
             until(tmp_path / "data", all_are("done"))
             assert 1 == sum(job.total for job in jobs_of(tmp_path / "data"))
         assert {uids[1]} == set(data_sets(receiver.folder))
+
+
+def test_objects_of_no_patient_go_on_by_their_class_and_are_not_notified(tmp_path: Path) -> None:
+    with ours.receiver(tmp_path / "there") as receiver:
+        file = tmp_path / "isocenter.toml"
+        file.write_text(
+            f'[[peer]]\nname = "there"\naet = "THERE"\nhost = "127.0.0.1"\nport = {receiver.port}\nnotify = true\n'
+            '[[forward]]\nto = "there"\nwhen = { SOPClassUID = "HangingProtocolStorage", Modality = "" }\n'
+        )
+        peers = load_peers(file)
+        rules = load_rules(file, peers)
+        with ours.node(tmp_path / "data", peers=peers.values(), rules=rules, **QUICK) as node:
+            one = hanging_protocol(2, "Thorax a.p.", "CR")
+            sent(node, [one])
+            jobs = until(tmp_path / "data", all_are("done"))
+        assert [data_set(one)] == list(data_sets(receiver.folder).values())
+    assert [("forward", 1)] == [(job.kind, job.done) for job in jobs]
 
 
 # --- peers with a will of their own
