@@ -26,7 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "receive": ("isocenter.cli.receive", "Receive objects over DIMSE into a folder."),
     "echo": ("isocenter.cli.echo", "Ask a peer whether it answers (C-ECHO)."),
     "store": ("isocenter.cli.store", "Send objects to a peer (C-STORE)."),
-    "commit": ("isocenter.cli.commit", "Ask a peer to answer for the safekeeping of objects (Storage Commitment)."),
+    "commit": ("isocenter.cli.commit", "Ask a peer to answer for objects (Storage Commitment)."),
     "find": ("isocenter.cli.find", "Search a peer for patients, studies, series or images (C-FIND)."),
     "get": ("isocenter.cli.get", "Retrieve objects from a peer into a folder (C-GET)."),
     "move": ("isocenter.cli.move", "Have a peer send objects to another one (C-MOVE)."),
