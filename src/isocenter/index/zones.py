@@ -48,7 +48,7 @@ def zone_text(minutes: int) -> str:
 
 
 def _only(attributes: Mapping[str, Any], name: str) -> str:
-    values: Any = attributes.get(name, {}).get("Value") or ()
+    values: list[Any] = attributes.get(name, {}).get("Value") or []
     return values[0].strip(" ") if len(values) == 1 and isinstance(values[0], str) else ""
 
 
