@@ -13,7 +13,7 @@ is the next pattern.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -46,19 +46,26 @@ class _Pattern:
     signed: bool
     creators: dict[int, str]
 
+    changing: list[int]  # the numbers of elements that were seen to differ, in order; and the number of elements
+
     def same(self, first: int, other: bytes, at: int) -> int:
-        """The number of the first element, from number `first` on, that other[at:] has not in the same bytes."""
-        head, begins = self.head, self.begins
-        shift = at - begins[first]
-        same, different = first, len(self.tags)
-        if other.startswith(head[begins[first] :], at):
+        """The number of an element before which other[at:] has all from number `first` on in the same bytes.
+
+        It is the next one that differs, or one that differed earlier.
+        """
+        head, begins, changing = self.head, self.begins, self.changing
+        known = bisect_left(changing, first)
+        same, different = first, changing[known]
+        if other.startswith(head[begins[first] : begins[different]], at):
             return different
+        shift = at - begins[first]
         while different - same > 1:
             middle = (same + different) // 2
             if other.startswith(head[begins[same] : begins[middle]], begins[same] + shift):
                 same = middle
             else:
                 different = middle
+        changing.insert(known, same)
         return same
 
 
@@ -117,7 +124,7 @@ class SeriesJson:
             scope = builder.scopes[0]
             self._pattern = _Pattern(
                 syntax, head, begins[: count + 1], tags[:count], texts[:count], scope.charset, scope.signed,
-                walker.creators,
+                walker.creators, [count],
             )  # fmt: skip
         return texts
 
@@ -137,13 +144,18 @@ class SeriesJson:
                 number, last = same, tags[same - 1]
             scope.charset = pattern.charset if last >= SPECIFIC_CHARACTER_SET else ()
             scope.signed = pattern.signed and last >= PIXEL_REPRESENTATION
-            found: list[tuple[int, int]] = []
-            builder.read(_outermost(walker.data_set(start + at), found, 1))
-            tag, end = found[0] if found else (1 << 32, 0)
+            event = walker.first(start + at)
+            if event is not None and event[0] in (ELEMENT, FRAGMENTS):
+                builder.read((event,))
+                tag, end = event[1], event[3] + event[4]
+            else:
+                found: list[tuple[int, int]] = []
+                builder.read(_outermost(walker.data_set(start + at), found, 1))
+                tag, end = found[0] if found else (1 << 32, -1)
             after = bisect_right(tags, tag, number)
             if tag <= last or _matters(tag) or any(map(_matters, tags[number:after])):
                 return None
-            if not found:
+            if end < 0:
                 return texts
             if scope.model:
                 texts.append(_text(scope.model))

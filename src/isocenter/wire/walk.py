@@ -107,6 +107,11 @@ class Walker:
         self._stack[0].creators = self.creators
         return self._run()
 
+    def first(self, start: int) -> Event | None:
+        """The first event of `data_set`, without the machinery for the others; None if something is passed over."""
+        self.data_set(start)
+        return self._next_element(self._stack[0])
+
     def sequence(self, element: Element) -> Iterator[Event]:
         """The events of one sequence found elsewhere, from ITEM_BEGIN of its first item to SEQUENCE_END."""
         self.pos = element.offset
