@@ -80,10 +80,11 @@ def test_the_worker_with_the_fewest_connections_gets_the_next() -> None:
 
 def test_what_the_workers_received_is_added_up() -> None:
     with reception() as (process, ports):
-        connection, _, _ = connect(ports[0])
+        both = [connect(ports[0]) for _ in range(2)]  # so that both have begun
         process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=20)
-        connection.close()
+        for connection, _, _ in both:
+            connection.close()
     assert (output, process.returncode) == ("14\n", 0)
 
 
@@ -100,3 +101,20 @@ def test_nobody_outlives_the_others(victim: str) -> None:
             with connection, contextlib.suppress(ConnectionError):
                 assert connection.recv(1) == b""
         assert process.wait(20) != 0
+
+
+AT_BIRTH = """
+import os, time
+from isocenter.cli.workers import Crew
+
+os.register_at_fork(after_in_child=lambda: time.sleep(0.3))
+with Crew(1, lambda number, channel: time.sleep(600)) as crew:
+    crew.stop()
+    for worker, _ in crew.listen():
+        print(worker.exit_code)
+"""
+
+
+def test_a_worker_that_is_told_to_stop_before_it_has_begun() -> None:
+    done = subprocess.run([sys.executable, "-c", AT_BIRTH], capture_output=True, text=True, timeout=20)
+    assert (done.stdout, done.stderr, done.returncode) == ("0\n", "", 0)

@@ -67,7 +67,7 @@ class Reception:
         objects = 0
         with contextlib.suppress(StoppedEarly):
             objects = self._work(channel)
-        channel.sendall(_REPORT.pack(objects))
+        _report(channel, objects)
 
     def _accept(self, listener: socket.socket) -> None:
         try:
@@ -93,6 +93,11 @@ class Reception:
         return True
 
 
+def _report(channel: socket.socket, objects: int) -> None:
+    with contextlib.suppress(ConnectionError):  # the parent is gone, and nobody asks
+        channel.sendall(_REPORT.pack(objects))
+
+
 def take_connections(
     channel: socket.socket,
     serve: Callable[[int, socket.socket], Awaitable[None]],
@@ -105,22 +110,21 @@ def take_connections(
     loop = asyncio.get_running_loop()
     tasks: set[asyncio.Task[None]] = set()
 
-    def report() -> None:
-        with contextlib.suppress(ConnectionError):  # the parent is gone, and nobody asks
-            channel.sendall(_REPORT.pack(objects()))
-
     async def attend(number: int, accepted: socket.socket) -> None:
         try:
             await serve(number, accepted)
         finally:
-            report()
+            _report(channel, objects())
 
     def take() -> None:
-        number, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
+        try:
+            number, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
+        except ConnectionError:  # it had not read all that we said
+            number = b""
         if not number:
             gone()
         elif not descriptors:
-            report()  # we may have no descriptor more, and the connection is closed
+            _report(channel, objects())  # we may have no descriptor more, and the connection is closed
         else:
             task = loop.create_task(attend(number[0], socket.socket(fileno=descriptors[0])))
             tasks.add(task)

@@ -155,9 +155,10 @@ class Crew:
 def _child(work: Callable[[int, socket.socket], None], number: int, channel: socket.socket) -> None:
     status = 1
     try:
-        for one in _STOPPING:
+        # Until `work` has a handler of its own. Never ignored: that would discard the one that waits to be unblocked.
+        signal.signal(signal.SIGTERM, _stop_early)
+        for one in (signal.SIGINT, signal.SIGHUP):
             signal.signal(one, signal.SIG_IGN)  # a terminal sends them to all; the parent says when to stop
-        signal.signal(signal.SIGTERM, _stop_early)  # until `work` has a handler of its own
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
         work(number, channel)
         status = 0
