@@ -211,6 +211,14 @@ def test_what_does_not_fit_is_refused(error: type[IsocenterError], data: bytes) 
         list(walk(data, little=True, explicit=True))
 
 
+def test_a_sequence_of_a_repeating_group_is_proved_in_implicit_vr_too() -> None:
+    good = implicit(0x50022600, item(implicit(0x00081150, b"1.2\0")))
+    assert scan(good, little=True, explicit=False).elements[0x50022600].vr == "SQ"
+    for data in (implicit(0x50022600, b"no item!"), implicit(0x00081140, item(implicit(0x50022600, b"no item!")))):
+        with pytest.raises(DataSetError):
+            scan(data, little=True, explicit=False)
+
+
 def test_errors_tell_the_place_and_no_value() -> None:
     data = sequence(0x00081110, item(), item(MODALITY, explicit(0x00100010, "PN", b"Doe^John", length=900)))
     with pytest.raises(TruncatedError) as caught:
