@@ -146,7 +146,8 @@ def read_report(model: Mapping[str, Any]) -> CommitmentReport:
     """The report in an N-EVENT-REPORT's Event Information, of either type.
 
     Somebody will delete what it says is committed: an object that stands in both lists has failed, whatever the event
-    type says, and so has one without a Failure Reason (0110). Raises InvalidArgument for what does not say of which objects it speaks.
+    type says, and so has one without a Failure Reason (0110). Raises InvalidArgument for what does not say of which
+    objects it speaks.
     """
     failed: dict[Reference, int] = {}
     for number, item in enumerate(_values(model, _FAILED, "SQ")):
