@@ -102,6 +102,7 @@ def filled(folder: Path, note: Callable[[str], None]) -> Path:
     """A data folder with the index, made if it is not there."""
     data = folder / f"isocenter-index-{STUDIES}-{INSTANCES}"
     if (data / "index.sqlite").exists():
+        SqlIndex(data / "index.sqlite").close()  # brings an older schema up to date, which takes its time
         return data
     making = data.with_suffix(".making")
     shutil.rmtree(making, ignore_errors=True)

@@ -36,6 +36,7 @@ _KEPT = 4 * 1024 * 1024
 _MOST_CONTEXTS = 128
 _MOST_BARREN = 2  # associations in a row that are lost before anything was sent
 _WORTH_ONE = 16  # instances for which another association is opened
+_LOOK, _SLOW = 4, 0.005  # so many objects at a time are looked at; seconds each that make a receiver slow
 
 
 class ArchiveRetriever:
@@ -142,7 +143,8 @@ class _Destination:
 class _Lanes:
     """One or more associations with the same contexts, that share the work.
 
-    The first is opened at once, the others when it stands. A lane whose association is lost opens another, for the
+    The first is opened at once, another where the receiver takes its time over each object: one that does not is served
+    best by one, as more would only take turns with it. A lane whose association is lost opens another, for the
     objects behind the one it was lost with; one that gets none, or twice in a row one on which nothing can be sent,
     ends, and what is left is for the others. What no lane is left for has failed.
     """
@@ -189,7 +191,6 @@ class _Lanes:
                 except IsocenterError as error:
                     log.warning("C-MOVE to %s: %s", aet, error)
                     return
-                self._widen()
                 barren = 0 if await self._send(association) else barren + 1
         finally:
             count[aet] -= 1
@@ -204,12 +205,18 @@ class _Lanes:
 
     async def _send(self, association: Requestor) -> int:
         """Sub-operations until the work is over or the association is lost; how many got a response."""
-        answered = 0
+        answered, loop = 0, asyncio.get_running_loop()
+        begun = loop.time()
         try:
             async with aclosing(self._sender.send(self._work, association)) as steps:
                 async for step in steps:
                     answered += step.status is not None
                     self._done.put_nowait(step)
+                    if answered % _LOOK == 0:
+                        now = loop.time()
+                        if now - begun > _LOOK * _SLOW:
+                            self._widen()
+                        begun = now
             await association.release()
         except (NetworkError, OSError) as error:
             log.warning("C-MOVE to %s: %s", self._destination.peer.aet, error)
