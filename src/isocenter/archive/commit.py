@@ -57,7 +57,10 @@ class GroupCommit:
         self._thread.start()
 
     def begin(self, waiting: Waiting) -> None:
-        """Make the bytes durable while the caller examines them; `complete` must follow. From any thread."""
+        """Make the bytes durable while the caller examines them; `complete` must follow. From any thread.
+
+        The disk should have begun with them (`hasten`): files that it works on share the commit of its journal.
+        """
         self._queue.put(waiting)
 
     def complete(self, waiting: Waiting) -> None:
@@ -145,9 +148,6 @@ class GroupCommit:
 
 
 def _make_durable(batch: Sequence[Waiting]) -> None:
-    if len(batch) > 1:
-        for waiting in batch:
-            waiting.writer.hasten()
     for waiting in batch:
         try:
             waiting.writer.sync()

@@ -257,6 +257,7 @@ class Incoming:
         waiting = Waiting(writer, asyncio.get_running_loop(), durable=not together)
         work: list[Future[None]] = []
         if together:
+            writer.hasten()
             self._intake.group.begin(waiting)
         else:
             work.append(threads.submit(writer.sync))

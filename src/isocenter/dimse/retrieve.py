@@ -178,25 +178,28 @@ class _Lanes:
             yield step
 
     def _begin(self) -> None:
-        self._tasks.add(asyncio.create_task(self._lane()))
+        # Counted before it runs, so that two lanes that widen in one moment do not both find room for the last.
+        self._destination.open[self._destination.peer.aet] += 1
+        task = asyncio.create_task(self._lane())
+        task.add_done_callback(self._ended)
+        self._tasks.add(task)
+
+    def _ended(self, _: asyncio.Task[None]) -> None:
+        aet, count = self._destination.peer.aet, self._destination.open
+        count[aet] -= 1
+        if not count[aet]:
+            del count[aet]
+        self._done.put_nowait(None)
 
     async def _lane(self) -> None:
-        aet, count = self._destination.peer.aet, self._destination.open
-        count[aet] += 1
-        try:
-            barren = 0
-            while barren < _MOST_BARREN and not self._work.over:
-                try:
-                    association = await self._destination.associate(self._proposals)
-                except IsocenterError as error:
-                    log.warning("C-MOVE to %s: %s", aet, error)
-                    return
-                barren = 0 if await self._send(association) else barren + 1
-        finally:
-            count[aet] -= 1
-            if not count[aet]:
-                del count[aet]
-            self._done.put_nowait(None)
+        barren = 0
+        while barren < _MOST_BARREN and not self._work.over:
+            try:
+                association = await self._destination.associate(self._proposals)
+            except IsocenterError as error:
+                log.warning("C-MOVE to %s: %s", self._destination.peer.aet, error)
+                return
+            barren = 0 if await self._send(association) else barren + 1
 
     def _widen(self) -> None:
         """Begin another lane, if there is work and room for it."""
