@@ -116,6 +116,11 @@ def peer_versions() -> dict[str, str]:
             text = subprocess.run([path, flag], capture_output=True, text=True, check=False).stdout
             number = re.search(r"\d+\.\d+(?:\.\d+)?", text)
             found[name] = number.group() if number else "?"
+    if peers.find_program("odil") and peers.find_program("dpkg-query"):  # odil does not tell its version
+        text = subprocess.run(
+            ["dpkg-query", "-W", "-f=${Version}", "odil"], capture_output=True, text=True, check=False
+        )
+        found["odil"] = text.stdout.partition("-")[0]
     for package in ("pydicom", "pynetdicom", "dicomweb-client"):
         found[package] = version(package)
     return found

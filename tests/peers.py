@@ -47,6 +47,7 @@ PACKAGES = {
     "dcmcjpls": "dcmtk",
     "Orthanc": "orthanc orthanc-dicomweb",
     "dciodvfy": "dicom3tools",
+    "odil": "odil python3-odil",
     "openssl": "openssl",
     "strace": "strace",
     "chromium": "chromium fonts-noto-cjk",
