@@ -13,7 +13,6 @@ AET@HOST:PORT.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 
 from isocenter.errors import SettingsError
 from isocenter.model import AETitle, ae_title
+from isocenter.settings import tables
 
 TABLE = "peer"
 ALL_SERVICES = frozenset({"echo", "store", "find", "get", "move", "commit"})
@@ -59,16 +59,9 @@ def load_peers(file: Path | None) -> dict[str, KnownPeer]:
     """
     if file is None:
         return {}
-    try:
-        document = tomllib.loads(file.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"{file}: {error}") from None
-    tables = document.get(TABLE, [])
-    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise SettingsError(f"{file}: peers stand in tables of their own, [[peer]]")
     peers: dict[str, KnownPeer] = {}
     titles: set[str] = set()
-    for number, table in enumerate(tables, 1):
+    for number, table in enumerate(tables(file, TABLE, "peers"), 1):
         try:
             peer = _peer(table)
             if peer.name in peers:

@@ -290,6 +290,24 @@ def _convert(row: Row, value: Any, source: str) -> Any:
     return result
 
 
+def _document(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{file}: {error}") from None
+
+
+def tables(file: Path, name: str, what: str) -> list[dict[str, Any]]:
+    """The tables [[name]] of a settings file, in its order; `what` they are, in the plural, is for the message.
+
+    Raises SettingsError naming the file.
+    """
+    found = _document(file).get(name, [])
+    if not isinstance(found, list) or not all(isinstance(table, dict) for table in found):
+        raise SettingsError(f"{file}: {what} stand in tables of their own, [[{name}]]")
+    return found
+
+
 def load(
     file: Path | None = None,
     overrides: Mapping[str, Any] | None = None,
@@ -303,11 +321,7 @@ def load(
     table = {row.field: row for row in rows()}
     values: dict[str, Any] = {}
     if file is not None:
-        try:
-            document = tomllib.loads(file.read_text("utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise SettingsError(f"{file}: {error}") from None
-        for group, content in document.items():
+        for group, content in _document(file).items():
             if group in _TABLES_ELSEWHERE:
                 continue
             if not isinstance(content, dict):

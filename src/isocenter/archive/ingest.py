@@ -243,8 +243,10 @@ class Incoming:
         try:
             if self._header:
                 self.write([])
+            if self._small is not None:
+                self._small = [b"".join(self._small)]  # once, for all who look at it below
             if self._announced is None:
-                self._read_file_meta(b"".join(self._small) if self._small else self._writer.view())
+                self._read_file_meta(self._writer.view() if self._small is None else self._small[0])
             if not self._fit and self._announced is not None:
                 await self._renew(self._announced)
             keys = await self._agree() if self._from_file else None
@@ -296,12 +298,12 @@ class Incoming:
         if self._small is None:
             work.append(self._intake.threads.submit(digest.follow, self._writer, self._writer.size))
         else:
-            digest.update(b"".join(self._small))
+            digest.update(self._small[0])
 
     async def _examine(self) -> Keys:
         """See what the bytes say, meanwhile."""
         if self._small is not None:
-            return self._look(b"".join(self._small))
+            return self._look(self._small[0])
         if self._writer.size <= _INLINE:
             return self._look(self._writer.view())
         return await asyncio.get_running_loop().run_in_executor(self._intake.threads, self._look, self._writer.view())

@@ -15,7 +15,6 @@ or none, and in the latter case the sender had no answer yet and sends again.
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +29,7 @@ from isocenter.index.keys import KEPT, KEPT_TAGS
 from isocenter.index.matching import Attributes, glob, matches
 from isocenter.known_peers import KnownPeer
 from isocenter.model import Empty, Equal, Level, Match, Origin, Wildcard, is_uid
-from isocenter.settings import Settings
+from isocenter.settings import Settings, tables
 from isocenter.std.dictionary import keyword_of, tag_of, vr_of
 from isocenter.std.sop_classes import SOP_CLASSES
 
@@ -153,15 +152,8 @@ def load_rules(file: Path | None, peers: Mapping[str, KnownPeer]) -> tuple[Rule,
     """The rules of a settings file, in its order; `peers` by name. Raises SettingsError naming file and rule."""
     if file is None:
         return ()
-    try:
-        document = tomllib.loads(file.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"{file}: {error}") from None
-    tables = document.get(TABLE, [])
-    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise SettingsError(f"{file}: rules stand in tables of their own, [[{TABLE}]]")
     rules: list[Rule] = []
-    for number, table in enumerate(tables, 1):
+    for number, table in enumerate(tables(file, TABLE, "rules"), 1):
         try:
             rules += _rules(table, peers)
         except ValueError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -80,7 +80,7 @@ def command(
     if not kind or f".{kind.lower()}" not in _TYPES:
         raise UsageError(f"--format {kind}: png, jpg and webp are known")
     if montage is not None and how.size is None:
-        how = _How(how.window, how.function, (_CELL, _CELL), how.invert, how.display)
+        how = replace(how, size=(_CELL, _CELL))
     pictures = _Pictures(files, frames, how)
     if montage is not None:
         one = _montage(list(pictures), montage)
