@@ -295,6 +295,54 @@ class PayloadTooLarge(LimitExceeded):
     code = "payload-too-large"
 
 
+class UriTooLong(LimitExceeded):
+    """Path and query of a request are over web.max_url."""
+
+    code = "uri-too-long"
+    http_status = 414
+
+
+class HeadersTooLarge(LimitExceeded):
+    """The header fields of a request are over web.max_headers."""
+
+    code = "headers-too-large"
+    http_status = 431
+
+
+class Misdirected(IsocenterError):
+    """The request is for a host that we are not (RFC 9110 section 15.5.20)."""
+
+    code = "misdirected"
+    http_status = 421
+    hint = "List the names by which this server is called in web.hosts."
+
+
+class Unauthenticated(IsocenterError):
+    """The request shows no credentials, or such as are not believed."""
+
+    code = "unauthenticated"
+    dimse_status = 0x0124
+    http_status = 401
+    hint = "A token, a name with its passcode, or a session is needed."
+
+
+class Forbidden(IsocenterError):
+    """Whoever asks may not do this (PS3.7 Annex C: 0x0124, not authorized)."""
+
+    code = "forbidden"
+    dimse_status = 0x0124
+    http_status = 403
+
+
+class TooManyRequests(IsocenterError):
+    """A client asks more, or fails to authenticate more often, than the settings let it."""
+
+    code = "too-many-requests"
+    http_status = 429
+    retry = True
+    hint = "Wait as long as Retry-After says."
+
+
 class UsageError(IsocenterError):
     """An argument to a function or command cannot be used as given."""
 

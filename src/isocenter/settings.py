@@ -159,6 +159,36 @@ class Settings:
     # --- web
     web_host: str = _row("127.0.0.1", "web", "Address the web server listens on.")
     web_port: int = _row(8042, "web", "Port of the web server: viewer, DICOMweb, health, metrics.", low=0)
+    web_hosts: str = _row(
+        "",
+        "web",
+        "Names by which clients may call us, divided by commas, beside those of loopback and the address listened on; "
+        "*: any, which lets pages of other sites read here by DNS rebinding.",
+    )
+    web_tls: bool = _row(False, "web", "Speak TLS (https), with tls.certificate and tls.key.")
+    web_proxies: str = _row(
+        "",
+        "web",
+        "Addresses or networks of the reverse proxies before us, divided by commas: they speak TLS with clients, and "
+        "their X-Forwarded-For and X-Forwarded-Proto are believed.",
+    )
+    web_listen_unprotected: bool = _row(
+        False,
+        "web",
+        "Listen elsewhere than on loopback though TLS (or a proxy) or authentication is missing: who reaches the port, "
+        "or listens on the way, can then read and store.",
+    )
+    web_cors_origins: str = _row(
+        "",
+        "web",
+        "Origins of other sites' pages that may use DICOMweb here (CORS), as https://viewer.example, divided by "
+        "commas; *: all.",
+    )
+    web_cors_credentials: bool = _row(
+        False, "web", "Whether browsers may send credentials they keep for us with requests of those pages."
+    )
+    web_max_url: int = _row(32 * KiB, "web", "Longest path and query of a request.", unit="bytes", low=256)
+    web_max_headers: int = _row(64 * KiB, "web", "Header fields of one request.", unit="bytes", low=1024)
     web_max_upload: int = _row(16 * GiB, "web", "Largest body of a Store request.", unit="bytes", low=1)
     web_default_limit: int = _row(1000, "web", "Answers of a search that names no limit.", low=1)
     web_max_limit: int = _row(100_000, "web", "Most answers of one search.", low=1)
@@ -265,6 +295,11 @@ def rows() -> Iterator[Row]:
             m["unit"],
             m["low"],
         )
+
+
+def words(text: str) -> list[str]:
+    """What a row lists, divided by commas."""
+    return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def _convert(row: Row, value: Any, source: str) -> Any:

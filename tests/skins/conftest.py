@@ -12,13 +12,17 @@ from isocenter.web.app import create_app
 from skins.fake_archive import FakeArchive
 from skins.web_harness import Web, portal, web_of
 
+HOSTS = "archive.test, pacs.example.org"
+
 
 @pytest.fixture
 def web(tmp_path: Path) -> Iterator[Web]:
     """The web skin over an empty archive in a folder of its own."""
     from isocenter.archive.archive import Archive
 
-    settings = Settings(archive_data=tmp_path / "data", archive_minimum_free=0, web_max_upload=32 * 1024 * 1024)
+    settings = Settings(
+        archive_data=tmp_path / "data", archive_minimum_free=0, web_max_upload=32 * 1024 * 1024, web_hosts=HOSTS
+    )
     with portal() as running:
         archive = running.call(Archive.open, settings.archive_data, settings)
         with web_of(create_app(archive, settings), archive, running) as client:
@@ -30,6 +34,6 @@ def web(tmp_path: Path) -> Iterator[Web]:
 def fake() -> Iterator[Web]:
     """The web skin over a fake archive."""
     archive = FakeArchive()
-    settings = Settings(web_max_upload=4 * 1024 * 1024, web_default_limit=5, web_max_limit=10)
+    settings = Settings(web_max_upload=4 * 1024 * 1024, web_default_limit=5, web_max_limit=10, web_hosts=HOSTS)
     with portal() as running, web_of(create_app(archive, settings), archive, running) as client:  # type: ignore[arg-type]
         yield client

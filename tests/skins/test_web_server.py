@@ -32,7 +32,8 @@ def found(address: tuple[str, int]) -> int:
 def test_a_client_that_goes_away_within_a_part(address: tuple[str, int], caplog: pytest.LogCaptureFixture) -> None:
     files = copies(pydicom.dcmread(get_testdata_file("CT_small.dcm")), 3)
     body = multipart(*files)
-    head = f"POST /dicomweb/studies HTTP/1.1\r\nHost: x\r\nContent-Type: {TYPE}\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST /dicomweb/studies HTTP/1.1\r\nHost: localhost\r\nContent-Type: {TYPE}\r\n"
+    head += f"Content-Length: {len(body)}\r\n\r\n"
     with socket.create_connection(address) as connection:
         connection.sendall(head.encode() + body[: len(body) - 20_000])
         deadline = time.monotonic() + 20

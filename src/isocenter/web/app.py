@@ -22,10 +22,12 @@ from isocenter.errors import IsocenterError
 from isocenter.settings import Settings
 from isocenter.web import bulkdata, frames, npi, qido, rendered, stow, wado
 from isocenter.web.context import Context
+from isocenter.web.cors import cors
 from isocenter.web.envelope import Envelope
 from isocenter.web.errors import on_http_exception, on_isocenter_error
 from isocenter.web.health import healthz
 from isocenter.web.metrics import Metrics, metrics
+from isocenter.web.reception import Hosts, Origins, Reception
 from isocenter.wire.limits import Limits
 
 if TYPE_CHECKING:
@@ -44,8 +46,9 @@ async def viewer(request: Request) -> Response:
 
 
 def create_app(archive: Archive, settings: Settings) -> Starlette:
-    """The ASGI application over an open archive, which it does not close."""
+    """The ASGI application over an open archive, which it does not close. Raises SettingsError."""
     table = Metrics()
+    origins = Origins(settings)
     app = Starlette(
         routes=[
             *stow.routes(),
@@ -64,7 +67,11 @@ def create_app(archive: Archive, settings: Settings) -> Starlette:
                 "/", GZipMiddleware(StaticFiles(directory=STATIC, check_dir=False), minimum_size=1024), name="static"
             ),
         ],
-        middleware=[Middleware(Envelope, metrics=table)],
+        middleware=[
+            Middleware(Envelope, metrics=table),
+            Middleware(Reception, settings=settings, hosts=Hosts(settings), origins=origins),
+            *cors(origins),
+        ],
         exception_handlers={IsocenterError: on_isocenter_error, HTTPException: on_http_exception},
     )
     app.state.context = Context(archive, settings, Limits.of(settings), anyio.CapacityLimiter(DECODERS))

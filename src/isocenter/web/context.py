@@ -1,11 +1,10 @@
 """What every resource needs: archive and settings, and what a request says about itself.
 
-Paths and hosts come from outside. They are checked here once, and only checked values reach a response.
+Paths come from outside. They are checked here once, and only checked values reach a response.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -23,7 +22,10 @@ if TYPE_CHECKING:
 
 DICOMWEB = "/dicomweb"
 
-_HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?", re.ASCII)
+
+def is_data(path: str) -> bool:
+    """Whether a path is one of the DICOMweb services, and not of the viewer or the server itself."""
+    return path == DICOMWEB or path.startswith(f"{DICOMWEB}/")
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,8 @@ def context_of(request: Request) -> Context:
 
 
 def base_url(request: Request) -> str:
-    """The DICOMweb base URI as this client reaches it. Raises BadRequest for a Host field that is none."""
-    host = request.headers.get("host", "")
-    if not _HOST.fullmatch(host):
-        raise BadRequest("the Host header is not a host name")
+    """The DICOMweb base URI as this client reaches it; reception.py has looked at the Host field."""
+    host = request.headers["host"]
     address, port = request.scope.get("server") or ("", None)
     if host.strip("[]") == address and port not in (None, 80, 443):
         # dicomweb-client leaves the port out. Whoever names our own address did not come through a proxy's port.

@@ -12,7 +12,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from isocenter.web.context import DICOMWEB
+from isocenter.web.context import is_data
 from isocenter.web.errors import log_failure, on_unforeseen
 from isocenter.web.metrics import Metrics
 
@@ -22,6 +22,7 @@ _EVERYWHERE = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "x-frame-options": "DENY",
+    "permissions-policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
 # The viewer is plain files from here, and patient text reaches the page as text only: script sinks are closed.
 VIEWER_POLICY = (
@@ -30,6 +31,8 @@ VIEWER_POLICY = (
 )
 # Data are never a page.
 DATA_POLICY = "default-src 'none'; frame-ancestors 'none'"
+# Whoever came by TLS once does not try without for a year (RFC 6797).
+_BY_TLS = "max-age=31536000"
 
 _METHODS = frozenset(HTTPMethod)
 
@@ -47,7 +50,7 @@ class Envelope:
             return
         started = time.perf_counter()
         status = 0
-        data = scope["path"].startswith(f"{DICOMWEB}/")
+        data = is_data(scope["path"])
 
         async def sending(message: Message) -> None:
             nonlocal status
@@ -56,6 +59,8 @@ class Envelope:
                 headers = MutableHeaders(scope=message)
                 for name, value in _EVERYWHERE.items():
                     headers[name] = value
+                if scope["scheme"] == "https":
+                    headers["strict-transport-security"] = _BY_TLS
                 headers["content-security-policy"] = DATA_POLICY if data else VIEWER_POLICY
                 headers.setdefault("cache-control", "no-store" if data else "no-cache")
             await send(message)
