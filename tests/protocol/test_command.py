@@ -11,7 +11,16 @@ from pydicom import Dataset
 from pydicom.filewriter import write_dataset
 
 from isocenter.errors import ProtocolError
-from isocenter.wire.command import NO_DATA_SET, Verb, decode_command, encode_command, response_to
+from isocenter.wire.command import (
+    NO_DATA_SET,
+    CommandReader,
+    CommandSet,
+    Verb,
+    decode_command,
+    encode_command,
+    encode_response,
+    response_to,
+)
 
 STORE = {
     "AffectedSOPClassUID": "1.2.840.10008.5.1.4.1.1.2",
@@ -86,3 +95,60 @@ def test_elements_of_other_groups_are_skipped_behind_those_of_the_command_and_on
 def test_truncated(cut: int) -> None:
     with pytest.raises(ProtocolError):
         decode_command(encode_command(STORE)[:cut])
+
+
+UIDS = st.integers(0, 10**40).map(lambda number: f"1.2.{number}")
+COMMANDS = st.fixed_dictionaries(
+    {"CommandField": st.sampled_from([0x0001, 0x0021, 0x0030, 0x8001])},
+    optional={
+        "AffectedSOPClassUID": st.sampled_from(["1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"]),
+        "RequestedSOPInstanceUID": UIDS,
+        "MessageID": st.integers(0, 0xFFFF),
+        "MessageIDBeingRespondedTo": st.integers(0, 0xFFFF),
+        "Status": st.sampled_from([0x0000, 0xFF00, 0xA700]),
+        "OffendingElement": st.sampled_from([(), (0x00100010,)]),
+        "AffectedSOPInstanceUID": UIDS,
+        "MoveOriginatorApplicationEntityTitle": st.sampled_from(["A", "LONGER"]),
+    },
+)
+
+
+@given(st.lists(COMMANDS, min_size=1, max_size=4), st.data())
+def test_a_reader_that_has_read_others_reads_the_same(commands: list[CommandSet], data: st.DataObject) -> None:
+    reader = CommandReader()
+    for _ in range(12):
+        raw = bytearray(encode_command(data.draw(st.sampled_from(commands))))
+        for _ in range(data.draw(st.integers(0, 2))):
+            raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+        try:
+            expected = decode_command(raw)
+        except ProtocolError as error:
+            with pytest.raises(ProtocolError) as found:
+                reader.decode(bytes(raw), 1)
+            assert str(error) == str(found.value)
+        else:
+            assert expected == reader.decode(bytes(raw), 1)
+
+
+def test_a_reader_takes_only_the_message_id_and_the_instance_from_a_command_like_one_before() -> None:
+    reader = CommandReader()
+    reader.decode(encode_command(STORE), 1)
+    other = {**STORE, "MessageID": 8, "AffectedSOPInstanceUID": "1.2.3.4.6"}
+    assert reader.decode(encode_command(other), 1) == other
+    assert reader.decode(encode_command({**other, "Priority": 2}), 1) == {**other, "Priority": 2}
+    padded = encode_command(STORE).replace(b"1.2.3.4.5\0", b"1.2.3.4.56")
+    assert reader.decode(padded, 1) == {**STORE, "AffectedSOPInstanceUID": "1.2.3.4.56"}
+
+
+def test_what_a_reader_gives_is_nobody_elses() -> None:
+    reader = CommandReader()
+    raw = encode_command(STORE)
+    for _ in range(3):
+        command = reader.decode(raw, 1)
+        assert command == STORE
+        command.clear()
+
+
+@given(COMMANDS, st.sampled_from([0x0000, 0x0110, 0xA700]))
+def test_a_response_is_encoded_as_its_command_set_would_be(request: CommandSet, status: int) -> None:
+    assert encode_command(response_to(request, status)) == encode_response(request, status)

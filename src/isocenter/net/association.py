@@ -41,7 +41,7 @@ from isocenter.std.statuses import CANCEL, PENDING, PENDING_WITH_WARNING
 from isocenter.ul import events
 from isocenter.ul.connection import Buffer, Connection
 from isocenter.ul.negotiation import Agreed
-from isocenter.wire.command import NO_DATA_SET, RESPONSE, CommandSet, Verb, response_to
+from isocenter.wire.command import NO_DATA_SET, RESPONSE, CommandSet, Verb, encode_response, response_to
 
 log = logging.getLogger("isocenter.dimse")
 
@@ -604,12 +604,15 @@ class Association(Link):
             name = Verb(field).name if field in set(Verb) else f"{field:04X}"
             log.info("%s %s: %s: %04X %s", self.peer_address, self.peer.calling, name, reply.status, reply.comment)
         if self.connection.can_send:
-            command = response_to(request.command, reply.status, **reply.elements)
-            if reply.comment:
-                command["ErrorComment"] = reply.comment
-            if reply.data_set is not None:
-                command["CommandDataSetType"] = _DATA_SET_FOLLOWS
-            self.connection.send_message(request.context.id, command, reply.data_set)
+            if reply.comment or reply.elements or reply.data_set is not None:
+                command = response_to(request.command, reply.status, **reply.elements)
+                if reply.comment:
+                    command["ErrorComment"] = reply.comment
+                if reply.data_set is not None:
+                    command["CommandDataSetType"] = _DATA_SET_FOLLOWS
+                self.connection.send_message(request.context.id, command, reply.data_set)
+            else:
+                self.connection.send_command(request.context.id, encode_response(request.command, reply.status))
         if self._release_waits:
             self._release_if_idle()
         if self._pumping:

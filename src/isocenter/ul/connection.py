@@ -23,7 +23,7 @@ from isocenter.errors import ProtocolError
 from isocenter.ul import events
 from isocenter.ul.table import NEXT_STATE, TRANSITIONS, Event, State
 from isocenter.wire import pdu
-from isocenter.wire.command import NO_DATA_SET, CommandSet, decode_command, encode_command
+from isocenter.wire.command import NO_DATA_SET, CommandReader, CommandSet, encode_command
 from isocenter.wire.limits import DEFAULT_LIMITS, Limits
 
 Buffer = bytes | bytearray | memoryview
@@ -95,6 +95,7 @@ class Connection:
         self._pdv_left = 0
         self._pdv_flags = 0
         self._command = bytearray()
+        self._commands = CommandReader()
         self._command_context = 0
         self._in_data_set = False
         self._in_pdv = False
@@ -144,9 +145,13 @@ class Connection:
 
     def send_message(self, context_id: int, command: CommandSet, data_set: Buffer | None = None) -> None:
         """P-DATA request for a command set and, in the same breath, a data set that is at hand whole."""
-        self._p_data(context_id, encode_command(command), _COMMAND, last=True)
+        self.send_command(context_id, encode_command(command))
         if data_set is not None:
             self._p_data(context_id, data_set, 0, last=True)
+
+    def send_command(self, context_id: int, raw: bytes) -> None:
+        """P-DATA request for the bytes of a command set."""
+        self._p_data(context_id, raw, _COMMAND, last=True)
 
     def send_messages(self, context_id: int, command: CommandSet, data_sets: Iterable[bytes]) -> None:
         """P-DATA requests for messages with the same command set, each with its data set, as one buffer."""
@@ -436,7 +441,7 @@ class Connection:
 
     def _end_command(self) -> events.UpperLayerEvent | None:
         try:
-            command = decode_command(self._command)
+            command = self._commands.decode(bytes(self._command), self._command_context)
         except ProtocolError as error:
             self._fault(pdu.INVALID_PARAMETER, str(error))
             return None

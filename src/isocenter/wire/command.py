@@ -8,12 +8,15 @@ UID List of a C-GET here, behind group 0000.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from enum import IntEnum
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from isocenter.errors import ProtocolError
 
 CommandSet = dict[str, Any]
+Buffer = bytes | bytearray | memoryview
 
 NO_DATA_SET = 0x0101
 
@@ -72,16 +75,39 @@ _US_ELEMENT = struct.Struct("<HHLH")
 _U16 = struct.Struct("<H")
 _GROUP_LENGTH = struct.Struct("<HHLL")
 
+_COMMAND_FIELD = 0x0100
+_NUMBERS = ("MessageID", "MessageIDBeingRespondedTo")
+_LONGEST_PATTERN, _MOST_PATTERNS = 512, 16  # bytes; and how many an association keeps
 
-def decode_command(raw: bytes | bytearray | memoryview) -> CommandSet:
+
+def decode_command(raw: Buffer) -> CommandSet:
     """The command set in `raw`. Raises ProtocolError with the byte offset for anything that does not add up."""
     command: CommandSet = {}
+    for vr, keyword, position, length in _known_elements(raw):
+        if vr == "US":
+            command[keyword] = _U16.unpack_from(raw, position)[0]
+        elif vr == "AT":
+            count = length // 4
+            numbers = struct.unpack_from(f"<{count * 2}H", raw, position)
+            command[keyword] = tuple(numbers[i] << 16 | numbers[i + 1] for i in range(0, count * 2, 2))
+        else:
+            command[keyword] = _text(bytes(raw[position : position + length]))
+    return command
+
+
+def _text(value: bytes) -> str:
+    return value.decode("latin-1").strip(" \0")
+
+
+def _known_elements(raw: Buffer) -> Iterator[tuple[str, str, int, int]]:
+    """VR, keyword, and offset and length of the value of each element of Table E.1-1, in the order they stand."""
     position, end = 0, len(raw)
+    is_command = False
     while position < end:
         if end - position < 8:
             raise ProtocolError("command element header cut off", offset=position)
         group, element, length = _HEADER.unpack_from(raw, position)
-        if group != 0 and "CommandField" not in command:
+        if group != 0 and not is_command:
             raise ProtocolError(f"element of group {group:04X} in a command set", offset=position)
         position += 8
         if length > end - position:
@@ -89,20 +115,69 @@ def decode_command(raw: bytes | bytearray | memoryview) -> CommandSet:
         known = None if group else _ELEMENTS.get(element)
         if known is not None:
             vr, keyword = known
-            if vr == "US":
-                if length != 2:
-                    raise ProtocolError(f"(0000,{element:04X}) has {length} bytes instead of 2", offset=position)
-                command[keyword] = _U16.unpack_from(raw, position)[0]
-            elif vr == "AT":
-                count = length // 4
-                numbers = struct.unpack_from(f"<{count * 2}H", raw, position)
-                command[keyword] = tuple(numbers[i] << 16 | numbers[i + 1] for i in range(0, count * 2, 2))
-            else:
-                command[keyword] = bytes(raw[position : position + length]).decode("latin-1").strip(" \0")
+            if vr == "US" and length != 2:
+                raise ProtocolError(f"(0000,{element:04X}) has {length} bytes instead of 2", offset=position)
+            is_command = is_command or element == _COMMAND_FIELD
+            yield vr, keyword, position, length
         position += length
-    if "CommandField" not in command:
+    if not is_command:
         raise ProtocolError("command set without Command Field (0000,0100)", offset=0)
-    return command
+
+
+class _Pattern(NamedTuple):
+    """A command set in five parts: constant bytes, a message ID, constant bytes, the SOP Instance UID, the rest."""
+
+    parts: struct.Struct
+    before: bytes
+    between: bytes
+    after: bytes
+    command: CommandSet
+    number: str  # keyword of the message ID
+
+
+def _pattern(raw: bytes, command: CommandSet) -> _Pattern | None:
+    """What commands that resemble this one have in common; None where there is no message ID, or in an odd place."""
+    numbers = {keyword: at for _, keyword, at, _ in _known_elements(raw) if keyword in _NUMBERS}
+    uids = [(at, length) for _, keyword, at, length in _known_elements(raw) if keyword == "AffectedSOPInstanceUID"]
+    if len(numbers) != 1:
+        return None
+    ((number, first),) = numbers.items()
+    second, size = uids[-1] if uids else (len(raw), 0)
+    if second < first:
+        return None
+    parts = struct.Struct(f"<{first}sH{second - first - 2}s{size}s{len(raw) - second - size}s")
+    before, _, between, _, after = parts.unpack(raw)
+    return _Pattern(parts, before, between, after, command.copy(), number)
+
+
+class CommandReader:
+    """decode_command() for one association, where most commands of a presentation context differ from one before in
+    their message ID and SOP Instance UID only. The elements of such a one are copied: 0.6 us instead of 3.7, where all
+    the Python for a small object was 31."""
+
+    def __init__(self) -> None:
+        self._patterns: dict[tuple[int, int], _Pattern] = {}  # by context and length of the command set
+
+    def decode(self, raw: bytes, context_id: int) -> CommandSet:
+        """As decode_command()."""
+        pattern = self._patterns.get((context_id, len(raw)))
+        if pattern is not None:
+            parts, known_before, known_between, known_after, known, keyword = pattern
+            before, number, between, uid, after = parts.unpack(raw)
+            if before == known_before and between == known_between and after == known_after:
+                command = known.copy()
+                command[keyword] = number
+                if uid:
+                    command["AffectedSOPInstanceUID"] = _text(uid)
+                return command
+        command = decode_command(raw)
+        if len(raw) <= _LONGEST_PATTERN:
+            new = _pattern(raw, command)
+            if new is not None:
+                if len(self._patterns) >= _MOST_PATTERNS:
+                    self._patterns.clear()
+                self._patterns[context_id, len(raw)] = new
+        return command
 
 
 def encode_command(command: CommandSet) -> bytes:
@@ -129,18 +204,49 @@ def encode_command(command: CommandSet) -> bytes:
 
 def response_to(request: CommandSet, status: int, **more: Any) -> CommandSet:
     """The response to `request`: same SOP class and instance, no data set unless `more` says otherwise."""
+    sop_class, sop_instance = _uids_of(request)
+    command = _response(request["CommandField"], request.get("MessageID", 0), status, sop_class, sop_instance)
+    command.update(more)
+    return command
+
+
+def _uids_of(request: CommandSet) -> tuple[str, str]:
+    """SOP class and instance, affected or requested."""
+    return (
+        request.get("AffectedSOPClassUID") or request.get("RequestedSOPClassUID") or "",
+        request.get("AffectedSOPInstanceUID") or request.get("RequestedSOPInstanceUID") or "",
+    )
+
+
+def _response(verb: int, message_id: int, status: int, sop_class: str, sop_instance: str) -> CommandSet:
     command: CommandSet = {
-        "CommandField": request["CommandField"] | RESPONSE,
-        "MessageIDBeingRespondedTo": request.get("MessageID", 0),
+        "CommandField": verb | RESPONSE,
+        "MessageIDBeingRespondedTo": message_id,
         "CommandDataSetType": NO_DATA_SET,
         "Status": status,
     }
-    for affected, requested in (
-        ("AffectedSOPClassUID", "RequestedSOPClassUID"),
-        ("AffectedSOPInstanceUID", "RequestedSOPInstanceUID"),
-    ):
-        uid = request.get(affected) or request.get(requested)
-        if uid:
-            command[affected] = uid
-    command.update(more)
+    if sop_class:
+        command["AffectedSOPClassUID"] = sop_class
+    if sop_instance:
+        command["AffectedSOPInstanceUID"] = sop_instance
     return command
+
+
+def encode_response(request: CommandSet, status: int) -> bytes:
+    """encode_command(response_to(request, status)), as nearly every request is answered, from what such answers have
+    in common, in a quarter of the time."""
+    sop_class, sop_instance = _uids_of(request)
+    uid = sop_instance.encode("ascii", "replace")
+    if len(uid) & 1:
+        uid += b"\0"
+    before, between = _around_instance(request["CommandField"], status, sop_class, len(uid))
+    return b"".join((before, _U16.pack(request.get("MessageID", 0)), between, uid))
+
+
+@lru_cache(maxsize=256)
+def _around_instance(verb: int, status: int, sop_class: str, length: int) -> tuple[bytes, bytes]:
+    """What stands in a response before the Message ID Being Responded To, and what between it and a SOP Instance UID of
+    `length` bytes, the last element."""
+    raw = encode_command(_response(verb, 0, status, sop_class, "0" * length))
+    (at,) = (at for _, keyword, at, _ in _known_elements(raw) if keyword == "MessageIDBeingRespondedTo")
+    return raw[:at], raw[at + 2 : len(raw) - length]
