@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from isocenter.errors import CodecMissing, PixelError
-from isocenter.pixels.codecs import CODECS, Codec, decode, encode
+from isocenter.pixels.codecs import CODECS, Codec, decode, described, encode
 from isocenter.pixels.codestream import read_codestream
+from isocenter.pixels.encoders import Loss
 from isocenter.pixels.layout import Layout
 from isocenter.pixels.native import unpack
 from pixel_objects import (
@@ -23,7 +24,6 @@ from pixel_objects import (
     J2K,
     JPEG,
     JPEG12,
-    JPEG_LOSSLESS,
     JPEG_LS,
     JXL,
     RLE,
@@ -33,9 +33,7 @@ from pixel_objects import (
     image,
 )
 
-ENCODERS = [uid for uid, codec in CODECS.items() if codec.encode is not None]
-# Deepest sample each lossless encoder takes, and whether it takes a sign
-DEEPEST = {JPEG_LOSSLESS: 16, "1.2.840.10008.1.2.4.57": 16, JPEG_LS: 16, JXL: 16, J2K: 24, HTJ2K: 24}
+ENCODERS = [uid for uid, codec in CODECS.items() if codec.encoder is not None and codec.encoder.loses != "always"]
 
 
 def layout_for(pixels: np.ndarray, stored: int, *, signed: bool = False) -> Layout:
@@ -45,27 +43,135 @@ def layout_for(pixels: np.ndarray, stored: int, *, signed: bool = False) -> Layo
     return Layout(*pixels.shape[:2], samples, allocated, stored, stored - 1, signed, photometric)
 
 
-# (transfer syntax, Bits Stored, signed, samples): every cell an encoder has
+# (transfer syntax, Bits Stored, signed, samples): every lossless cell of the table
 CELLS = [
     (uid, stored, signed, samples)
     for uid in ENCODERS
-    for stored in (1, 8, 10, 12, 16, 24, 32)
+    for stored in (1, 8, 10, 12, 16, 17, 24, 32)
     for signed in (False, True)
     for samples in (1, 3)
-    if stored <= DEEPEST.get(uid, 32) and (stored > 1 or (not signed and samples == 1))
+    if CODECS[uid].encoder.depths[0] <= stored <= CODECS[uid].encoder.depths[1]
+    and (stored > 1 or (not signed and samples == 1))
 ]
+
+
+def pictures(stored: int, signed: bool, samples: int) -> list[np.ndarray]:
+    """A smooth one, and one of noise over the whole range, which no transform has room for by chance."""
+    smooth = gradient(37, 50, samples, stored, signed=signed)
+    noise = np.random.default_rng(5).integers(0, 1 << stored, smooth.shape) - (signed << (stored - 1))
+    return [smooth, noise.astype(smooth.dtype)]
 
 
 @pytest.mark.parametrize(("uid", "stored", "signed", "samples"), CELLS)
 def test_lossless_round_trip(uid: str, stored: int, signed: bool, samples: int) -> None:
-    pixels = gradient(37, 50, samples, stored, signed=signed)
+    for pixels in pictures(stored, signed, samples):
+        layout = layout_for(pixels, stored, signed=signed)
+        data = encode(uid, pixels, layout)
+        assert len(data) % 2 == 0
+        written = described(uid, layout)
+        assert written.bits_stored == stored
+        result = decode(uid, data, written)
+        assert result.pixels.dtype == pixels.dtype
+        np.testing.assert_array_equal(result.pixels, pixels)
+        assert (result.bits, result.warnings) == (stored, ())
+        assert result.photometric == layout.photometric
+
+
+# (transfer syntax, what may be lost, root mean square error in thousandths of the range)
+LOSSES = [
+    (JPEG, Loss(quality=95), 20),
+    (JPEG, None, 20),
+    (JPEG12, Loss(quality=95), 20),
+    ("1.2.840.10008.1.2.4.81", Loss(near=3), 10),
+    ("1.2.840.10008.1.2.4.91", Loss(psnr=45), 10),
+    ("1.2.840.10008.1.2.4.203", Loss(psnr=45), 10),
+    ("1.2.840.10008.1.2.4.112", Loss(quality=95), 20),
+    *((uid, Loss(ratio=6), 30) for uid in (JPEG, JPEG12, *(f"1.2.840.10008.1.2.4.{n}" for n in (81, 91, 112, 203)))),
+]
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+@pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
+@pytest.mark.parametrize("stored", [8, 10, 12, 16])
+@pytest.mark.parametrize(("uid", "loss", "most"), LOSSES)
+def test_what_is_lost_is_what_was_asked_for(
+    uid: str, loss: Loss | None, most: float, stored: int, signed: bool, samples: int
+) -> None:
+    pixels = gradient(160, 128, samples, stored, signed=signed)
     layout = layout_for(pixels, stored, signed=signed)
-    data = encode(uid, pixels, layout)
-    assert len(data) % 2 == 0
-    result = decode(uid, data, layout)
-    assert result.pixels.dtype == pixels.dtype
-    np.testing.assert_array_equal(result.pixels, pixels)
-    assert (result.bits, result.warnings) == (stored, ())
+    encoder = CODECS[uid].encoder
+    assert encoder is not None
+    if stored > encoder.depths[1] or (signed and not encoder.signed):
+        with pytest.raises(PixelError, match=CODECS[uid].name):
+            encode(uid, pixels, layout, loss)
+        return
+    data = encode(uid, pixels, layout, loss)
+    written = described(uid, layout, loss)
+    result = decode(uid, data, written)
+    assert result.warnings == ()
+    assert result.bits == written.bits_stored
+    error = np.abs(result.pixels.astype(np.float64) - pixels)
+    size = len(data)  # not in the assertion: pytest would print the bytes
+    if loss is not None and loss.near:
+        assert 0 < error.max() <= 3
+    elif loss is not None and loss.ratio:
+        assert size <= pixels.nbytes / 6 + 1
+    rms = float(np.sqrt((error**2).mean())) / (1 << stored) * 1000
+    assert 0 < rms <= most
+    assert size < pixels.nbytes
+
+
+@pytest.mark.parametrize(
+    ("uid", "loss", "why"),
+    [
+        (RLE, Loss(ratio=10), "loses nothing"),
+        ("1.2.840.10008.1.2.4.91", Loss(quality=90), "psnr or ratio"),
+        (JPEG, Loss(psnr=50), "quality or ratio"),
+        ("1.2.840.10008.1.2.4.81", Loss(near=200), "more than JPEG-LS has"),
+    ],
+)
+def test_a_loss_that_a_process_does_not_know(uid: str, loss: Loss, why: str) -> None:
+    with pytest.raises(PixelError, match=why):
+        encode(uid, gradient(8, 8, 1, 8), Layout(8, 8), loss)
+
+
+@pytest.mark.parametrize("options", [{}, {"quality": 90, "near": 1}, {"quality": 101}, {"ratio": -1}])
+def test_a_loss_is_one_thing(options: dict[str, float]) -> None:
+    with pytest.raises(PixelError):
+        Loss(**options)
+
+
+@pytest.mark.parametrize("change", [{"photometric": "PALETTE COLOR"}, {"bits_allocated": 32, "floating": True}])
+def test_what_may_not_be_lost(change: dict[str, object]) -> None:
+    layout = replace(Layout(8, 8), **change)
+    with pytest.raises(PixelError):
+        encode("1.2.840.10008.1.2.4.91", np.zeros((8, 8), layout.dtype), layout, Loss(ratio=5))
+
+
+def test_htj2k_meets_the_rpcl_syntax() -> None:
+    """PS3.5 section 10.18: resolutions first, tile-part lengths, the smallest resolution 64 pixels in one direction."""
+    pixels = np.tile(gradient(64, 64, 1, 12), (80, 65))[:5000, :4100]
+    data = encode("1.2.840.10008.1.2.4.202", pixels, layout_for(pixels, 12))
+    cod, start = data.index(b"\xff\x52"), data.index(b"\xff\x90")
+    assert data[cod + 5] == 2, "not RPCL"
+    assert 4100 / 2 ** data[cod + 9] <= 65
+    assert b"\xff\x55" in data[:start], "no TLM"
+    assert data[40:43] == b"\x00\x01\x0b", "not 12 bits"
+
+
+def test_a_jpeg_goes_into_jpeg_xl_and_comes_out_as_it_was() -> None:
+    pixels = gradient(40, 40, 3, 8)
+    jpeg = encode(JPEG, pixels, layout_for(pixels, 8), Loss(quality=80))
+    recompressed = CODECS["1.2.840.10008.1.2.4.111"].same[JPEG](jpeg.removesuffix(b"\0"))
+    assert CODECS[JPEG].same["1.2.840.10008.1.2.4.111"](recompressed) == jpeg.removesuffix(b"\0")
+    layout = replace(layout_for(pixels, 8), photometric="YBR_FULL_422")
+    ours, theirs = decode(JPEG, jpeg, layout), decode("1.2.840.10008.1.2.4.111", recompressed, layout)
+    assert ours.photometric == theirs.photometric == "RGB"
+    assert np.abs(ours.pixels.astype(int) - theirs.pixels).max() <= 6  # each upsamples chroma in its own way
+    with pytest.raises(PixelError, match="no JPEG codestream"):
+        CODECS[JPEG].same["1.2.840.10008.1.2.4.111"](encode(JXL, pixels, layout_for(pixels, 8)))
+    with pytest.raises(PixelError, match="cannot be recompressed"):
+        CODECS["1.2.840.10008.1.2.4.111"].same[JPEG](b"\xff\xd8\xff")
 
 
 @pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
@@ -359,9 +465,21 @@ def test_every_row_is_available_here_and_knows_a_missing_part() -> None:
     assert absent.missing() == "imagecodecs is built without NO_SUCH_CODEC"
 
 
-def test_what_can_only_be_read_is_not_written() -> None:
-    with pytest.raises(CodecMissing, match="JPEG 2000 can be read but not written"):
-        encode("1.2.840.10008.1.2.4.91", np.zeros((2, 2), np.uint8), Layout(2, 2))
+@pytest.mark.parametrize(
+    ("uid", "why"),
+    [("111", "made of JPEG Baseline codestreams"), ("92", "Part 1 codestreams only"), ("55", "retired")],
+)
+def test_what_can_only_be_read_says_why_it_is_not_written(uid: str, why: str) -> None:
+    with pytest.raises(CodecMissing, match=f"can be read but not written: .*{why}"):
+        encode(f"1.2.840.10008.1.2.4.{uid}", np.zeros((2, 2), np.uint8), Layout(2, 2))
+
+
+def test_a_part_2_codestream_that_uses_nothing_of_part_2() -> None:
+    pixels = gradient(20, 30, 1, 12)
+    data = bytearray(encode(J2K, pixels, layout_for(pixels, 12)))
+    data[6:8] = b"\x80\x00"  # Rsiz: extensions of Part 2 may be there (T.801 A.1)
+    result = decode("1.2.840.10008.1.2.4.92", bytes(data), layout_for(pixels, 12))
+    np.testing.assert_array_equal(result.pixels, pixels)
 
 
 def test_samples_must_be_what_the_layout_says() -> None:

@@ -46,12 +46,12 @@ NATIVE = bytes(64)
 
 
 # Which encoder's codestream stands for a syntax that has none of its own here
-STAND_INS = {"81": JPEG_LS, "91": J2K, "202": HTJ2K, "203": HTJ2K, "111": JXL, "112": JXL}
+STAND_INS = {"81": JPEG_LS, "91": J2K, "92": J2K, "93": J2K, "202": HTJ2K, "203": HTJ2K, "111": JXL, "112": JXL}
 
 
 def stream(uid: str) -> bytes:
     """An honest 8 by 8 frame in transfer syntax `uid`."""
-    if CODECS[uid].encode is not None:
+    if CODECS[uid].encoder is not None:
         return encode(uid, SMALL, LAYOUT)
     other = STAND_INS.get(uid.rpartition(".")[2])
     return encode(other, SMALL, LAYOUT) if other else bytes(imagecodecs.jpeg8_encode(SMALL, level=90))

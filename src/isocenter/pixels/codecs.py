@@ -1,6 +1,6 @@
 """Every codec in one table, keyed by transfer syntax (PS3.5 Annex A).
 
-A row says what decodes and encodes one frame and whether that is installed. `decode` is a pure function of a frame's
+A row says what decodes and encodes one frame and whether that is installed; the encoders are in encoders.py. `decode` is a pure function of a frame's
 bytes and its Layout, with values in and an array out that any process can run: this is the seam at which decoders move
 into a worker process, so that a native crash costs one frame and not the server. Until then they run where they are
 called, after `_announced` has compared the codestream's header with the object's, so that no decoder allocates what
@@ -15,17 +15,20 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import imagecodecs
 import numpy as np
 
 from isocenter.errors import CodecMissing, PixelError
+from isocenter.pixels import encoders
 from isocenter.pixels.codestream import Codestream, is_complete, read_codestream
+from isocenter.pixels.encoders import Loss
 from isocenter.pixels.layout import Array, Layout, integer_dtype, sample_values
-from isocenter.pixels.native import arrange, pack, unpack
-from isocenter.pixels.rle import decode_rle, encode_rle
+from isocenter.pixels.native import arrange, unpack
+from isocenter.pixels.rle import decode_rle
 from isocenter.wire.limits import DEFAULT_LIMITS, Limits
 
 Buffer = bytes | memoryview
@@ -48,14 +51,20 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """One row. `needs` are the imagecodecs parts the row stands on; `encode` is None where only reading is offered."""
+    """One row. `needs` are the imagecodecs parts the row stands on.
+
+    `encoder` is None where frames can only be read, and `unwritten` says why. `same` is by transfer syntax what makes a
+    frame of this one from a codestream of that one without touching a sample.
+    """
 
     uid: str
     name: str
     lossless: bool
     decode: Callable[[Buffer, Layout], Decoded]
-    encode: Callable[[Array, Layout], bytes] | None
+    encoder: encoders.Encoder | None
     needs: tuple[str, ...] = ()
+    same: Mapping[str, Callable[[bytes], bytes]] = field(default_factory=dict)
+    unwritten: str = ""
 
     def missing(self) -> str:
         """Why the row cannot be used on this installation, "" if it can."""
@@ -80,21 +89,36 @@ def decode(transfer_syntax: str, data: Buffer, layout: Layout, limits: Limits = 
     return codec.decode(data, layout)
 
 
-def encode(transfer_syntax: str, pixels: Array, layout: Layout) -> bytes:
-    """One frame, even length, in a lossless transfer syntax; `layout` gives depth and sign, `pixels` the samples.
+def encode(transfer_syntax: str, pixels: Array, layout: Layout, loss: Loss | None = None) -> bytes:
+    """One frame, even length; `layout` describes `pixels`. Lossless unless there is a `loss` or the process loses.
 
-    CodecMissing if nothing installed encodes it, PixelError if the samples do not fit `layout`.
+    `described(...)` is how a header must describe the result. CodecMissing if nothing installed encodes it, PixelError
+    if the samples do not fit `layout`, or the process does not take them or this loss.
     """
+    described(transfer_syntax, layout, loss)
     codec = _codec(transfer_syntax)
-    if codec.encode is None:
-        raise CodecMissing(f"{codec.name} can be read but not written")
+    assert codec.encoder is not None  # as described() has found
     if pixels.shape != layout.shape:
         raise PixelError(f"samples of shape {pixels.shape} where {layout.shape} is described")
     try:
-        data = codec.encode(pixels, layout)
+        data = codec.encoder.function(pixels, layout, codec.encoder.loss_of(loss))
     except (ValueError, RuntimeError, NotImplementedError) as error:
         raise PixelError(f"{codec.name} encoder: {error}") from None
     return data + b"\0" * (len(data) % 2)
+
+
+def described(transfer_syntax: str, layout: Layout, loss: Loss | None = None) -> Layout:
+    """The Layout of frames that `encode` makes of those of `layout`: what Photometric Interpretation and bits become.
+
+    Raises as `encode`.
+    """
+    codec = _codec(transfer_syntax)
+    if codec.encoder is None:
+        raise CodecMissing(f"{codec.name} can be read but not written: {codec.unwritten}")
+    try:
+        return codec.encoder.result(layout, loss)
+    except PixelError as error:
+        raise PixelError(f"{codec.name} {error.message}", tag_path=error.tag_path) from None
 
 
 def _codec(transfer_syntax: str) -> Codec:
@@ -168,7 +192,7 @@ def _decode_j2k(data: bytes, stream: Codestream, layout: Layout) -> tuple[Array,
         # error in the code blocks leaves the rest of the array as it was, and values beyond the range of the
         # irreversible transform wrap around: so it is used only here, and gets an array of zeros.
         blank = np.zeros(layout.shape, integer_dtype(stream.precision, bool(stream.signed)))
-        pixels = _call(imagecodecs.htj2k_decode, data, out=blank)
+        pixels = _call(imagecodecs.htj2k_decode, data, planar=False, out=blank)
     else:
         # Threads pay where code blocks are slow; HTJ2K's are not.
         threads = _THREADS if stream.kind == "j2k" and stream.rows * stream.columns >= _WORTH_THREADS else 1
@@ -298,98 +322,84 @@ def _native(values: Array, layout: Layout) -> Decoded:
     return Decoded(values, photometric, layout.bits_stored, warnings)
 
 
-# --- encoders -------------------------------------------------------------------------------------------------------
+# --- the table ------------------------------------------------------------------------------------------------------
+
+_LOSSLESS_JPEG = encoders.Encoder(encoders.jpeg_lossless(1), (1, 16))
+_J2K = encoders.Encoder(
+    encoders.j2k,
+    (1, 24),  # beyond, OpenJPEG is not exact any more
+    rgb=("YBR_RCT", "YBR_ICT"),
+    deepest_transform=encoders.TRANSFORM_DEPTH,
+)
+_HTJ2K = replace(_J2K, function=encoders.htj2k, depths=(1, 32))
+_JXL = encoders.Encoder(encoders.jpegxl, (1, 16), rgb=("RGB", "XYB"))
+_NATIVE = encoders.Encoder(encoders.native, native=True)
 
 
-def _unsigned(pixels: Array, layout: Layout) -> Array:
-    """Two's complement in Bits Stored as the unsigned samples that JPEG and JPEG-LS know."""
-    return np.ascontiguousarray(sample_values(pixels, layout.bits_stored, 0, False))
-
-
-def _encode_jpeg_lossless(predictor: int) -> Callable[[Array, Layout], bytes]:
-    def encoder(pixels: Array, layout: Layout) -> bytes:
-        return bytes(
-            imagecodecs.jpeg8_encode(
-                _unsigned(pixels, layout), lossless=True, predictor=predictor, bitspersample=max(2, layout.bits_stored)
-            )
-        )
-
-    return encoder
-
-
-def _encode_jpegls(pixels: Array, layout: Layout) -> bytes:
-    return bytes(imagecodecs.jpegls_encode(_unsigned(pixels, layout)))
-
-
-def _encode_j2k(pixels: Array, layout: Layout) -> bytes:
-    return bytes(
-        imagecodecs.jpeg2k_encode(
-            np.ascontiguousarray(pixels),
-            level=0,
-            codecformat="J2K",
-            reversible=True,
-            bitspersample=layout.bits_stored,
-            mct=layout.samples == 3,
-        )
+def _dct(depth: int) -> encoders.Encoder:
+    return encoders.Encoder(
+        encoders.jpeg_dct(depth),
+        (2, depth),
+        loses="always",
+        measure="quality",
+        signed=False,
+        method="ISO_10918_1",
+        rgb=("YBR_FULL_422", "YBR_FULL_422"),
+        lossy_depths=(8, depth),
     )
 
 
-def _encode_htj2k(pixels: Array, layout: Layout) -> bytes:
-    return bytes(imagecodecs.htj2k_encode(np.ascontiguousarray(pixels), reversible=True))
-
-
-def _encode_jpegxl(pixels: Array, layout: Layout) -> bytes:
-    samples = _unsigned(pixels, layout)
-    return bytes(imagecodecs.jpegxl_encode(samples, lossless=True, bitspersample=layout.bits_stored))
-
-
-def _encode_rle(pixels: Array, layout: Layout) -> bytes:
-    if layout.bits_allocated == 1:
-        packed = np.frombuffer(pack(pixels, layout), np.uint8, (layout.native_bits + 7) // 8)
-        return encode_rle(packed.reshape(1, -1))
-    return encode_rle(pixels)
-
-
-def _encode_deflated(pixels: Array, layout: Layout) -> bytes:
-    deflater = zlib.compressobj(wbits=-15)
-    return deflater.compress(pack(pixels, layout)) + deflater.flush()
-
-
-# --- the table ------------------------------------------------------------------------------------------------------
-
-
-def _jpeg(uid: str, name: str, lossless: bool = False, predictor: int = 0) -> Codec:
-    encoder = _encode_jpeg_lossless(predictor) if predictor else None
-    return Codec(uid, name, lossless, decode_codestream, encoder, ("JPEG8",))
+def _asked(encoder: encoders.Encoder, measure: str, method: str, **others: Any) -> encoders.Encoder:
+    """The same, for a transfer syntax that allows a loss."""
+    return replace(encoder, loses="asked", measure=measure, method=method, **others)
 
 
 def _rows() -> tuple[Codec, ...]:
-    any_stream = decode_codestream
+    stream, native, keep = decode_codestream, decode_native, encoders.as_it_is
+    base = "1.2.840.10008.1.2"
+    jpeg = f"{base}.4"
+    retired, part_2 = "the process is retired", "imagecodecs writes Part 1 codestreams only"
+    ht = ("HTJ2K", "JPEG2K")
+    jpegls = encoders.Encoder(encoders.jpegls, (1, 16))
     return (
-        Codec("1.2.840.10008.1.2", "Implicit VR Little Endian", True, decode_native, pack),
-        Codec("1.2.840.10008.1.2.1", "Explicit VR Little Endian", True, decode_native, pack),
-        Codec("1.2.840.10008.1.2.1.98", "Encapsulated Uncompressed", True, decode_native, pack),
-        Codec("1.2.840.10008.1.2.1.99", "Deflated Explicit VR Little Endian", True, decode_native, pack),
-        Codec("1.2.840.10008.1.2.2", "Explicit VR Big Endian", True, decode_native, None),
-        Codec("1.2.840.10008.1.2.5", "RLE Lossless", True, _decode_rle, _encode_rle, ("PACKBITS",)),
-        Codec("1.2.840.10008.1.2.8.1", "Deflated Image Frame", True, _decode_deflated, _encode_deflated),
-        _jpeg("1.2.840.10008.1.2.4.50", "JPEG Baseline"),
-        _jpeg("1.2.840.10008.1.2.4.51", "JPEG Extended"),
-        _jpeg("1.2.840.10008.1.2.4.53", "JPEG Spectral Selection, Process 6 and 8 (retired)"),
-        _jpeg("1.2.840.10008.1.2.4.55", "JPEG Full Progression, Process 10 and 12 (retired)"),
-        _jpeg("1.2.840.10008.1.2.4.57", "JPEG Lossless, Process 14", lossless=True, predictor=6),
-        _jpeg("1.2.840.10008.1.2.4.70", "JPEG Lossless, First-Order Prediction", lossless=True, predictor=1),
-        Codec("1.2.840.10008.1.2.4.80", "JPEG-LS Lossless", True, any_stream, _encode_jpegls, ("JPEGLS",)),
-        Codec("1.2.840.10008.1.2.4.81", "JPEG-LS Near-Lossless", False, any_stream, None, ("JPEGLS",)),
-        Codec("1.2.840.10008.1.2.4.90", "JPEG 2000 Lossless", True, any_stream, _encode_j2k, ("JPEG2K",)),
-        Codec("1.2.840.10008.1.2.4.91", "JPEG 2000", False, any_stream, None, ("JPEG2K",)),
-        Codec("1.2.840.10008.1.2.4.110", "JPEG XL Lossless", True, any_stream, _encode_jpegxl, ("JPEGXL",)),
-        Codec("1.2.840.10008.1.2.4.111", "JPEG XL JPEG Recompression", False, any_stream, None, ("JPEGXL",)),
-        Codec("1.2.840.10008.1.2.4.112", "JPEG XL", False, any_stream, None, ("JPEGXL",)),
-        Codec("1.2.840.10008.1.2.4.201", "HTJ2K Lossless", True, any_stream, _encode_htj2k, ("HTJ2K", "JPEG2K")),
-        Codec("1.2.840.10008.1.2.4.202", "HTJ2K Lossless RPCL", True, any_stream, None, ("HTJ2K", "JPEG2K")),
-        Codec("1.2.840.10008.1.2.4.203", "HTJ2K", False, any_stream, None, ("HTJ2K", "JPEG2K")),
-    )
+        Codec(base, "Implicit VR Little Endian", True, native, _NATIVE),
+        Codec(f"{base}.1", "Explicit VR Little Endian", True, native, _NATIVE),
+        Codec(f"{base}.1.98", "Encapsulated Uncompressed", True, native, encoders.Encoder(encoders.native)),
+        Codec(f"{base}.1.99", "Deflated Explicit VR Little Endian", True, native, _NATIVE),
+        Codec(f"{base}.2", "Explicit VR Big Endian", True, native, None, unwritten="whole data sets only are"),
+        Codec(f"{base}.5", "RLE Lossless", True, _decode_rle, encoders.Encoder(encoders.rle), ("PACKBITS",)),
+        Codec(f"{base}.8.1", "Deflated Image Frame", True, _decode_deflated, encoders.Encoder(encoders.deflated)),
+        Codec(f"{jpeg}.50", "JPEG Baseline", False, stream, _dct(8), ("JPEG8",),
+              same={f"{jpeg}.111": encoders.jpeg_of_jxl}),
+        Codec(f"{jpeg}.51", "JPEG Extended", False, stream, _dct(12), ("JPEG8",), same={f"{jpeg}.50": keep}),
+        Codec(f"{jpeg}.53", "JPEG Spectral Selection, Process 6 and 8 (retired)", False, stream, None, ("JPEG8",),
+              unwritten=retired),
+        Codec(f"{jpeg}.55", "JPEG Full Progression, Process 10 and 12 (retired)", False, stream, None, ("JPEG8",),
+              unwritten=retired),
+        Codec(f"{jpeg}.57", "JPEG Lossless, Process 14", True, stream,
+              replace(_LOSSLESS_JPEG, function=encoders.jpeg_lossless(6)), ("JPEG8",), same={f"{jpeg}.70": keep}),
+        Codec(f"{jpeg}.70", "JPEG Lossless, First-Order Prediction", True, stream, _LOSSLESS_JPEG, ("JPEG8",)),
+        Codec(f"{jpeg}.80", "JPEG-LS Lossless", True, stream, jpegls, ("JPEGLS",)),
+        Codec(f"{jpeg}.81", "JPEG-LS Near-Lossless", False, stream,
+              _asked(jpegls, "near", "ISO_14495_1", signed=False, lossy_depths=(8, 16)), ("JPEGLS",),
+              same={f"{jpeg}.80": keep}),
+        Codec(f"{jpeg}.90", "JPEG 2000 Lossless", True, stream, _J2K, ("JPEG2K",)),
+        Codec(f"{jpeg}.91", "JPEG 2000", False, stream, _asked(_J2K, "psnr", "ISO_15444_1"), ("JPEG2K",),
+              same={f"{jpeg}.90": keep}),
+        Codec(f"{jpeg}.92", "JPEG 2000 Part 2 Lossless", True, stream, None, ("JPEG2K",), unwritten=part_2),
+        Codec(f"{jpeg}.93", "JPEG 2000 Part 2", False, stream, None, ("JPEG2K",), unwritten=part_2),
+        Codec(f"{jpeg}.110", "JPEG XL Lossless", True, stream, _JXL, ("JPEGXL",)),
+        Codec(f"{jpeg}.111", "JPEG XL JPEG Recompression", False, stream, None, ("JPEGXL",),
+              same={f"{jpeg}.50": encoders.jxl_of_jpeg},
+              unwritten="it is made of JPEG Baseline codestreams, not of samples"),
+        Codec(f"{jpeg}.112", "JPEG XL", False, stream, _asked(_JXL, "quality", "ISO_18181_1", signed=False),
+              ("JPEGXL",), same={f"{jpeg}.110": keep, f"{jpeg}.111": keep}),
+        Codec(f"{jpeg}.201", "HTJ2K Lossless", True, stream, _HTJ2K, ht, same={f"{jpeg}.202": keep}),
+        Codec(f"{jpeg}.202", "HTJ2K Lossless RPCL", True, stream, _HTJ2K, ht),
+        Codec(f"{jpeg}.203", "HTJ2K", False, stream,
+              _asked(_HTJ2K, "psnr", "ISO_15444_15", depths=(1, 32), lossy_depths=(8, 16)), ht,
+              same={f"{jpeg}.201": keep, f"{jpeg}.202": keep}),
+    )  # fmt: skip
 
 
 CODECS: dict[str, Codec] = {row.uid: row for row in _rows()}

@@ -13,7 +13,7 @@ from isocenter.errors import PixelError
 Array = NDArray[Any]
 
 # C.7.6.3.1.2: samples a photometric interpretation must have
-_THREE = {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT", "HSV"}
+_THREE = {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT", "XYB", "HSV"}
 _ALLOCATED = (1, 8, 16, 24, 32, 40, 48, 56, 64)
 
 
