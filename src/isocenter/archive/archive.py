@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Self, TypeVar, cast
 
 from isocenter.archive import audit, commitment, metadata
 from isocenter.archive.commit import GroupCommit
-from isocenter.archive.examine import Announced
+from isocenter.archive.examine import Announced, Examiner
 from isocenter.archive.ingest import Incoming, Intake, Outcome
 from isocenter.archive.jobs import JobQueue
 from isocenter.archive.lifecycle import DataFolder, require_index, sweep
@@ -56,7 +56,9 @@ class Archive:
         self._group = GroupCommit(store, index, policy, settings.archive_group_limit)
         self._log = audit.IngestLog()
         limits = Limits.of(settings)
-        self._intake = Intake(store, self._group, self._threads, limits, self._require_space, self._log)
+        self._intake = Intake(
+            store, self._group, self._threads, limits, Examiner(limits), self._require_space, self._log
+        )
         self._minimum_free = settings.archive_minimum_free
         self.jobs = JobQueue(index.jobs, settings)
         self.router = index.routing = Router(settings, self.jobs.wake)

@@ -17,6 +17,7 @@ from isocenter.index.keys import (
     CHARACTER_SET,
     IMAGE_TAGS,
     KEPT_TAGS,
+    SOP_CLASS,
     Keys,
     Upper,
     extract_image,
@@ -36,6 +37,7 @@ from isocenter.std.transfer_syntaxes import (
 from isocenter.wire.deflate import inflate
 from isocenter.wire.dicomjson import dataset_json
 from isocenter.wire.limits import Limits
+from isocenter.wire.outline import Outline
 from isocenter.wire.scan import Element, ScanResult, scan
 from isocenter.wire.values import BINARY_VRS, json_values, texts
 from isocenter.wire.walk import Walker
@@ -43,8 +45,11 @@ from isocenter.wire.walk import Walker
 _WANTED = KEPT_TAGS | {CHARACTER_SET}
 _REMEMBERED = 256
 _REMEMBERED_BYTES = 32 << 10
+_OUTLINES = 16  # of each form: images of a series have numbers of different length
 _SHORT = 64  # bytes of a value whose meaning is remembered by itself
 _IMAGE = frozenset(IMAGE_TAGS)
+_FIXED = frozenset({CHARACTER_SET, SOP_CLASS})  # how the rest is read
+_BEHIND = frozenset({"trailing-padding", "trailing-nul"})  # flags that say nothing of what is before the pixel data
 # Longer values are in the file only: no key of the standard's needs as much, and answers are made of these.
 _LONGEST = 16 << 10
 _LONGEST_SEQUENCE = 64 << 10
@@ -53,6 +58,8 @@ _LONGEST_SEQUENCE = 64 << 10
 Raw = tuple[int, str, bytes]
 # Little endian, explicit VR, the bytes of Specific Character Set.
 Encoding = tuple[bool, bool, bytes]
+# Tag, VR, begin and end of the value in the header, the raw form of a sequence.
+_Place = tuple[int, str, int, int, bytes | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,24 +76,129 @@ def examine(data: memoryview | bytes, start: int, announced: Announced, limits: 
 
     Raises DataSetError and its kin for what is not a whole data set, InvalidUID and InstanceMismatch (0xA900).
     """
-    if len(data) <= start:
-        raise TruncatedError("the data set is empty", offset=start)
-    syntax = transfer_syntax(announced.transfer_syntax)
-    if syntax.deflated:
-        # All of it is in memory then; whoever deflates more than fits into a header's limit is refused.
-        bounded = replace(limits, inflate_bytes=min(limits.inflate_bytes, limits.header_bytes))
-        data, start = inflate(memoryview(data)[start:], bounded), 0
-    found = scan(data, little=syntax.little, explicit=syntax.explicit, start=start, wanted=_WANTED, limits=limits)
-    keys = _keys(data, start, found, syntax, limits)
-    for name, said, is_ in (
-        ("SOP Class UID", announced.sop_class, keys.sop_class),
-        ("SOP Instance UID", announced.sop_instance, keys.image.uid),
-    ):
-        if said and said != is_:
-            raise InstanceMismatch(f"{name} of the data set is not the one announced")
-    if not is_uid(keys.sop_class):
-        raise InvalidUID("UID is malformed", tag_path="(0008,0016)")
-    return keys, found.flags
+    return Examiner(limits).examine(data, start, announced)
+
+
+class Examiner:
+    """`examine` for many objects: what was proved of the header of one need not be proved of the next one like it.
+
+    For any thread; what two of them learn at a time may be forgotten, and no more.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._known: dict[tuple[bool, bool], tuple[_Known, ...]] = {}  # by little endian, explicit VR; the last first
+        self._seen: tuple[tuple[int, int], ...] = ()
+
+    def examine(self, data: memoryview | bytes, start: int, announced: Announced) -> tuple[Keys, frozenset[str]]:
+        """See the function of this name."""
+        limits = self._limits
+        if len(data) <= start:
+            raise TruncatedError("the data set is empty", offset=start)
+        syntax = transfer_syntax(announced.transfer_syntax)
+        if syntax.deflated:
+            # All of it is in memory then; whoever deflates more than fits into a header's limit is refused.
+            bounded = replace(limits, inflate_bytes=min(limits.inflate_bytes, limits.header_bytes))
+            data, start = inflate(memoryview(data)[start:], bounded), 0
+        keys, flags = self._recognise(data, start, syntax) or self._prove(data, start, syntax)
+        for name, said, is_ in (
+            ("SOP Class UID", announced.sop_class, keys.sop_class),
+            ("SOP Instance UID", announced.sop_instance, keys.image.uid),
+        ):
+            if said and said != is_:
+                raise InstanceMismatch(f"{name} of the data set is not the one announced")
+        if not is_uid(keys.sop_class):
+            raise InvalidUID("UID is malformed", tag_path="(0008,0016)")
+        return keys, flags
+
+    def _recognise(
+        self, data: memoryview | bytes, start: int, syntax: TransferSyntax
+    ) -> tuple[Keys, frozenset[str]] | None:
+        form = (syntax.little, syntax.explicit)
+        candidates = self._known.get(form, ())
+        for known in candidates:
+            difference = known.outline.difference(data, start)
+            if difference is not None:
+                break
+        else:
+            return None
+        if known is not candidates[0]:
+            self._known[form] = (known, *(other for other in candidates if other is not known))
+        rest = scan(
+            data,
+            little=syntax.little,
+            explicit=syntax.explicit,
+            start=start + known.outline.length,
+            wanted=_WANTED,
+            limits=self._limits,
+        )
+        if rest.elements:
+            return None  # a kept attribute behind the pixel data: rare, and not in the outline
+        return known.keys(data, start, difference, self._limits), rest.flags
+
+    def _prove(self, data: memoryview | bytes, start: int, syntax: TransferSyntax) -> tuple[Keys, frozenset[str]]:
+        limits = self._limits
+        found = scan(data, little=syntax.little, explicit=syntax.explicit, start=start, wanted=_WANTED, limits=limits)
+        keys = _keys(data, start, found, syntax, limits)
+        pixels = found.pixel_data
+        if pixels is not None and found.flags <= _BEHIND and max(found.elements) < pixels.tag and keys.study.uid:
+            self._learn(data, start, syntax, found, pixels)
+        return keys, found.flags
+
+    def _learn(
+        self, data: memoryview | bytes, start: int, syntax: TransferSyntax, found: ScanResult, pixels: Element
+    ) -> None:
+        """Keep the header's outline when it seems to come again: making one costs as much as two scans."""
+        sight = (pixels.offset - start, len(found.elements))
+        if sight[0] > _REMEMBERED_BYTES:
+            return
+        if sight not in self._seen:
+            self._seen = (sight, *self._seen[: _OUTLINES - 1])
+            return
+        form = (syntax.little, syntax.explicit)
+        header = scan(
+            data, little=syntax.little, explicit=syntax.explicit, start=start, stop=pixels.tag, limits=self._limits
+        )
+        outline = Outline(data, start, header.end, header.elements.values(), _FIXED)
+        known = _Known(outline, *_raws(data, found, _IMAGE, syntax, self._limits))
+        self._known[form] = (known, *self._known.get(form, ())[: _OUTLINES - 1])
+
+
+class _Known:
+    """An outline, and where in it the kept attributes are."""
+
+    def __init__(
+        self, outline: Outline, image: Sequence[Raw], upper: Sequence[Raw], size: int, encoding: Encoding
+    ) -> None:
+        """`image`, `upper` and `encoding` as `_raws` gives them for the object the outline was made of."""
+        self.outline = outline
+        self._image, self._upper = self._places(image), self._places(upper)
+        self._above = outline.values(tag for tag, *_ in upper)
+        self._encoding = encoding
+        self._last: tuple[int, Upper] | None = None
+
+    def _places(self, raws: Sequence[Raw]) -> list[_Place]:
+        """Tag, VR, where the value begins and ends; a sequence's bytes, which are part of the outline."""
+        places = []
+        for tag, vr, raw in raws:
+            element = self.outline.elements[tag]
+            places.append((tag, vr, element.offset, element.offset + element.length, raw if vr == "SQ" else None))
+        return places
+
+    def keys(self, data: memoryview | bytes, start: int, difference: int, limits: Limits) -> Keys:
+        """What the header at `start` says, which differs from the one first seen by `difference`."""
+        part, sop_class, frames = extract_image(_json(_values(data, start, self._image), self._encoding, limits))
+        last, changed = self._last, difference & self._above
+        if last is not None and last[0] == changed:
+            above = last[1]
+        else:
+            above = _upper(tuple(_values(data, start, self._upper)), self._encoding, limits)
+            self._last = (changed, above)
+        return Keys(above.study, above.series, part, above.patient, above.modality, sop_class, frames)
+
+
+def _values(data: memoryview | bytes, start: int, places: Sequence[_Place]) -> list[Raw]:
+    return [(tag, vr, raw or bytes(data[start + begin : start + end])) for tag, vr, begin, end, raw in places]
 
 
 def _keys(data: memoryview | bytes, start: int, found: ScanResult, syntax: TransferSyntax, limits: Limits) -> Keys:

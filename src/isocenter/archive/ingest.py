@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal
 
 from isocenter.archive import audit
 from isocenter.archive.commit import GroupCommit, Waiting
-from isocenter.archive.examine import Announced, examine
+from isocenter.archive.examine import Announced, Examiner
 from isocenter.errors import DataSetError, DuplicateInstance, InvalidUID, IsocenterError, LimitExceeded, TruncatedError
 from isocenter.index.base import Applied, Entry
 from isocenter.index.keys import Keys
@@ -67,6 +67,7 @@ class Intake:
     group: GroupCommit
     threads: Executor
     limits: Limits
+    examiner: Examiner
     require_space: Callable[[], None]
     log: audit.IngestLog
 
@@ -313,7 +314,7 @@ class Incoming:
         assert said is not None
         if self._from_file:
             said = Announced("", "", said.transfer_syntax)
-        keys, flags = examine(data, self._offset, said, self._intake.limits)
+        keys, flags = self._intake.examiner.examine(data, self._offset, said)
         self._flags |= flags
         return keys
 

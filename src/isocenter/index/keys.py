@@ -242,11 +242,17 @@ def extract_non_patient(attributes: Mapping[str, Any]) -> Keys:
 
 def first(attributes: Mapping[str, Any], tag: int) -> str:
     """The comparing form of an attribute's value, "" when it has none."""
-    values = attributes.get(key(tag), {}).get("Value") or ("",)
-    raw = (
-        values[0] if len(values) == 1 or not is_single(tag) else "\\".join("" if v is None else str(v) for v in values)
-    )
-    return "" if raw is None else normal(vr_of_key(tag), raw)
+    name, vr, single = _reading(tag)
+    values = attributes.get(name, {}).get("Value")
+    if not values:
+        return ""
+    raw = values[0] if len(values) == 1 or not single else "\\".join("" if v is None else str(v) for v in values)
+    return "" if raw is None else normal(vr, raw)
+
+
+@lru_cache(maxsize=256)
+def _reading(tag: int) -> tuple[str, str | None, bool]:
+    return key(tag), vr_of_key(tag), is_single(tag)
 
 
 def _uid(attributes: Mapping[str, Any], tag: int) -> str:
@@ -259,12 +265,12 @@ def _uid(attributes: Mapping[str, Any], tag: int) -> str:
 
 def _part(attributes: Mapping[str, Any], level: Level) -> tuple[tuple[str | None, ...], str]:
     columns: list[str | None] = []
-    for column in _columns_of(level):
-        if column.person:
-            values = attributes.get(key(column.tag), {}).get("Value") or ("",)
+    for tag, person in _columns_of(level):
+        if person:
+            values = attributes.get(key(tag), {}).get("Value") or ("",)
             columns.extend(group or None for group in name_groups(values[0] or ""))
         else:
-            columns.append(first(attributes, column.tag) or None)
+            columns.append(first(attributes, tag) or None)
     if level == Level.STUDY:
         values = attributes.get("00100010", {}).get("Value") or ("",)
         columns.append("".join(f" {word}" for word in words(name_groups(values[0] or ""))) or None)
@@ -273,8 +279,8 @@ def _part(attributes: Mapping[str, Any], level: Level) -> tuple[tuple[str | None
 
 
 @lru_cache(maxsize=4)
-def _columns_of(level: Level) -> tuple[Column, ...]:
-    return tuple(column for column in COLUMNS if column.level == level and column.name != "uid")
+def _columns_of(level: Level) -> tuple[tuple[int, bool], ...]:
+    return tuple((column.tag, column.person) for column in COLUMNS if column.level == level and column.name != "uid")
 
 
 @lru_cache(maxsize=4)
