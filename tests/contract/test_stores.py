@@ -29,6 +29,27 @@ class TestMemoryStore(StoreSuite):
         return MemoryStore()
 
 
+def test_what_the_page_cache_has_is_at_hand(tmp_path: Path) -> None:
+    store = FileStore(tmp_path)
+    size = 8 << 20
+    with store.open(put(store, os.urandom(size))) as blob:
+        probe = bytearray(1)
+        try:
+            os.preadv(blob.fileno(), [probe], 0, os.RWF_NOWAIT)
+        except BlockingIOError:
+            pass
+        except OSError:
+            pytest.skip("this file system does not say what would have to wait (tmpfs does not)")
+        os.posix_fadvise(blob.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        assert not blob.at_hand(0, size)
+        blob.read(0, size // 2)
+        assert blob.at_hand(0, 1000)
+        assert not blob.at_hand(0, size)
+        blob.read()
+        assert blob.at_hand(0, size)
+        assert blob.at_hand(size - 10, 1000)
+
+
 def test_folders_rotate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(filesystem, "FOLDER_SIZE", 3)
     store = FileStore(tmp_path)

@@ -80,7 +80,7 @@ class Forwarder:
                     raise
 
     async def _on_one(self, association: Requestor, left: sending.Work, tally: _Tally) -> None:
-        sender = sending.Sender(self._stored, Cancellation(), {})
+        sender = sending.Sender(self._stored, {})
         try:
             async with aclosing(sender.send(left, association)) as steps:
                 async for step in steps:

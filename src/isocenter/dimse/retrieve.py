@@ -58,7 +58,7 @@ class ArchiveRetriever:
 
     async def get(self, request: Request, selection: Selection) -> _Get:
         refs, content = await self._selected(selection)
-        return _Get(refs, request, Sender(content, request.cancellation, _priority(request)))
+        return _Get(refs, request, Sender(content, _priority(request)))
 
     async def move(self, request: Request, selection: Selection, destination: str) -> _Move | None:
         peer = self._destination(destination)
@@ -70,7 +70,7 @@ class ArchiveRetriever:
             "MoveOriginatorMessageID": request.command.get("MessageID", 0),
         }
         refs, content = await self._selected(selection)
-        sender = Sender(content, request.cancellation, _priority(request) | originator)
+        sender = Sender(content, _priority(request) | originator)
         return _Move(refs, request, sender, _Destination(peer, self._settings, self._open))
 
     async def _selected(self, selection: Selection) -> tuple[list[InstanceRef], Content]:

@@ -1,8 +1,10 @@
 """C-STORE of what is stored, for retrieval and forwarding: in which presentation context, which bytes, one by one.
 
-Beginnings of objects are read in a thread, a few ahead of the network; the rest of a large one follows in pieces while
-it is sent. Nothing holds a whole object. A data set is sent as stored wherever the receiver took its transfer syntax;
-else it is transcoded if that can be done, or else its sub-operation fails.
+The beginning of the next object is read while the receiver has the one before: in place where the page cache has it,
+else in a thread, a few at a time. (Two threads that take turns with Python's lock for each object cost more than all
+the rest, so there is none where nothing would wait.) The rest of a large object follows in pieces while it is sent;
+nothing holds a whole one. A data set is sent as stored wherever the receiver took its transfer syntax; else it is
+transcoded if that can be done, or else its sub-operation fails.
 """
 
 from __future__ import annotations
@@ -11,11 +13,11 @@ import asyncio
 import logging
 import os
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self, TypeVar
 
 from isocenter.archive.archive import Archive
 from isocenter.dimse.transcode import TARGETS, can_transcode, kept, transcoded
@@ -38,29 +40,45 @@ from isocenter.wire.limits import Limits
 log = logging.getLogger("isocenter.dimse")
 
 _CHUNK = 1024 * 1024
-_BATCH = 8  # objects prepared at a time; two batches of beginnings are in memory
+_BATCH = 8  # objects that a thread prepares at a time; two batches of beginnings are in memory
 
 
 class Content(Protocol):
-    """The bytes of an object's data set."""
+    """The bytes of an object's data set, in the transfer syntax of one of the `accepted` contexts.
+
+    Both raise IsocenterErrors and OSError.
+    """
 
     def __call__(self, ref: InstanceRef, accepted: Sequence[Agreed]) -> Prepared:
-        """In the transfer syntax of one of the `accepted` contexts; blocking. Raises IsocenterErrors and OSError."""
+        """Blocking."""
+
+    def at_once(self, ref: InstanceRef, accepted: Sequence[Agreed]) -> Prepared | None:
+        """The same; None where it would wait for the disk or take its time."""
 
 
 @dataclass(slots=True)
 class Prepared:
-    """One object, ready to be sent in `context`; None: it cannot be, and `why` says so."""
+    """One object, ready to be sent in `context`; None: it cannot be, and `why` says so. `at_hand`: making it so waited
+    for nothing, and neither may the next."""
 
     ref: InstanceRef
     context: Agreed | None = None
     chunks: Iterable[Buffer] = ()
     blob: Blob | None = None
     why: str = ""
+    at_hand: bool = False
 
     def close(self) -> None:
         if self.blob is not None:
             self.blob.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 class Work:
@@ -73,13 +91,18 @@ class Work:
     @property
     def over(self) -> bool:
         """Nothing is left, or what is left is not wanted any more."""
-        return not self._left or self._cancellation.requested
+        return not self._left or self.cancelled
 
-    def take(self) -> list[InstanceRef]:
+    @property
+    def cancelled(self) -> bool:
+        """What is left is not wanted any more."""
+        return self._cancellation.requested
+
+    def take(self, count: int) -> list[InstanceRef]:
         """The next few; none when it is over."""
-        if self._cancellation.requested:
+        if self.cancelled:
             return []
-        return [self._left.popleft() for _ in range(min(_BATCH, len(self._left)))]
+        return [self._left.popleft() for _ in range(min(count, len(self._left)))]
 
     def put_back(self, refs: Sequence[InstanceRef]) -> None:
         """What was taken and not sent."""
@@ -97,9 +120,8 @@ class Work:
 class Sender:
     """Performs C-STORE sub-operations on an association, whoever opened it; `elements` go into every request."""
 
-    def __init__(self, content: Content, cancellation: Cancellation, elements: CommandSet) -> None:
+    def __init__(self, content: Content, elements: CommandSet) -> None:
         self._content = content
-        self._cancellation = cancellation
         self._elements = elements
 
     async def send(self, work: Work, invoker: Invoker) -> AsyncGenerator[Suboperation, None]:
@@ -107,67 +129,99 @@ class Sender:
 
         Raises NetworkError when the association is lost, after the sub-operation it was lost with.
         """
-        async with aclosing(self._prepared(work, invoker)) as objects:
-            async for one in objects:
-                ref = one.ref
-                if one.context is None:
-                    log.warning("%s: not sent: %s", ref.instance, one.why)
-                    yield Suboperation(ref.instance, None, one.why)
-                    continue
-                command = store_request(invoker.next_message_id(), ref.sop_class, ref.instance)
-                deflated = transfer_syntax(one.context.transfer_syntax).deflated
-                try:
-                    response = await invoker.request(
-                        one.context, command | self._elements, even_chunks(one.chunks, pad=deflated)
-                    )
-                except (NetworkError, OSError) as error:
-                    yield Suboperation(ref.instance, None, str(error))
-                    raise
-                yield Suboperation(ref.instance, response.status)
-
-    async def _prepared(self, work: Work, invoker: Invoker) -> AsyncGenerator[Prepared, None]:
-        """The objects in order, prepared in threads one batch ahead, and closed after use."""
-        contexts: dict[str, list[Agreed]] = {}
-
-        def prepare(refs: Sequence[InstanceRef]) -> asyncio.Future[list[Prepared]]:
-            for ref in refs:
-                if ref.sop_class not in contexts:
-                    contexts[ref.sop_class] = list(invoker.contexts_for(ref.sop_class))
-            return asyncio.ensure_future(asyncio.to_thread(_prepare_all, self._content, refs, contexts))
-
-        waiting: deque[Prepared] = deque()
-        coming = work.take()
-        ahead = prepare(coming)
+        ahead = _Ahead(self._content, work, invoker)
         try:
-            while coming:
-                waiting.extend(await asyncio.shield(ahead))
-                coming = work.take()
-                ahead = prepare(coming)
-                while waiting and not self._cancellation.requested:
-                    with _closing(waiting.popleft()) as one:
-                        yield one
+            while (one := await ahead.next()) is not None:
+                with one:
+                    ref = one.ref
+                    if one.context is None:
+                        log.warning("%s: not sent: %s", ref.instance, one.why)
+                        yield Suboperation(ref.instance, None, one.why)
+                        continue
+                    command = store_request(invoker.next_message_id(), ref.sop_class, ref.instance) | self._elements
+                    chunks = even_chunks(one.chunks, pad=transfer_syntax(one.context.transfer_syntax).deflated)
+                    try:
+                        response = await invoker.request(one.context, command, chunks, meanwhile=ahead.look)
+                    except (NetworkError, OSError) as error:
+                        yield Suboperation(ref.instance, None, str(error))
+                        raise
+                yield Suboperation(ref.instance, response.status)
         finally:
-            work.put_back([*(one.ref for one in waiting), *coming])
-            for one in waiting:
-                one.close()
-            ahead.add_done_callback(_close_all)
+            ahead.close()
 
 
-@contextmanager
-def _closing(one: Prepared) -> Iterator[Prepared]:
+class _Ahead:
+    """The objects of some work in their order, prepared before they are wanted.
+
+    One in place, when `look` is called, as long as the disk need not be waited for; from the first that needs it on a
+    batch in a thread, and the next while this one is sent, until a whole batch waited for nothing.
+    """
+
+    def __init__(self, content: Content, work: Work, invoker: Invoker) -> None:
+        self._content = content
+        self._work = work
+        self._invoker = invoker
+        self._contexts: dict[str, Sequence[Agreed]] = {}
+        self._ready: deque[Prepared] = deque()
+        self._taken: list[InstanceRef] = []  # by the thread
+        self._batch: asyncio.Future[list[Prepared]] | None = None
+
+    async def next(self) -> Prepared | None:
+        """The next object, to be closed after use; None when the work is over."""
+        if not self._ready:
+            if self._batch is None:
+                self._begin()
+            if self._batch is not None:
+                self._ready.extend(await asyncio.shield(self._batch))
+                self._taken, self._batch = [], None
+                if not all(one.at_hand for one in self._ready):
+                    self._begin()
+        return self._ready.popleft() if self._ready and not self._work.cancelled else None
+
+    def look(self) -> None:
+        """There is time for the next one."""
+        if self._ready or self._batch is not None:
+            return
+        for ref in self._work.take(1):
+            one = _prepared(self._content.at_once, ref, self._accepted(ref))
+            if one is not None:
+                self._ready.append(one)
+            else:
+                self._work.put_back([ref])
+                self._begin()
+
+    def close(self) -> None:
+        """Put back what is not wanted."""
+        self._work.put_back([*(one.ref for one in self._ready), *self._taken])
+        for one in self._ready:
+            one.close()
+        if self._batch is not None:
+            self._batch.add_done_callback(_close_all)
+
+    def _begin(self) -> None:
+        self._taken = self._work.take(_BATCH)
+        if self._taken:
+            accepted = [self._accepted(ref) for ref in self._taken]
+            self._batch = asyncio.ensure_future(asyncio.to_thread(_prepare_all, self._content, self._taken, accepted))
+
+    def _accepted(self, ref: InstanceRef) -> Sequence[Agreed]:
+        if ref.sop_class not in self._contexts:
+            self._contexts[ref.sop_class] = self._invoker.contexts_for(ref.sop_class)
+        return self._contexts[ref.sop_class]
+
+
+def _prepare_all(content: Content, refs: Sequence[InstanceRef], accepted: Sequence[Sequence[Agreed]]) -> list[Prepared]:
+    return [_prepared(content, ref, contexts) for ref, contexts in zip(refs, accepted, strict=True)]
+
+
+_Made = TypeVar("_Made", Prepared, Prepared | None)
+
+
+def _prepared(
+    make: Callable[[InstanceRef, Sequence[Agreed]], _Made], ref: InstanceRef, accepted: Sequence[Agreed]
+) -> _Made | Prepared:
     try:
-        yield one
-    finally:
-        one.close()
-
-
-def _prepare_all(content: Content, refs: Sequence[InstanceRef], contexts: dict[str, list[Agreed]]) -> list[Prepared]:
-    return [_prepare(content, ref, contexts[ref.sop_class]) for ref in refs]
-
-
-def _prepare(content: Content, ref: InstanceRef, accepted: Sequence[Agreed]) -> Prepared:
-    try:
-        return content(ref, accepted)
+        return make(ref, accepted)
     except (IsocenterError, OSError) as error:
         return Prepared(ref, why=str(error))
 
@@ -191,23 +245,33 @@ class Stored:
     def __call__(self, ref: InstanceRef, accepted: Sequence[Agreed]) -> Prepared:
         context = _context(accepted, (ref.transfer_syntax,))
         if context.transfer_syntax == ref.transfer_syntax:
-            return self._as_stored(ref, context)
+            blob = self._archive.blob(ref)
+            return self._as_stored(ref, context, blob, at_hand=_at_hand(blob, ref))
         with self._archive.blob(ref) as blob:
             view = transcoded(
                 blob.view(), ref.data_set_offset, ref.transfer_syntax, context.transfer_syntax, self._limits
             )
         return Prepared(ref, context, _cut(view))
 
-    def _as_stored(self, ref: InstanceRef, context: Agreed) -> Prepared:
+    def at_once(self, ref: InstanceRef, accepted: Sequence[Agreed]) -> Prepared | None:
+        context = _context(accepted, (ref.transfer_syntax,))
+        if context.transfer_syntax != ref.transfer_syntax:
+            return None
         blob = self._archive.blob(ref)
+        if not _at_hand(blob, ref):
+            blob.close()
+            return None
+        return self._as_stored(ref, context, blob, at_hand=True)
+
+    def _as_stored(self, ref: InstanceRef, context: Agreed, blob: Blob, *, at_hand: bool) -> Prepared:
         head = blob.read(ref.data_set_offset, _CHUNK)
         position = ref.data_set_offset + len(head)
         if position >= blob.size:
             blob.close()
-            return Prepared(ref, context, (head,))
+            return Prepared(ref, context, (head,), at_hand=at_hand)
         # The rest is read while it is sent; the kernel fetches it meanwhile, so that the event loop does not wait.
         os.posix_fadvise(blob.fileno(), position, 0, os.POSIX_FADV_WILLNEED)
-        return Prepared(ref, context, _pieces(blob, head, position), blob)
+        return Prepared(ref, context, _pieces(blob, head, position), blob, at_hand=at_hand)
 
 
 class WithoutBulk:
@@ -230,6 +294,9 @@ class WithoutBulk:
         syntaxes = (source.uid, EXPLICIT_VR_LITTLE_ENDIAN) if source.encapsulated else (source.uid,)
         return Made(view, syntaxes, self._limits)(ref, accepted)
 
+    def at_once(self, ref: InstanceRef, accepted: Sequence[Agreed]) -> None:
+        """Never: what is left out has to be found first."""
+
 
 class Made:
     """A data set made for the request, in any of `syntaxes`, or transcoded."""
@@ -245,6 +312,9 @@ class Made:
             return Prepared(ref, context, _cut(self._view))
         view = transcoded(self._view, 0, self._syntaxes[-1], context.transfer_syntax, self._limits)
         return Prepared(ref, context, _cut(view))
+
+    def at_once(self, ref: InstanceRef, accepted: Sequence[Agreed]) -> None:
+        """Never: it is one object, and there is none before it."""
 
 
 def some_frames(archive: Archive, ref: InstanceRef, frames: FrameRange, limits: Limits) -> tuple[InstanceRef, Made]:
@@ -266,6 +336,11 @@ def some_frames(archive: Archive, ref: InstanceRef, frames: FrameRange, limits: 
             raise FrameRetrieveError(str(error)) from None
     made = replace(ref, instance=new.sop_instance, transfer_syntax=syntax.uid)
     return made, Made(view, (syntax.uid,), limits)
+
+
+def _at_hand(blob: Blob, ref: InstanceRef) -> bool:
+    """Whether the beginning of the data set can be read without waiting."""
+    return blob.at_hand(ref.data_set_offset, _CHUNK)
 
 
 def _pieces(blob: Blob, head: bytes, position: int) -> Iterator[bytes]:

@@ -180,8 +180,16 @@ class Association(Link):
             if self._message_id not in self._waiting and self._message_id not in self._owed:
                 return self._message_id
 
-    async def request(self, context: Agreed, command: CommandSet, data_set: Iterable[Buffer] | None = None) -> Response:
+    async def request(
+        self,
+        context: Agreed,
+        command: CommandSet,
+        data_set: Iterable[Buffer] | None = None,
+        *,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> Response:
         """Send one request and wait for its response. Chunks of `data_set`, but the last, have an even length.
+        `meanwhile` is called when it is written, while the peer has it.
 
         Several tasks may do so at a time: as many as the window allows are sent, the others wait in their order.
         Raises PeerTimeout (and aborts) when no response comes, AssociationAborted when the association ends.
@@ -189,6 +197,8 @@ class Association(Link):
         queue = await self._expect(command)
         try:
             await self._send(context.id, command, data_set)
+            if meanwhile is not None:
+                meanwhile()
             return await self._next(queue)
         finally:
             self._forget(command)

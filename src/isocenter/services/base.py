@@ -7,7 +7,7 @@ IsocenterError is answered with that error's own status.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -93,9 +93,14 @@ class Invoker(Protocol):
         """A Message ID that no outstanding request of ours has."""
 
     async def request(
-        self, context: Agreed, command: CommandSet, data_set: Iterable[bytes | bytearray | memoryview] | None = None
+        self,
+        context: Agreed,
+        command: CommandSet,
+        data_set: Iterable[bytes | bytearray | memoryview] | None = None,
+        *,
+        meanwhile: Callable[[], None] | None = None,
     ) -> Response:
-        """Send a request and wait for its (first) response. Raises NetworkErrors."""
+        """Send a request, do `meanwhile`, and wait for the (first) response. Raises NetworkErrors."""
 
 
 @dataclass(frozen=True, slots=True)

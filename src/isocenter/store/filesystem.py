@@ -168,6 +168,14 @@ class FileBlob:
             wanted -= len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def at_hand(self, offset: int, length: int) -> bool:
+        # The ends stand for what is between them: pages come and go in runs (preadv2(2), RWF_NOWAIT).
+        ends = (offset, min(offset + length, self.size) - 1)
+        try:
+            return all(os.preadv(self._descriptor, [bytearray(1)], max(0, end), os.RWF_NOWAIT) >= 0 for end in ends)
+        except OSError:  # not in the page cache, or a file system that does not say
+            return False
+
     def close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:

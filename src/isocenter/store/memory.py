@@ -40,6 +40,9 @@ class MemoryBlob:
     def read(self, offset: int = 0, length: int | None = None) -> bytes:
         return self._data[offset:] if length is None else self._data[offset : offset + length]
 
+    def at_hand(self, offset: int, length: int) -> bool:
+        return True
+
     def close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:

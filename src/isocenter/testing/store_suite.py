@@ -74,6 +74,14 @@ class StoreSuite:
             assert blob.read(10) == b""
             assert blob.read(50, 1) == b""
 
+    def test_what_is_at_hand_is_told_for_any_range(self, store: BlobStore) -> None:
+        name = put(store, os.urandom(300_000))
+        with store.open(name) as blob:
+            told = [blob.at_hand(*some) for some in ((0, 300_000), (5, 1 << 20), (300_000, 0), (0, 0), (400_000, 7))]
+        assert {bool} == {type(one) for one in told}
+        with store.open(put(store)) as empty:
+            assert empty.at_hand(0, 1) in (False, True)
+
     def test_many_chunks_in_one_write(self, store: BlobStore) -> None:
         chunks = [bytes([number % 256]) * 3 for number in range(5000)]
         writer = store.create()
