@@ -16,6 +16,7 @@ from isocenter.archive.archive import Archive
 from isocenter.archive.routing import FORWARD, NOTIFY, Rule
 from isocenter.dimse.availability import Notifier, log_notification
 from isocenter.dimse.commitment import COMMITMENT, ArchiveCommitment
+from isocenter.dimse.commitment_request import COMMITMENT_REQUEST, CommitmentRequests
 from isocenter.dimse.endpoint import dimse_listeners, dimse_server, listening_socket
 from isocenter.dimse.endpoint import reload as reload_dimse
 from isocenter.dimse.forward import Forwarder
@@ -101,12 +102,15 @@ async def running(
         retrieve = RetrieveService(ArchiveRetriever(archive, settings, destinations.get), limits=Limits.of(settings))
         commitment = ArchiveCommitment(archive, settings, destinations.get)
         available = AvailabilityService(log_notification, Limits.of(settings))
-        services = (VerificationService(), storage, query, retrieve, StorageCommitmentService(commitment), available)
-        dimse = dimse_server(services, settings, destinations.values())
-        archive.router.replace(settings, rules, destinations.values())
 
         def named(name: str) -> KnownPeer | None:
             return next((peer for peer in destinations.values() if peer.name == name), None)
+
+        requests = CommitmentRequests(archive, settings, named)
+        committing = StorageCommitmentService(commitment, requests.hear)
+        services = (VerificationService(), storage, query, retrieve, committing, available)
+        dimse = dimse_server(services, settings, destinations.values())
+        archive.router.replace(settings, rules, destinations.values())
 
         def reload(changed: Settings, others: Iterable[KnownPeer], new_rules: Iterable[Rule]) -> None:
             known: dict[str, KnownPeer] = {peer.aet: peer for peer in others}
@@ -125,6 +129,7 @@ async def running(
                     FORWARD: Forwarder(archive, settings, named),
                     NOTIFY: Notifier(archive, settings, named),
                     COMMITMENT: commitment,
+                    COMMITMENT_REQUEST: requests,
                 }
             )
             web = _WebServer(

@@ -211,7 +211,7 @@ class Settings:
         60.0, "jobs", "Instance Availability Notifications go out when a study was quiet for so long.", unit="s", low=0
     )
 
-    # --- storage commitment, as SCP
+    # --- storage commitment
     commitment_references: int = _row(
         100_000, "commitment", "Objects that one request (N-ACTION) may ask commitment for.", low=1
     )
@@ -222,6 +222,23 @@ class Settings:
         0.5,
         "commitment",
         "Wait before a request is worked on, so that an SCU that releases the association at once can do so.",
+        unit="s",
+        low=0,
+    )
+    commitment_ask_after: float = _row(
+        5.0, "commitment", "Forwarded objects gather for so long before a peer is asked for them.", unit="s", low=0
+    )
+    commitment_hold: float = _row(
+        10.0,
+        "commitment",
+        "How long an association stays open on which we asked, for a peer that reports on it.",
+        unit="s",
+        low=0,
+    )
+    commitment_ask_again: float = _row(
+        4 * 3600.0,
+        "commitment",
+        "A peer that did not report on our request for so long is asked again.",
         unit="s",
         low=0,
     )

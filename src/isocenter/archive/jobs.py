@@ -1,4 +1,4 @@
-"""The durable queue of what is to be done for peers: forwarding, notifications, reports of storage commitment.
+"""The durable queue of what is to be done for peers: forwarding, notifications, storage commitment in both roles.
 
 A job is a row of the index (isocenter.index.jobs). It is performed while this process lives, and waits in its row
 otherwise: after `kill -9` what was running waits again. Who performs a kind of job is handed in by the composition
@@ -7,7 +7,7 @@ root, so that the archive knows nothing of associations.
     waiting -> running -> done
        ^         |  \\--> failed      refused for good, or nothing achieved for jobs.give_up
        |         v
-       +----- trouble: 5 s, 10 s, 20 s, ... up to 15 min, half of it by chance
+       +----- trouble: 5 s, 10 s, 20 s, ... up to 15 min, half of it by chance; or as long as the peer may think
     any of them -> cancelled, failed or cancelled -> waiting   (`isocenter jobs`)
 
 The chance keeps a hundred archives from calling a peer that came back all in one moment. Of the jobs for a peer that
@@ -22,8 +22,8 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
-from typing import Protocol
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Protocol
 
 from isocenter.errors import (
     AssociationRejected,
@@ -69,6 +69,9 @@ class Work:
         self.job = job
         self.trouble = ""
         """Why some items are left; shown with the job when the performer returns without having done them all."""
+        self.pause = 0.0
+        """Seconds until the next try of what is left when the performer returns, where that is not for the back-off to
+        say: the peer owes an answer."""
         self._rows = rows
         self._clock = clock
         self._after = 0
@@ -86,12 +89,19 @@ class Work:
         done: Collection[str] = (),
         failed: Mapping[str, str] | None = None,
         dropped: Collection[str] = (),
+        then: Sequence[Wanted] = (),
     ) -> None:
-        """Keep durably what became of some items: done, not to be tried again (and why), or without object by now."""
+        """Keep durably what became of some items: done, not to be tried again (and why), or without object by now; and
+        with it the jobs that follow from it."""
         if not (done or failed or dropped):
             return
-        save = self._rows.progress
-        if not await asyncio.to_thread(save, self.job.id, self._clock(), done=done, failed=failed, dropped=dropped):
+        outcome: dict[str, Any] = {"done": done, "failed": failed, "dropped": dropped, "then": then}
+        if not await asyncio.to_thread(self._rows.progress, self.job.id, self._clock(), **outcome):
+            raise _NotOurs
+
+    async def asked(self, transaction: str) -> None:
+        """Keep durably that what JobQueue.reported() gets under this Transaction UID is about items of this job."""
+        if not await asyncio.to_thread(self._rows.asked, self.job.id, transaction, self._clock()):
             raise _NotOurs
 
 
@@ -120,12 +130,15 @@ class JobQueue:
         self._scheduler: asyncio.Task[None] | None = None
         self._closing = False
         self._settling: set[int] = set()  # jobs of which only the outcome is still to be written
+        self._outcomes = asyncio.Lock()  # a report and the end of the try that asked for it see each other
         # The first interruption is most likely not the job's fault.
-        interrupted = rows.recover(
-            clock(), lambda attempts: self._delay(attempts - 1) if attempts > 1 else 0.0, settings.jobs_retry_longest
-        )
+        interrupted = self._recover(lambda attempts: self._delay(attempts - 1) if attempts > 1 else 0.0)
         if interrupted:
             log.info("%d jobs were interrupted and wait again", interrupted)
+
+    def _recover(self, delay: Callable[[int], float]) -> int:
+        longest, asked = self._settings.jobs_retry_longest, self._settings.commitment_ask_again
+        return self._rows.recover(self._clock(), delay, longest, asked)
 
     def _delay(self, attempts: int) -> float:
         return back_off(attempts, self._settings.jobs_retry_first, self._settings.jobs_retry_longest)
@@ -170,6 +183,17 @@ class JobQueue:
         self.wake()
         return job
 
+    async def reported(
+        self, transaction: str, *, done: Collection[str], failed: Mapping[str, str], trouble: str = ""
+    ) -> Job | None:
+        """Keep durably what a peer reports on items of the job that asked it (Work.asked); `trouble` is why others have
+        to be asked for again. The job as it is then; None if no job asked."""
+        save = self._rows.reported
+        async with self._outcomes:
+            job = await asyncio.to_thread(save, transaction, self._clock(), done=done, failed=failed, error=trouble)
+        self.wake()
+        return job
+
     def wake(self) -> None:
         """Look at the rows now; from any thread."""
         if self._loop is not None:
@@ -201,9 +225,7 @@ class JobQueue:
                 task.cancel()
         await asyncio.gather(*tasks.values(), return_exceptions=True)
         with contextlib.suppress(IsocenterError):  # else they are found at the next start
-            await asyncio.to_thread(
-                self._rows.recover, self._clock(), lambda attempts: 0.0, self._settings.jobs_retry_longest
-            )
+            await asyncio.to_thread(self._recover, lambda attempts: 0.0)
 
     async def _schedule(self) -> None:
         while not self._closing:
@@ -267,7 +289,8 @@ class JobQueue:
         self._settling.add(job.id)
         while True:
             try:
-                await asyncio.to_thread(self._settle, job.id, work.trouble, error)
+                async with self._outcomes:
+                    await asyncio.to_thread(self._settle, work, error)
                 break
             except NotFound:
                 break
@@ -277,12 +300,11 @@ class JobQueue:
                     break
                 await asyncio.sleep(self._settings.jobs_interval)
 
-    def _settle(self, number: int, trouble: str, error: IsocenterError | None) -> None:
+    def _settle(self, work: Work, error: IsocenterError | None) -> None:
         """Write what came of a try; blocking."""
-        rows, now = self._rows, self._clock()
+        rows, now, number = self._rows, self._clock(), work.job.id
         job = rows.get(number)
-        left = job.total - job.done - job.failed
-        if error is None and not left:
+        if error is None and not job.left:
             if not job.failed:
                 rows.end(number, "done", now)
                 log.info("job %d (%s to %s) is done: %d objects", number, job.kind, job.target, job.done)
@@ -293,15 +315,17 @@ class JobQueue:
         elif isinstance(error, JobFailed):
             self._fail(job, now, str(error))
         else:
-            why = str(error) if error is not None else trouble or "not all was done"
+            why = str(error) if error is not None else work.trouble or "not all was done"
             if now - job.progressed_at >= self._settings.jobs_give_up:
                 self._fail(job, now, f"given up after {job.attempts} tries: {why}")
             else:
-                wait = self._delay(job.attempts)
+                pause = 0.0 if error is not None else work.pause
+                wait = pause or self._delay(job.attempts)
                 rows.end(number, "waiting", now, error=why, next_at=now + wait)
                 if isinstance(error, _UNREACHABLE):
                     rows.postpone(job.kind, job.target, now + wait, why)
-                log.warning("job %d (%s to %s) waits %.0f s: %s", number, job.kind, job.target, wait, why)
+                level = logging.INFO if pause else logging.WARNING
+                log.log(level, "job %d (%s to %s) waits %.0f s: %s", number, job.kind, job.target, wait, why)
         if number % _PRUNE_EVERY == 0:
             rows.prune(self._settings.jobs_history)
 

@@ -3,10 +3,12 @@
     [[forward]]
     to = "workstation"
     when = { Modality = ["CT", "MR"], StationName = "SCAN*", calling = "SCANNER?" }
+    commit = true
 
 All conditions of a rule have to be fulfilled, each by any of its values; `*` is any run of characters, `?` any one
 character, and "" that there is no value. A rule without `when` takes everything. Conditions are keywords of attributes
-that the index keeps, or `calling`, `called` (AE titles) and `origin` (dimse, web, import, demo).
+that the index keeps, or `calling`, `called` (AE titles) and `origin` (dimse, web, import, demo). With `commit` the peer
+is asked for Storage Commitment of what it took.
 
 The jobs that follow are written in the transaction that makes the instances visible, so that a crash leaves either both
 or none, and in the latter case the sender had no answer yet and sends again.
@@ -37,7 +39,10 @@ TABLE = "forward"
 FORWARD, NOTIFY = "forward", "notify"
 """Kinds of jobs: send instances, and say that they are there."""
 
-_KEYS = frozenset({"to", "when", "back"})
+COMMITTED = "commit"
+"""The key of those jobs to forward whose instances the peer is then to answer for."""
+
+_KEYS = frozenset({"to", "when", "back", "commit"})
 _ORIGINS = ("dimse", "web", "import", "demo")
 _SOP_CLASS = 0x00080016
 _LEVELS = (Level.STUDY, Level.SERIES, Level.IMAGE)
@@ -46,7 +51,8 @@ _LEVELS = (Level.STUDY, Level.SERIES, Level.IMAGE)
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One `[[forward]]` table. `matches`: of each group one has to fit. `from_title` and the others: patterns, any of
-    which has to fit; none means whatever it is. `back`: also to the AE that sent the instance."""
+    which has to fit; none means whatever it is. `back`: also to the AE that sent the instance. `commit`: the peer is
+    asked for Storage Commitment."""
 
     to: KnownPeer
     matches: tuple[tuple[Match, ...], ...] = ()
@@ -54,6 +60,7 @@ class Rule:
     called: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     back: bool = False
+    commit: bool = False
 
     def concerns(self, origin: Origin) -> bool:
         """Whether instances from there can be meant."""
@@ -114,18 +121,21 @@ class _Plan:
     gather: float
 
     def wanted(self, entries: Sequence[Entry], applied: Sequence[Applied]) -> list[Wanted]:
-        forwarded: dict[str, list[str]] = {}
+        forwarded: dict[tuple[str, str], list[str]] = {}
         available: dict[str, list[str]] = {}
         for entry, done in zip(entries, applied, strict=True):
             if done.kind not in ("stored", "replaced"):
                 continue  # what was there already was forwarded when it came
             uid = done.ref.instance
-            for name in self._targets(entry):
-                forwarded.setdefault(name, []).append(uid)
+            for name, commit in self._targets(entry).items():
+                forwarded.setdefault((name, COMMITTED if commit else ""), []).append(uid)
             if self.notified and done.ref.study:  # of anything else there is no study to speak of
                 available.setdefault(done.ref.study, []).append(uid)
         return [
-            *(Wanted(FORWARD, name, items=uids, gather=self.gather) for name, uids in forwarded.items()),
+            *(
+                Wanted(FORWARD, name, items=uids, key=key, gather=self.gather)
+                for (name, key), uids in forwarded.items()
+            ),
             *(
                 Wanted(NOTIFY, name, items=uids, key=study, gather=self.gather, delay=self.quiet)
                 for study, uids in available.items()
@@ -133,8 +143,8 @@ class _Plan:
             ),
         ]
 
-    def _targets(self, entry: Entry) -> dict[str, None]:
-        """Names of peers, each once."""
+    def _targets(self, entry: Entry) -> dict[str, bool]:
+        """Names of peers, each once, and whether any rule wants commitment of it."""
         concerned = [rule for rule in self.rules if rule.concerns(entry.origin)]
         if not concerned:
             return {}
@@ -142,7 +152,11 @@ class _Plan:
         for level in self.levels:
             part = (entry.keys.study, entry.keys.series, entry.keys.image)[_LEVELS.index(level)]
             attributes |= orjson.loads(part.attributes)
-        return {rule.to.name: None for rule in concerned if rule.fits(attributes)}
+        targets: dict[str, bool] = {}
+        for rule in concerned:
+            if rule.fits(attributes):
+                targets[rule.to.name] = rule.commit or targets.get(rule.to.name, False)
+        return targets
 
 
 # --- the tables ------------------------------------------------------------------------------------------------------
@@ -164,9 +178,10 @@ def load_rules(file: Path | None, peers: Mapping[str, KnownPeer]) -> tuple[Rule,
 def _rules(table: Mapping[str, Any], peers: Mapping[str, KnownPeer]) -> list[Rule]:
     """One rule for each peer that the table names."""
     _known(table, _KEYS, "setting")
-    back, when = table.get("back", False), table.get("when", {})
-    if type(back) is not bool:
-        raise ValueError("back: true or false is needed")
+    back, commit, when = table.get("back", False), table.get("commit", False), table.get("when", {})
+    for key, value in (("back", back), ("commit", commit)):
+        if type(value) is not bool:
+            raise ValueError(f"{key}: true or false is needed")
     if not isinstance(when, dict):
         raise ValueError('when: a table is needed, as { Modality = "CT" }')
     names = _texts("to", table.get("to"))
@@ -180,7 +195,7 @@ def _rules(table: Mapping[str, Any], peers: Mapping[str, KnownPeer]) -> list[Rul
             raise ValueError(f"origin: one of {', '.join(_ORIGINS)} is needed")
     titles = [conditions.pop(key, ()) for key in ("calling", "called")]
     groups = tuple(_group(key, values) for key, values in conditions.items())
-    return [Rule(peers[name], groups, titles[0], titles[1], origins, back) for name in names]
+    return [Rule(peers[name], groups, titles[0], titles[1], origins, back, commit) for name in names]
 
 
 def _known(table: Mapping[str, Any], names: Iterable[str], what: str) -> None:

@@ -41,6 +41,8 @@ def allowed(supports: Callable[[str], Support | None], services: frozenset[str])
         support = supports(abstract_syntax)
         if support is None or _SERVICE_OF.get(abstract_syntax) in services:
             return support
+        if abstract_syntax == sop.STORAGE_COMMITMENT_PUSH and support.scu:
+            return replace(support, scp=False)  # it may not ask us, but it may report on what we asked of it
         if abstract_syntax in _SERVICE_OF:
             return None
         # The rest of what we support are storage classes, private ones among them

@@ -49,9 +49,9 @@ _REASONS: Mapping[Doubt, int] = {
     "damaged": PROCESSING_FAILURE,
 }
 
-# With these the SCU says that it does not know the transaction, the event or the SOP class (PS3.7 section 10.1.1.1.8):
-# it will say so again. Others may be other tomorrow.
-_FOR_GOOD = frozenset({0x0112, 0x0113, 0x0114, 0x0115, 0x0117, 0x0118, 0x0119, 0x0122, 0x0211, 0x0212})
+# With these an SCU says that it does not know the transaction, the event or the SOP class (PS3.7 section 10.1.1.1.8),
+# and an SCP that it does not know the action: it will say so again. Others may be other tomorrow.
+REFUSED_FOR_GOOD = frozenset({0x0112, 0x0113, 0x0114, 0x0115, 0x0117, 0x0118, 0x0119, 0x0122, 0x0123, 0x0211, 0x0212})
 
 
 class ArchiveCommitment:
@@ -74,7 +74,7 @@ class ArchiveCommitment:
         )
         peer = operation.peer
         payload: dict[str, object] = {"called": peer.called}
-        items = [_item(reference) for reference in request.references]
+        items = [item_of(reference) for reference in request.references]
         async with self._adding:
             in_use = await self._archive.jobs.unfinished(COMMITMENT, request.transaction)
             self._open = {key: invoker for key, invoker in self._open.items() if invoker.usable}
@@ -130,7 +130,7 @@ class ArchiveCommitment:
         items: list[str] = []
         while some := await work.items():
             items += some
-        references = [_reference(item) for item in items]
+        references = [reference_of(item) for item in items]
         reason = work.job.payload.get("reason")
         if reason is not None:
             failed = dict.fromkeys(references, int(reason))
@@ -172,7 +172,7 @@ class ArchiveCommitment:
         )
         failed = failure_of(Verb.N_EVENT_REPORT, await association.request(context, command, [information]))
         if failed is not None:
-            raise JobFailed(str(failed)) if failed.status in _FOR_GOOD else failed
+            raise JobFailed(str(failed)) if failed.status in REFUSED_FOR_GOOD else failed
 
     async def _associate(self, job: Job) -> Requestor:
         peer = self._peer(job.target)
@@ -185,10 +185,12 @@ class ArchiveCommitment:
         return await associate_with(peer, [Proposal(STORAGE_COMMITMENT_PUSH, TRANSFER_SYNTAXES, scp=True)], settings)
 
 
-def _item(reference: Reference) -> str:
+def item_of(reference: Reference) -> str:
+    """A reference as an item of a job, which may be about objects that are not stored here."""
     return f"{reference.instance} {reference.sop_class}"
 
 
-def _reference(item: str) -> Reference:
+def reference_of(item: str) -> Reference:
+    """The reference that an item is."""
     instance, _, sop_class = item.partition(" ")
     return Reference(sop_class, instance)

@@ -1,18 +1,21 @@
 """Jobs of kind "forward": instances of the archive to a peer by C-STORE, as they are stored or transcoded.
 
 One try goes over all that is left, on one association after the other. The object that an association was lost with
-waits for the next try, so that one that takes the peer down does not stand before the others for ever.
+waits for the next try, so that one that takes the peer down does not stand before the others for ever. Where the rule
+wants commitment, what the peer took becomes part of a job that asks for it, in the transaction that says it was taken.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 
 from isocenter.archive.archive import Archive
 from isocenter.archive.jobs import Work
+from isocenter.archive.routing import COMMITTED
 from isocenter.dimse import sending
+from isocenter.dimse.commitment_request import wanted_for
 from isocenter.dimse.peers import associate_with
 from isocenter.dimse.retrieve import per_association
 from isocenter.dimse.selecting import Selector
@@ -22,6 +25,7 @@ from isocenter.model import InstanceRef, Level
 from isocenter.net.requestor import Proposal, Requestor
 from isocenter.services.base import Cancellation
 from isocenter.services.retrieve import Selection, Suboperation
+from isocenter.services.storage_commitment import Reference
 from isocenter.settings import Settings
 from isocenter.std.statuses import STORAGE, kind_of, meaning_of
 from isocenter.wire.limits import Limits
@@ -68,7 +72,8 @@ class Forwarder:
         barren = 0
         while not left.over:
             association = await associate_with(peer, proposals, self._settings)
-            tally = _Tally(work)
+            classes = {ref.instance: ref.sop_class for ref in refs}
+            tally = _Tally(work, classes, self._settings.commitment_ask_after)
             try:
                 await self._on_one(association, left, tally)
             except NetworkError as error:
@@ -97,9 +102,11 @@ class Forwarder:
 class _Tally:
     """Sorts outcomes, and saves them some at a time."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, classes: Mapping[str, str], ask_after: float) -> None:
         self.answered = 0
         self._work = work
+        self._ask_after = ask_after
+        self._classes = classes
         self._done: list[str] = []
         self._failed: dict[str, str] = {}
         self._unsent: Suboperation | None = None
@@ -140,4 +147,8 @@ class _Tally:
     async def save(self) -> None:
         done, self._done, failed, self._failed = self._done, [], self._failed, {}
         self._saved_at = time.monotonic()
-        await self._work.save(done=done, failed=failed)
+        then = []
+        if done and self._work.job.key == COMMITTED:
+            references = [Reference(self._classes[uid], uid) for uid in done]
+            then = [wanted_for(self._work.job.target, references, self._ask_after)]
+        await self._work.save(done=done, failed=failed, then=then)

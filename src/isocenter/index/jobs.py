@@ -15,6 +15,10 @@ State = Literal["waiting", "running", "done", "failed", "cancelled"]
 STATES: tuple[State, ...] = ("waiting", "running", "done", "failed", "cancelled")
 ENDED: tuple[State, ...] = ("done", "failed", "cancelled")
 
+ASKED = "asked"
+"""The key of a job that waits for what a peer is to report (SqlJobs.asked): nothing joins it, and that another job got
+through is no reason to ask again."""
+
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -64,3 +68,8 @@ class Job:
     total: int
     done: int
     failed: int
+
+    @property
+    def left(self) -> int:
+        """Items that are still to be done."""
+        return self.total - self.done - self.failed

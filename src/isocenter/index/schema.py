@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from isocenter.index.keys import COLUMNS, FUZZY_NAME, OTHER_GROUPS, column_names
 from isocenter.model import Level
 
-HEAD = "0003"  # the newest revision in migrations/versions
+HEAD = "0004"  # the newest revision in migrations/versions
 
 metadata = sa.MetaData()
 
@@ -190,6 +190,16 @@ job_item = sa.Table(
     sa.Index("job_item_by_uid", "job_id", "uid", unique=True),
     sa.Index("job_item_by_job", "job_id"),
     sqlite_autoincrement=True,
+)
+
+# Under which Transaction UIDs a job asked a peer to commit itself (PS3.4 Annex J): its report names nothing else.
+job_asked = sa.Table(
+    "job_asked",
+    metadata,
+    sa.Column("transaction_uid", sa.Text, primary_key=True),
+    sa.Column("job_id", sa.Integer, sa.ForeignKey("job.id"), nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Index("job_asked_by_job", "job_id"),
 )
 
 assert FUZZY_NAME in study.c

@@ -19,14 +19,14 @@ from sqlalchemy.dialects.sqlite import pysqlite
 
 from isocenter.errors import BadRequest, NotFound
 from isocenter.index import schema
-from isocenter.index.jobs import ENDED, Job, State, Wanted
+from isocenter.index.jobs import ASKED, ENDED, Job, State, Wanted
 from isocenter.index.sql_errors import translated
 from isocenter.index.sql_text import Statement
 
 if TYPE_CHECKING:
     from isocenter.index.sql_write import SqlWriter
 
-_job, _item = schema.job, schema.job_item
+_job, _item, _asked = schema.job, schema.job_item, schema.job_asked
 _COLUMNS = [_job.c[name] for name in Job.__dataclass_fields__]
 _PORTION = 500  # UIDs in one statement
 _ERROR_LENGTH = 400
@@ -133,8 +133,8 @@ class SqlJobs:
     def take_over(self, old: SqlJobs) -> int:
         """Copy every job of another index into this one, which has none, under its number; how many."""
         with old._rows() as reading, self._writer.transaction() as connection:
-            for table in (_job, _item):
-                for some in reading.execute(sa.select(table).order_by(table.c.id)).mappings().partitions(_PORTION):
+            for table, order in ((_job, _job.c.id), (_item, _item.c.id), (_asked, _asked.c.transaction_uid)):
+                for some in reading.execute(sa.select(table).order_by(order)).mappings().partitions(_PORTION):
                     connection.execute(sa.insert(table), [dict(row) for row in some])
             return connection.scalar(sa.select(sa.func.count()).select_from(_job)) or 0
 
@@ -203,17 +203,17 @@ class SqlJobs:
 
     # --- performing
 
-    def recover(self, at: float, delay: Callable[[int], float], longest: float) -> int:
+    def recover(self, at: float, delay: Callable[[int], float], longest: float, asked: float = 0.0) -> int:
         """At the start: what ran when the last process ended waits again, `delay(attempts)` seconds, so that a job that
         takes the process down does not do it at once again; how many those are.
 
-        A clock that was set back would keep jobs for as long; nothing waits longer than `longest` seconds from now.
+        A clock that was set back would keep jobs for as long; nothing waits longer than `longest` seconds from now, and
+        for a report no longer than `asked` where that is more.
         """
+        latest = at + sa.case((_job.c.key == ASKED, max(asked, longest)), else_=longest)
         with self._writer.transaction() as connection:
             connection.execute(
-                sa.update(_job)
-                .where(_job.c.state == "waiting", _job.c.next_at > at + longest)
-                .values(next_at=at + longest)
+                sa.update(_job).where(_job.c.state == "waiting", _job.c.next_at > latest).values(next_at=latest)
             )
             interrupted = connection.execute(
                 sa.select(_job.c.id, _job.c.attempts).where(_job.c.state == "running")
@@ -257,10 +257,12 @@ class SqlJobs:
         done: Collection[str] = (),
         dropped: Collection[str] = (),
         failed: Mapping[str, str] | None = None,
+        then: Sequence[Wanted] = (),
     ) -> bool:
         """Save what became of items of a running job; False, and nothing saved, if it does not run any more.
 
-        `dropped` are items that there is nothing to do about any longer; `failed` maps UIDs to the reason.
+        `dropped` are items that there is nothing to do about any longer; `failed` maps UIDs to the reason; `then` are
+        jobs that follow from it, written together with it or not at all.
         """
         failed = failed or {}
         with self._writer.transaction() as connection:
@@ -270,8 +272,7 @@ class SqlJobs:
             less = sum(_remove(connection, number, uids) for uids in _portions(dropped))
             lost = 0
             for uid, why in failed.items():
-                mark = sa.update(_item).where(_item.c.job_id == number, _item.c.uid == uid, _item.c.failure.is_(None))
-                lost += connection.execute(mark.values(failure=why[:_ERROR_LENGTH])).rowcount
+                lost += _mark(connection, number, uid, why)
             changes: dict[str, Any] = {
                 "done": _job.c.done + gone,
                 "failed": _job.c.failed + lost,
@@ -282,7 +283,54 @@ class SqlJobs:
                 # Something got through: the next trouble is a new one.
                 changes |= {"progressed_at": at, "attempts": 1}
             connection.execute(sa.update(_job).where(_job.c.id == number).values(changes))
+            insert(connection, then, at)
             return True
+
+    def asked(self, number: int, transaction: str, at: float) -> bool:
+        """A running job is about to ask for a report on its items, under this Transaction UID; False if it does not run
+        any more."""
+        with self._writer.transaction() as connection:
+            if not _runs(connection, number):
+                return False
+            connection.execute(sa.insert(_asked).values(transaction_uid=transaction, job_id=number, at=at))
+            connection.execute(sa.update(_job).where(_job.c.id == number).values(key=ASKED, updated_at=at))
+            return True
+
+    def reported(
+        self, transaction: str, at: float, *, done: Collection[str], failed: Mapping[str, str], error: str = ""
+    ) -> Job | None:
+        """Save what a report says of items of the job that asked for it, whatever state that is in; the job as it is
+        then, None if none asked. What `done` and `failed` name besides its items is passed over.
+
+        When nothing is left of a job that waits, or was given up, it is due: performing it, which is nothing any more,
+        ends it. `error` is why the rest is left, if there is more to say of it.
+        """
+        with self._writer.transaction() as connection:
+            number = connection.scalar(sa.select(_asked.c.job_id).where(_asked.c.transaction_uid == transaction))
+            if number is None:
+                return None
+            job = _get(connection, number)
+            gone = healed = lost = 0
+            for uids in _portions(done):
+                # An earlier report may have said the opposite: the objects came late, or were stored again.
+                healed += _remove(connection, number, uids, failed=True)
+                gone += _remove(connection, number, uids)
+            for uid, why in failed.items():
+                lost += _mark(connection, number, uid, why)
+            heard = gone + healed + lost
+            changes: dict[str, Any] = {
+                "done": _job.c.done + gone + healed,
+                "failed": _job.c.failed + lost - healed,
+                "updated_at": at,
+            }
+            if heard:
+                changes |= {"progressed_at": at}
+            if error:
+                changes |= {"last_error": error[:_ERROR_LENGTH]}
+            if heard and job.state in ("waiting", "failed") and job.left == gone + lost:
+                changes |= {"state": "waiting", "next_at": at}
+            connection.execute(sa.update(_job).where(_job.c.id == number).values(changes))
+            return _get(connection, number)
 
     def end(self, number: int, state: State, at: float, *, error: str = "", next_at: float = 0.0) -> bool:
         """A running job is over, or waits for `next_at`; False if it did not run any more."""
@@ -320,6 +368,7 @@ class SqlJobs:
             for at in range(0, len(old), _PORTION):
                 some = old[at : at + _PORTION]
                 connection.execute(sa.delete(_item).where(_item.c.job_id.in_(some)))
+                connection.execute(sa.delete(_asked).where(_asked.c.job_id.in_(some)))
                 connection.execute(sa.delete(_job).where(_job.c.id.in_(some)))
             return len(old)
 
@@ -348,7 +397,8 @@ class SqlJobs:
 
 
 def _tried(kind: str, target: str) -> tuple[sa.ColumnElement[bool], ...]:
-    return _job.c.state == "waiting", _job.c.kind == kind, _job.c.target == target, _job.c.attempts > 0
+    waits = _job.c.state == "waiting", _job.c.kind == kind, _job.c.target == target
+    return *waits, _job.c.attempts > 0, _job.c.key != ASKED
 
 
 def _free(kinds: Collection[str], busy: Collection[tuple[str, str]]) -> list[sa.ColumnElement[bool]]:
@@ -369,7 +419,12 @@ def _runs(connection: sa.Connection, number: int) -> bool:
     return connection.scalar(sa.select(_job.c.state).where(_job.c.id == number)) == "running"
 
 
-def _remove(connection: sa.Connection, number: int, uids: Sequence[str]) -> int:
-    return connection.execute(
-        sa.delete(_item).where(_item.c.job_id == number, _item.c.uid.in_(uids), _item.c.failure.is_(None))
-    ).rowcount
+def _remove(connection: sa.Connection, number: int, uids: Sequence[str], *, failed: bool = False) -> int:
+    """How many items of a job, of those still to be done or of the `failed`, are none any more."""
+    which = _item.c.failure.is_not(None) if failed else _item.c.failure.is_(None)
+    return connection.execute(sa.delete(_item).where(_item.c.job_id == number, _item.c.uid.in_(uids), which)).rowcount
+
+
+def _mark(connection: sa.Connection, number: int, uid: str, why: str) -> int:
+    mark = sa.update(_item).where(_item.c.job_id == number, _item.c.uid == uid, _item.c.failure.is_(None))
+    return connection.execute(mark.values(failure=why[:_ERROR_LENGTH])).rowcount

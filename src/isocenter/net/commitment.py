@@ -11,20 +11,18 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-from isocenter.errors import AssociationAborted, InvalidArgument, PeerTimeout, UsageError
+from isocenter.errors import AssociationAborted, PeerTimeout, UsageError
 from isocenter.iod.uids import UIDs
 from isocenter.net.association import Association
 from isocenter.net.normalized import failure_of
-from isocenter.services.base import Reply
-from isocenter.services.normalized import NO_SUCH_INSTANCE, EventReceiver, Operation, encoded, normalized_request
+from isocenter.services.normalized import Operation, encoded, normalized_request
 from isocenter.services.storage_commitment import (
-    ALL_COMMITTED,
-    FAILURES_EXIST,
     REQUEST_COMMITMENT,
     WELL_KNOWN_INSTANCE,
     CommitmentReport,
     CommitmentRequest,
     Reference,
+    ReportReceiver,
     read_report,
     request_model,
 )
@@ -40,7 +38,7 @@ class Reports:
 
     def __init__(self, *, listening: bool = False) -> None:
         self.listening = listening
-        self.service = EventReceiver(self._take, (STORAGE_COMMITMENT_PUSH,))
+        self.service = ReportReceiver(self._hear)
         self._awaited: dict[str, asyncio.Future[CommitmentReport]] = {}
         self._had: set[str] = set()
 
@@ -53,20 +51,33 @@ class Reports:
         """Do not wait any more; an SCP that reports nevertheless is told so."""
         self._awaited.pop(transaction, None)
 
-    async def _take(self, operation: Operation) -> Reply:
-        if operation.instance != WELL_KNOWN_INSTANCE:
-            return Reply(NO_SUCH_INSTANCE, f"the SOP Instance is {WELL_KNOWN_INSTANCE}, always")
-        if operation.type_id not in (ALL_COMMITTED, FAILURES_EXIST):
-            return operation.no_such_type()
-        report = read_report(operation.model())
+    async def _hear(self, operation: Operation) -> bool:
+        report = await asyncio.to_thread(lambda: read_report(operation.model()))
         awaited = self._awaited.get(report.transaction)
-        if awaited is None and report.transaction not in self._had:
-            raise InvalidArgument("no report of this transaction is awaited", tag_path="(0008,1195)")
-        # An SCP that lost our answer reports once more.
+        if awaited is None:
+            # An SCP that lost our answer reports once more.
+            return report.transaction in self._had
         self._had.add(report.transaction)
-        if awaited is not None and not awaited.done():
+        if not awaited.done():
             awaited.set_result(report)
-        return Reply()
+        return True
+
+
+async def ask(association: Association, request: CommitmentRequest) -> None:
+    """The N-ACTION alone: who hears the report has to be ready for it before. Raises OperationFailed with the peer's
+    status, NoPresentationContext and other NetworkErrors."""
+    context = association.context_for(STORAGE_COMMITMENT_PUSH)
+    command = normalized_request(
+        Verb.N_ACTION,
+        association.next_message_id(),
+        STORAGE_COMMITMENT_PUSH,
+        WELL_KNOWN_INSTANCE,
+        type_id=REQUEST_COMMITMENT,
+    )
+    information = await asyncio.to_thread(encoded, request_model(request), context.transfer_syntax, ())
+    failed = failure_of(Verb.N_ACTION, await association.request(context, command, [information]))
+    if failed is not None:
+        raise failed
 
 
 async def commit(
@@ -76,20 +87,9 @@ async def commit(
     request = CommitmentRequest(UIDs().new("transaction"), tuple(dict.fromkeys(references)))
     if not request.references:
         raise UsageError("no object to ask commitment for")
-    context = association.context_for(STORAGE_COMMITMENT_PUSH)
-    command = normalized_request(
-        Verb.N_ACTION,
-        association.next_message_id(),
-        STORAGE_COMMITMENT_PUSH,
-        WELL_KNOWN_INSTANCE,
-        type_id=REQUEST_COMMITMENT,
-    )
-    information = encoded(request_model(request), context.transfer_syntax, ())
     report = reports.expect(request.transaction)  # it may be quicker than the answer
     try:
-        failed = failure_of(Verb.N_ACTION, await association.request(context, command, [information]))
-        if failed is not None:
-            raise failed
+        await ask(association, request)
         await _wait(association, report, reports.listening, timeout)
         return report.result()
     finally:

@@ -2,19 +2,19 @@
 
 An SCU asks by N-ACTION whether the SCP answers for a list of objects; the SCP says at once that it has the request, and
 by N-EVENT-REPORT, perhaps much later, which of the objects it answers for. Requests and reports are values here; who
-keeps the one and verifies the other is the business of the composition root.
+keeps the one and verifies the other, and who waits for reports, is the business of the composition root.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
 from isocenter.errors import InvalidArgument, LimitExceeded
 from isocenter.services.base import Reply
-from isocenter.services.normalized import NO_SUCH_INSTANCE, SUPPORTED, NormalizedService, Operation
+from isocenter.services.normalized import NO_SUCH_INSTANCE, SUPPORTED, EventReceiver, NormalizedService, Operation
 from isocenter.std.sop_classes import STORAGE_COMMITMENT_PUSH
 from isocenter.ul.negotiation import Support
 from isocenter.wire.dicomjson import Model
@@ -79,27 +79,62 @@ class Keeper(Protocol):
         """
 
 
+Hear = Callable[[Operation], Awaitable[bool]]
+"""Takes an event, whose data set is for read_report(), and returns once it needs not come again; False if nobody asked
+under its Transaction UID."""
+
+
 class StorageCommitmentService(NormalizedService):
-    """Storage Commitment Push Model as SCP."""
+    """Storage Commitment Push Model as SCP; with `hear` also as SCU to whom SCPs report on associations of theirs,
+    where they negotiate their role (PS3.4 section J.3.3, PS3.7 section D.3.3.4)."""
 
     name = "Storage Commitment"
 
-    def __init__(self, keeper: Keeper) -> None:
+    def __init__(self, keeper: Keeper, hear: Hear | None = None) -> None:
         self._keeper = keeper
+        self._hear = hear
+        self._support = replace(_SUPPORT, scu=hear is not None)
 
     def sop_classes(self) -> Iterable[str]:
         return (STORAGE_COMMITMENT_PUSH,)
 
     def supports(self, abstract_syntax: str) -> Support | None:
-        return _SUPPORT if abstract_syntax == STORAGE_COMMITMENT_PUSH else None
+        return self._support if abstract_syntax == STORAGE_COMMITMENT_PUSH else None
 
     async def action(self, operation: Operation) -> Reply:
-        if operation.instance != WELL_KNOWN_INSTANCE:
-            return Reply(NO_SUCH_INSTANCE, f"the SOP Instance is {WELL_KNOWN_INSTANCE}, always")
-        if operation.type_id != REQUEST_COMMITMENT:
-            return operation.no_such_type()
-        await self._keeper.keep(operation)
-        return Reply()
+        refused = _refused(operation, (REQUEST_COMMITMENT,))
+        if refused is None:
+            await self._keeper.keep(operation)
+        return refused or Reply()
+
+    async def event(self, operation: Operation) -> Reply:
+        if self._hear is None:
+            return await super().event(operation)
+        return await _heard(operation, self._hear)
+
+
+class ReportReceiver(EventReceiver):
+    """The SCU alone: for an association of ours, and for who listens for nothing but reports."""
+
+    name = "Storage Commitment reports"
+
+    def __init__(self, hear: Hear) -> None:
+        super().__init__(lambda operation: _heard(operation, hear), (STORAGE_COMMITMENT_PUSH,))
+
+
+async def _heard(operation: Operation, hear: Hear) -> Reply:
+    refused = _refused(operation, (ALL_COMMITTED, FAILURES_EXIST))
+    if refused is not None:
+        return refused
+    if not await hear(operation):
+        raise InvalidArgument("no report of this transaction is awaited", tag_path="(0008,1195)")
+    return Reply()
+
+
+def _refused(operation: Operation, types: Collection[int]) -> Reply | None:
+    if operation.instance != WELL_KNOWN_INSTANCE:
+        return Reply(NO_SUCH_INSTANCE, f"the SOP Instance is {WELL_KNOWN_INSTANCE}, always")
+    return None if operation.type_id in types else operation.no_such_type()
 
 
 # --- requests -------------------------------------------------------------------------------------------------------
