@@ -140,6 +140,8 @@ class _Part(NamedTuple):
 class _FileSink:
     """One object on its way into a file."""
 
+    __slots__ = ("_header", "_part", "_request", "_room", "_storage")
+
     def __init__(self, storage: FolderStorage, part: _Part, header: bytes, request: Request) -> None:
         self._storage = storage
         self._part: _Part | None = part

@@ -35,8 +35,9 @@ class Link(asyncio.BufferedProtocol):
         self._armed_in: State | None = None
         self._reading = True
         self._pumping = False
-        self._writable = asyncio.Event()
-        self._writable.set()
+        self.writable = True  # whether the peer reads as fast as we write, more or less
+        self._drained = asyncio.Event()
+        self._drained.set()
 
     # --- for subclasses ----------------------------------------------------------------------------------------
 
@@ -78,7 +79,10 @@ class Link(asyncio.BufferedProtocol):
         iteration, and a peer that waits for a response waits for it."""
         if self._descriptor >= 0 and not transport.get_write_buffer_size():
             try:
-                sent = os.writev(self._descriptor, out[:_IOV_MAX])
+                if len(out) == 1:
+                    sent = os.write(self._descriptor, out[0])
+                else:
+                    sent = os.writev(self._descriptor, out[:_IOV_MAX])
             except OSError:
                 sent = 0  # full, or gone: the transport finds out which
             while out and sent >= len(out[0]):
@@ -90,14 +94,10 @@ class Link(asyncio.BufferedProtocol):
         elif out:
             transport.writelines(out)
 
-    @property
-    def writable(self) -> bool:
-        """Whether the peer reads as fast as we write, more or less."""
-        return self._writable.is_set()
-
     async def drain(self) -> None:
         """Wait until the transport takes more (back-pressure of a slow peer)."""
-        await self._writable.wait()
+        if not self.writable:
+            await self._drained.wait()
 
     # --- asyncio's side ----------------------------------------------------------------------------------------
 
@@ -130,7 +130,8 @@ class Link(asyncio.BufferedProtocol):
                 timer.cancel()
         self._timer = self._unread = None
         self.transport, self._descriptor = None, -1
-        self._writable.set()
+        self.writable = True
+        self._drained.set()
         if not self.connection.close_expected:
             self.connection.transport_closed(self.loop.time())
         self._pump(closing=True)
@@ -138,10 +139,12 @@ class Link(asyncio.BufferedProtocol):
         self.on_end()
 
     def pause_writing(self) -> None:
-        self._writable.clear()
+        self.writable = False
+        self._drained.clear()
 
     def resume_writing(self) -> None:
-        self._writable.set()
+        self.writable = True
+        self._drained.set()
 
     # --- inside ------------------------------------------------------------------------------------------------
 

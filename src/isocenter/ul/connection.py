@@ -156,7 +156,7 @@ class Connection:
     def send_messages(self, context_id: int, command: CommandSet, data_sets: Iterable[bytes]) -> None:
         """P-DATA requests for messages with the same command set, each with its data set, as one buffer."""
         command_raw = encode_command(command)
-        room = (self.peer_max_pdu or _UNLIMITED_PDU) - 6
+        room = self._room
         if not self.can_send or len(command_raw) > room:
             for data_set in data_sets:
                 self.send_message(context_id, command, data_set)
@@ -179,6 +179,17 @@ class Connection:
     def send_data(self, context_id: int, chunk: Buffer, *, last: bool) -> None:
         """P-DATA request for the next bytes of a data set. Chunks other than the last have an even length."""
         self._p_data(context_id, chunk, 0, last=last)
+
+    @property
+    def peer_max_pdu(self) -> int:
+        """The longest P-DATA-TF PDU that the peer takes; 0 for any."""
+        return self._peer_max_pdu
+
+    @peer_max_pdu.setter
+    def peer_max_pdu(self, length: int) -> None:
+        self._peer_max_pdu = length
+        # Six bytes of each PDU are the PDV's own header; fragments are even (PS3.8 section 9.3.1 and Annex D.1.1).
+        self._room = max((min(length or _UNLIMITED_PDU, _UNLIMITED_PDU) - 6) & ~1, 2)
 
     @property
     def can_send(self) -> bool:
@@ -322,7 +333,8 @@ class Connection:
         assert buffer is not None
         while not self._discard and not self.close_expected:
             if not self._pdu_left:
-                if self._end - self._start < 6:
+                here = self._end - self._start - 6
+                if here < 0:
                     return None
                 kind, length = pdu.PDU_HEADER.unpack_from(buffer, self._start)
                 if kind != pdu.P_DATA_TF:
@@ -334,6 +346,16 @@ class Connection:
                     continue
                 self._start += 6
                 self._pdu_left = length
+                if length <= here and not self._in_data_set and not self._command:
+                    # Nearly always a command set in one fragment, the only one of its PDU.
+                    size, context, flags = pdu.PDV_HEADER.unpack_from(buffer, self._start)
+                    if size == length - 4 and flags == _COMMAND | _LAST:
+                        if not self._check_pdv(size, context, flags, length):
+                            return None
+                        end = self._start + length
+                        raw = bytes(buffer[self._start + 6 : end])
+                        self._start, self._pdu_left = end, 0
+                        return self._end_command(raw)
             event = self._parse_p_data(buffer)
             if event is not None or self._pdu_left:
                 return event
@@ -374,7 +396,8 @@ class Connection:
                 in_pdv = False
                 if self._pdv_flags & _LAST:
                     if self._pdv_flags & _COMMAND:
-                        event = self._end_command()
+                        event = self._end_command(bytes(self._command))
+                        self._command.clear()
                     else:
                         self._in_data_set = False
                         self._worked = True
@@ -439,13 +462,12 @@ class Connection:
             return True
         return False
 
-    def _end_command(self) -> events.UpperLayerEvent | None:
+    def _end_command(self, raw: bytes) -> events.UpperLayerEvent | None:
         try:
-            command = self._commands.decode(bytes(self._command), self._command_context)
+            command = self._commands.decode(raw, self._command_context)
         except ProtocolError as error:
             self._fault(pdu.INVALID_PARAMETER, str(error))
             return None
-        self._command.clear()
         self._worked = True
         self._in_data_set = command.get("CommandDataSetType", NO_DATA_SET) != NO_DATA_SET
         return events.MessageStarted(self._command_context, command, self._in_data_set)
@@ -574,12 +596,11 @@ class Connection:
     def _p_data(self, context_id: int, data: Buffer, flags: int, *, last: bool) -> None:
         if not self.can_send:
             raise LocalError(f"P-DATA is not possible in {self.state.name}")
-        # Six bytes of each PDU are the PDV's own header; fragments are even (PS3.8 section 9.3.1 and Annex D.1.1).
-        room = max(((self.peer_max_pdu or _UNLIMITED_PDU) - 6) & ~1, 2)
-        room = min(room, _UNLIMITED_PDU)
-        out, total, position = self._out, len(data), 0
+        out, total, position, room = self._out, len(data), 0, self._room
         while True:
-            size = min(room, total - position)
+            size = total - position
+            if size > room:
+                size = room
             end = position + size
             more = flags | _LAST if last and end == total else flags
             head = pdu.P_DATA_HEADER.pack(pdu.P_DATA_TF, size + 6, size + 2, context_id, more)

@@ -227,7 +227,6 @@ def data_set_uids(buf: Buffer, offset: int, uid: str, limits: Limits) -> tuple[s
 _SHORT = Struct("<HH2sH")
 _LONG = Struct("<HH2sHI")
 _GROUP_LENGTH_ELEMENT = Struct("<HH2sHI")
-_ZEROS: Final = bytes(PREAMBLE_LENGTH)
 
 
 def _element(number: int, vr: bytes, value: bytes) -> bytes:
@@ -254,16 +253,21 @@ def file_meta(
     """
     if preamble is not None and len(preamble) != PREAMBLE_LENGTH:
         raise ValueError(f"a preamble of {len(preamble)} bytes")
-    before, after = _around_instance(sop_class, transfer_syntax_uid, calling_aet, called_aet)
-    instance = _element(0x0003, b"UI", sop_instance.encode("ascii"))
-    length = _GROUP_LENGTH_ELEMENT.pack(2, 0, b"UL", 4, len(before) + len(instance) + len(after))
-    return b"".join((_ZEROS if preamble is None else preamble, PREFIX, length, before, instance, after))
+    instance = sop_instance.encode("ascii")
+    if len(instance) & 1:
+        instance += b"\0"
+    before, after = _around_instance(sop_class, len(instance), transfer_syntax_uid, calling_aet, called_aet)
+    header = b"".join((before, instance, after))
+    return header if preamble is None else preamble + header[PREAMBLE_LENGTH:]
 
 
 @lru_cache(maxsize=256)
-def _around_instance(sop_class: str, transfer_syntax_uid: str, calling: str, called: str) -> tuple[bytes, bytes]:
-    """The elements before and after the SOP Instance UID, the same for all objects of an association."""
+def _around_instance(
+    sop_class: str, length: int, transfer_syntax_uid: str, calling: str, called: str
+) -> tuple[bytes, bytes]:
+    """What stands before and after a SOP Instance UID of `length` bytes, the same for all objects of an association."""
     before = _element(0x0001, b"OB", b"\x00\x01") + _element(0x0002, b"UI", sop_class.encode("ascii"))
+    before += _SHORT.pack(2, 0x0003, b"UI", length)
     parts = [
         _element(0x0010, b"UI", transfer_syntax_uid.encode("ascii")),
         _element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID.encode("ascii")),
@@ -274,7 +278,9 @@ def _around_instance(sop_class: str, transfer_syntax_uid: str, calling: str, cal
         parts.append(_element(0x0017, b"AE", calling.encode("ascii")))
     if called:
         parts.append(_element(0x0018, b"AE", called.encode("ascii")))
-    return before, b"".join(parts)
+    after = b"".join(parts)
+    group = _GROUP_LENGTH_ELEMENT.pack(2, 0, b"UL", 4, len(before) + length + len(after))
+    return bytes(PREAMBLE_LENGTH) + PREFIX + group + before, after
 
 
 def preamble_is_safe(preamble: Buffer) -> bool:
