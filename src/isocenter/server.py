@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -99,7 +100,8 @@ async def running(
         storage = StorageService(ArchiveStorage(archive), private=settings.archive_private_sop_classes, sends=True)
         query = QueryService(ArchiveFinder(archive), settings.dimse_aet, Limits.of(settings))
         destinations: dict[str, KnownPeer] = {peer.aet: peer for peer in peers}  # one table, changed by reload()
-        retrieve = RetrieveService(ArchiveRetriever(archive, settings, destinations.get), limits=Limits.of(settings))
+        retriever = ArchiveRetriever(archive, settings, destinations.get)
+        retrieve = RetrieveService(retriever, clock=time.monotonic, limits=Limits.of(settings))
         commitment = ArchiveCommitment(archive, settings, destinations.get)
         available = AvailabilityService(log_notification, Limits.of(settings))
 

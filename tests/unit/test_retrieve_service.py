@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+import itertools
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -138,14 +139,14 @@ def test_relational_retrieval_needs_no_levels_above() -> None:
 
 @pytest.mark.parametrize(("expected", "asked"), [(b"\1", b"\1"), (b"\0", b"\0"), (b"\1\0\0", b"\1\1\1"), (b"", b"")])
 def test_only_relational_retrieval_is_agreed_to(expected: bytes, asked: bytes) -> None:
-    support = RetrieveService(Performs([])).supports(STUDY_ROOT_MOVE)
+    support = RetrieveService(Performs([]), clock=lambda: 0.0).supports(STUDY_ROOT_MOVE)
     assert support is not None
     assert support.extended is not None
     assert expected == support.extended(asked)
 
 
 def test_the_instance_root_has_no_relational_retrieval() -> None:
-    support = RetrieveService(Performs([])).supports(COMPOSITE_INSTANCE_ROOT_GET)
+    support = RetrieveService(Performs([]), clock=lambda: 0.0).supports(COMPOSITE_INSTANCE_ROOT_GET)
     assert support is not None
     assert support.extended is not None
     assert b"\0\0" == support.extended(b"\1\1")
@@ -204,12 +205,14 @@ class Performs:
             self.closed = True
 
 
-def replies(performs: Performs, *, move: bool = False, syntax: str = EXPLICIT) -> list[Reply]:
+def replies(
+    performs: Performs, *, move: bool = False, syntax: str = EXPLICIT, clock: Callable[[], float] | None = None
+) -> list[Reply]:
     sop_class = STUDY_ROOT_MOVE if move else STUDY_ROOT_GET
     command = {"MessageID": 7, "MoveDestination": "THERE "}
     context = Agreed(1, sop_class, syntax, True, False)
     request = Request(Peer("A", "B", "h:1"), context, command, None, performs.cancellation)  # type: ignore[arg-type]
-    service = RetrieveService(performs)
+    service = RetrieveService(performs, clock=clock or (lambda: 0.0))
     raw = identifier(syntax, level="STUDY", study="1.2")
 
     async def collect() -> list[Reply]:
@@ -233,6 +236,29 @@ def test_counters_of_pending_and_final_replies() -> None:
     assert [0xFF00, 0xFF00, 0xFF00, 0xB000] == [reply.status for reply in given]
     assert [(3, 1, 0, 0), (2, 1, 0, 1), (1, 1, 1, 1), (None, 1, 2, 1)] == [counters(reply) for reply in given]
     assert ("1.3", "1.4") == failed_instances(given[-1].data_set, EXPLICIT)
+
+
+def test_of_many_quick_objects_each_hundredth_is_told() -> None:
+    *pending, final = replies(Performs([GOOD] * 1000))
+    assert [counters(reply)[0] for reply in pending] == list(range(990, 0, -10))
+    assert (None, 1000, 0, 0) == counters(final)
+
+
+def test_a_slow_one_among_many_is_told_at_once() -> None:
+    """Each takes 0.03 s, so that a tenth of a second is over with each fourth; the 303rd a minute."""
+    now, taken = 0.0, 0
+
+    def clock() -> float:
+        nonlocal now, taken
+        taken += 1
+        now += 60.0 if taken == 304 else 0.03
+        return now
+
+    pending = replies(Performs([GOOD] * 1000), clock=clock)[:-1]
+    completed = [counters(reply)[1] for reply in pending]
+    assert set(range(10, 1000, 10)) <= set(completed)
+    assert 303 in completed
+    assert max(later - one for one, later in itertools.pairwise(completed)) == 4
 
 
 def test_success_has_no_data_set() -> None:

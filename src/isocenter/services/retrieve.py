@@ -7,7 +7,7 @@ How instances are found, read and sent is the business of the Retriever that the
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from struct import Struct
@@ -79,6 +79,10 @@ def _negotiate_nothing(info: bytes) -> bytes:
 _SUPPORT = Support(frozenset(TRANSFER_SYNTAXES), extended=_negotiate)
 _SUPPORT_INSTANCES = Support(frozenset(TRANSFER_SYNTAXES), extended=_negotiate_nothing)
 _MOST = 0xFFFF  # counters are US
+
+# Pending responses may be left out (PS3.4 sections C.4.2.3.1 and C.4.3.3.1), and one for each of many small objects
+# costs more than reading them: there is one for each hundredth of the whole, and another after so many seconds without.
+_PORTIONS, _QUIET = 100, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +178,9 @@ class RetrieveService(Service):
 
     name = "Query/Retrieve: Retrieve"
 
-    def __init__(self, retriever: Retriever, *, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(self, retriever: Retriever, *, clock: Callable[[], float], limits: Limits = DEFAULT_LIMITS) -> None:
         self._retriever = retriever
+        self._clock = clock
         self._limits = limits
 
     def sop_classes(self) -> Iterable[str]:
@@ -214,12 +219,17 @@ class RetrieveService(Service):
             yield Reply(MOVE_DESTINATION_UNKNOWN, "the move destination is none of the configured peers")
             return
         tally = _Tally(transfer.total)
+        portion, told = max(1, transfer.total // _PORTIONS), self._clock()
         failure: OutOfResources | None = None
         async with aclosing(transfer.perform()) as steps:
             try:
                 async for done in steps:
                     tally.add(done)
-                    if tally.remaining and not request.cancellation.requested:
+                    if not tally.remaining or request.cancellation.requested:
+                        continue
+                    now = self._clock()
+                    if tally.remaining % portion == 0 or now - told >= _QUIET:
+                        told = now
                         yield Reply(PENDING, elements=tally.elements(remaining=True))
             except OutOfResources as error:
                 failure = error
