@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from isocenter.cli.running import peer_from
+from isocenter.cli.calling import Call
 from isocenter.errors import SettingsError, UsageError
 from isocenter.known_peers import ALL_SERVICES, KnownPeer, load_peers
 from isocenter.settings import load
@@ -101,9 +101,9 @@ def test_a_single_bracket_is_explained(file: Path) -> None:
 
 
 def test_the_command_line_takes_name_or_address(file: Path) -> None:
-    assert "VIEWER@10.0.0.7:104" == peer_from("workstation", file).address
-    assert KnownPeer("PACS@[::1]:104", "PACS", "::1", 104) == peer_from("PACS@[::1]:104", file)
+    assert "VIEWER@10.0.0.7:104" == Call(config=file).peer("workstation").address
+    assert KnownPeer("PACS@[::1]:104", "PACS", "::1", 104) == Call(config=file).peer("PACS@[::1]:104")
     with pytest.raises(UsageError, match="workstation, backup"):
-        peer_from("nobody", file)
+        Call(config=file).peer("nobody")
     with pytest.raises(UsageError, match="no AE title"):
-        peer_from("workstation", None)
+        Call().peer("workstation")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from isocenter.cli import committing, exit_codes, output, running
+from isocenter.cli import calling, committing, exit_codes, output, running
 from isocenter.errors import DataSetError, NotDicomError, UsageError
 from isocenter.model import is_uid
 
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from isocenter.settings import Settings
 
 
+@calling.options
 def command(
-    address: running.PeerAddress,
+    address: calling.PeerAddress,
     paths: Annotated[list[Path] | None, typer.Argument(metavar="PATH...", help="Files, folders and zip files.")] = None,
     instances: Annotated[
         list[str] | None,
@@ -29,14 +30,8 @@ def command(
     ] = None,
     listen: committing.Listen = None,
     wait: committing.Wait = committing.LONGEST,
-    calling: running.Calling = None,
-    tls: running.Tls = False,
-    ca: running.Authorities = None,
-    cert: running.Certificate = None,
-    key: running.Key = None,
-    no_verify_host: running.NoVerifyHost = False,
-    user: running.User = None,
-    config: running.Config = None,
+    *,
+    call: calling.Call,
     as_json: output.Json = False,
 ) -> None:
     """Ask a peer to answer for the safekeeping of objects (Storage Commitment), and wait for its report.
@@ -47,9 +42,9 @@ def command(
     named = [_named(text) for text in instances or ()]
     if not paths and not named:
         raise UsageError("nothing to ask for: name files, folders or an --instance")
-    settings = running.settings_from(config, **running.tls_caller(cert, key, ca, no_verify_host))
-    known = running.peer_from(address, config)
-    connecting = running.connecting(known, settings, calling=calling, tls=tls, user=user)
+    settings = call.settings()
+    known = call.peer(address)
+    connecting = call.connecting(known, settings)
     with output.bar("reading", None) as progress:
         items = [*named, *_found(paths or (), settings, progress)]
     asked = [item for item in items if not item.why_not]

@@ -8,27 +8,22 @@ from typing import Annotated, Any
 
 import typer
 
-from isocenter.cli import output, running
+from isocenter.cli import calling, output, running
 
 
+@calling.options
 def command(
-    address: running.PeerAddress,
+    address: calling.PeerAddress,
     count: Annotated[int, typer.Option("--count", "-n", metavar="N", min=1, help="How many, on one association.")] = 1,
-    calling: running.Calling = None,
-    tls: running.Tls = False,
-    ca: running.Authorities = None,
-    cert: running.Certificate = None,
-    key: running.Key = None,
-    no_verify_host: running.NoVerifyHost = False,
-    user: running.User = None,
-    config: running.Config = None,
+    *,
+    call: calling.Call,
     as_json: output.Json = False,
 ) -> None:
     """Ask a peer whether it answers (C-ECHO), and how long that takes."""
-    settings = running.settings_from(config, **running.tls_caller(cert, key, ca, no_verify_host))
-    known = running.peer_from(address, config)
+    settings = call.settings()
+    known = call.peer(address)
     address = known.address
-    connecting = running.connecting(known, settings, calling=calling, tls=tls, user=user)
+    connecting = call.connecting(known, settings)
     times = running.run(_echo(address, count, connecting))
     association, *trips = times
     if as_json:

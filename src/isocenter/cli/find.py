@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from isocenter.cli import output, running
+from isocenter.cli import calling, output, running
 from isocenter.errors import UsageError
 from isocenter.services.keys import tag_named
 from isocenter.std.dictionary import keyword_of
@@ -39,8 +39,9 @@ _LABELS = {
 }
 
 
+@calling.options
 def command(
-    address: running.PeerAddress,
+    address: calling.PeerAddress,
     keys: Annotated[
         list[str] | None,
         typer.Argument(
@@ -62,14 +63,8 @@ def command(
         bool, typer.Option("--combined", help="A range of dates and one of times are one range.")
     ] = False,
     fuzzy: Annotated[bool, typer.Option("--fuzzy", help="Names that sound alike, as the peer understands it.")] = False,
-    calling: running.Calling = None,
-    tls: running.Tls = False,
-    ca: running.Authorities = None,
-    cert: running.Certificate = None,
-    key: running.Key = None,
-    no_verify_host: running.NoVerifyHost = False,
-    user: running.User = None,
-    config: running.Config = None,
+    *,
+    call: calling.Call,
     as_json: output.Json = False,
 ) -> None:
     """Search a peer (C-FIND): a table, or with --json one DICOM JSON object for each answer, as it comes.
@@ -82,7 +77,7 @@ def command(
     if level not in _COLUMNS:
         raise UsageError(f"--level is one of {', '.join(_COLUMNS)}")
     wanted = parse_keys(keys or [])
-    settings = running.settings_from(config, **running.tls_caller(cert, key, ca, no_verify_host))
+    settings = call.settings()
     asked = {
         "root": (root or ("PATIENT" if level == "PATIENT" else "STUDY")).upper(),
         "charset": charset,
@@ -92,8 +87,8 @@ def command(
         **dict.fromkeys(_COLUMNS[level], ""),
         **wanted,
     }
-    known = running.peer_from(address, config)
-    peer = connect(known.address, **running.connecting(known, settings, calling=calling, tls=tls, user=user))
+    known = call.peer(address)
+    peer = connect(known.address, **call.connecting(known, settings))
     found = running.run(_find(peer, level, asked, limit, as_json))
     if not as_json:
         columns = list(dict.fromkeys((*_COLUMNS[level], *wanted)))

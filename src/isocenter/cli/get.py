@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from isocenter.cli import output, retrieving, running
+from isocenter.cli import calling, output, retrieving, running
 from isocenter.errors import UsageError
 
 if TYPE_CHECKING:
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from isocenter.services.base import Request
 
 
+@calling.options
 def command(
-    address: running.PeerAddress,
+    address: calling.PeerAddress,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the files go; made if absent.")],
     patient: retrieving.Patient = None,
     study: retrieving.Study = None,
@@ -39,29 +40,23 @@ def command(
         list[str] | None,
         typer.Option("--syntax", metavar="UID", help="Transfer syntaxes that may come, the preferred first."),
     ] = None,
-    calling: running.Calling = None,
-    tls: running.Tls = False,
-    ca: running.Authorities = None,
-    cert: running.Certificate = None,
-    key: running.Key = None,
-    no_verify_host: running.NoVerifyHost = False,
-    user: running.User = None,
-    config: running.Config = None,
+    *,
+    call: calling.Call,
     as_json: output.Json = False,
 ) -> None:
     """Retrieve objects from a peer into a folder (C-GET), one file each, on the one association that we open.
 
     With --json, one line for each file on stdout, and a last one with the outcome. Exit code 1 unless all came.
     """
-    settings = running.settings_from(config, **running.tls_caller(cert, key, ca, no_verify_host))
-    known = running.peer_from(address, config)
+    settings = call.settings()
+    known = call.peer(address)
     level, root, keys = retrieving.asked(patient, study, series, instance, frames)
     if no_bulk_data:
         if (level, root) != ("IMAGE", "INSTANCE"):
             raise UsageError("--no-bulk-data needs --instance alone")
         root = "WITHOUT_BULK_DATA"
     output.hush()
-    connecting = running.connecting(known, settings, calling=calling, tls=tls, user=user)
+    connecting = call.connecting(known, settings)
     asked = {**keys, "root": root, "sop_classes": sop_class or (), "transfer_syntaxes": syntax or ()}
     last = running.run(_get(known.address, connecting, folder, level, asked, as_json))
     retrieving.tell(last, f"retrieved into {folder}", known.address, as_json)

@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from isocenter.cli import output, retrieving, running
+from isocenter.cli import calling, output, retrieving, running
 from isocenter.known_peers import load_peers
 
 if TYPE_CHECKING:
     from isocenter.net.retrieve import Progress
 
 
+@calling.options
 def command(
-    address: running.PeerAddress,
+    address: calling.PeerAddress,
     destination: Annotated[
         str,
         typer.Option(
@@ -26,23 +27,17 @@ def command(
     series: retrieving.Series = None,
     instance: retrieving.Instance = None,
     frames: retrieving.Frames = None,
-    calling: running.Calling = None,
-    tls: running.Tls = False,
-    ca: running.Authorities = None,
-    cert: running.Certificate = None,
-    key: running.Key = None,
-    no_verify_host: running.NoVerifyHost = False,
-    user: running.User = None,
-    config: running.Config = None,
+    *,
+    call: calling.Call,
     as_json: output.Json = False,
 ) -> None:
     """Have a peer send objects to another one (C-MOVE). Exit code 1 unless all were sent."""
-    settings = running.settings_from(config, **running.tls_caller(cert, key, ca, no_verify_host))
-    known = running.peer_from(address, config)
-    receivers = load_peers(config)
+    settings = call.settings()
+    known = call.peer(address)
+    receivers = load_peers(call.config)
     title = receivers[destination].aet if destination in receivers else destination
     level, root, keys = retrieving.asked(patient, study, series, instance, frames)
-    connecting = running.connecting(known, settings, calling=calling, tls=tls, user=user)
+    connecting = call.connecting(known, settings)
     last = running.run(_move(known.address, connecting, title, level, {**keys, "root": root}))
     retrieving.tell(last, f"moved to {title}", known.address, as_json)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from isocenter.cli import committing, exit_codes, output, running
+from isocenter.cli import calling, committing, exit_codes, output, running
 from isocenter.cli.workers import cores
 from isocenter.errors import NetworkError
 
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from isocenter.net.client import StoreOutcome
 
 
+@calling.options
 def command(
-    address: running.PeerAddress,
+    address: calling.PeerAddress,
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, folders and zip files.")],
     jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Associations at a time.")] = 1,
     window: Annotated[
@@ -32,14 +33,8 @@ def command(
     ] = False,
     listen: committing.Listen = None,
     wait: committing.Wait = committing.LONGEST,
-    calling: running.Calling = None,
-    tls: running.Tls = False,
-    ca: running.Authorities = None,
-    cert: running.Certificate = None,
-    key: running.Key = None,
-    no_verify_host: running.NoVerifyHost = False,
-    user: running.User = None,
-    config: running.Config = None,
+    *,
+    call: calling.Call,
     as_json: output.Json = False,
 ) -> None:
     """Send objects to a peer (C-STORE), each in the transfer syntax it is in.
@@ -52,9 +47,9 @@ def command(
     """
     from isocenter.archive.walk import walk
 
-    settings = running.settings_from(config, dimse_window=window, **running.tls_caller(cert, key, ca, no_verify_host))
-    known = running.peer_from(address, config)
-    connecting = running.connecting(known, settings, calling=calling, tls=tls, user=user)
+    settings = call.settings(dimse_window=window)
+    known = call.peer(address)
+    connecting = call.connecting(known, settings)
     processes = min(jobs, cores())
     tally = _Tally(as_json, frozenset(map(str, paths)), keep=commit)
     candidates = walk(paths, everything=True)  # each file is opened once, by whoever sends it

@@ -113,12 +113,17 @@ def user_identity(user: str, passcode: str | None) -> UserIdentity:
     return UserIdentity(kind, primary, secondary, response_requested=True)
 
 
+def credential_identity(kind: int, credential: bytes) -> UserIdentity:
+    """The item for a Kerberos service ticket, a SAML assertion or a JSON Web Token; confirmation is asked for. Raises
+    UsageError."""
+    if not credential or len(credential) > _LONGEST:
+        raise UsageError(f"a ticket, assertion or token has at least one and at most {_LONGEST} bytes")
+    return UserIdentity(kind, credential, response_requested=True)
+
+
 def token_identity(token: str) -> UserIdentity:
     """The item for a JSON Web Token; confirmation is asked for. Raises UsageError."""
-    raw = token.strip().encode()
-    if not raw or len(raw) > _LONGEST:
-        raise UsageError(f"a token has at least one and at most {_LONGEST} bytes")
-    return UserIdentity(JWT, raw, response_requested=True)
+    return credential_identity(JWT, token.strip().encode())
 
 
 # --- the file of users ---------------------------------------------------------------------------------------------
