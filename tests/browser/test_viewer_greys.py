@@ -85,6 +85,37 @@ def test_a_window_from_the_address(viewer: Viewer) -> None:
     assert np.array_equal(np.rint(linear(stored() - 1024, -600, 1500)), viewer.pixels(128, 128)[..., 0])
 
 
+def rendered(viewer: Viewer, address: str, study: str) -> Greys:
+    path = f"/dicomweb/studies/{study}/series/{study}.1/instances/{study}.1.1/rendered"
+    request = urllib.request.Request(address + path, headers={"Accept": "image/png"})
+    with urllib.request.urlopen(request, timeout=30) as response:
+        return np.array(Pillow.open(BytesIO(response.read())).convert("L"))
+
+
+def test_display_shutters(viewer: Viewer, address: str) -> None:
+    """Rectangle, circle and polygon at once, filled with the Shutter Presentation Value."""
+    viewer.open("2.25.700020")
+    shown = viewer.pixels(128, 128)[..., 0]
+    expected = rendered(viewer, address, "2.25.700020")
+    hidden = expected == round(0x6000 / 257)
+    assert 3000 < np.count_nonzero(hidden) < 14000
+    assert np.array_equal(expected, shown)
+
+
+def test_overlays(viewer: Viewer, address: str) -> None:
+    """Graphics, and the outline of a region of interest, stay white whatever the greys under them are."""
+    viewer.open("2.25.700021?window=-600,1500")
+    greys = np.rint(linear(stored() - 1024, -600, 1500))
+    shown = viewer.pixels(128, 128)[..., 0]
+    over = shown != greys
+    assert {255} == set(shown[over])
+    viewer.open("2.25.700021")
+    again = viewer.pixels(128, 128)[..., 0]
+    assert np.array_equal(rendered(viewer, address, "2.25.700021"), again)
+    assert (again[over] == 255).all()
+    assert 200 < np.count_nonzero(over) < 800
+
+
 def pictures(viewer: Viewer) -> list[dict[str, Any]]:
     """Every image of the archive that is shown without resampling, as its metadata."""
     script = """async () => {

@@ -123,8 +123,45 @@ def greys() -> list[Dataset]:
         padded,
         twelve,
         ct(18, "NARROW", WindowCenter=40, WindowWidth=1),
+        shuttered(),
+        overlaid(),
         ct(19, "SLOPE", WindowCenter=-10, WindowWidth=77.7, RescaleSlope="0.37", RescaleIntercept="-400.5"),
     ]
+
+
+def shuttered() -> Dataset:
+    """Three shutters, of which the polygon cuts two corners off."""
+    return ct(
+        20,
+        "SHUTTER",
+        WindowCenter=40,
+        WindowWidth=400,
+        ShutterShape=["RECTANGULAR", "CIRCULAR", "POLYGONAL"],
+        ShutterLeftVerticalEdge=20,
+        ShutterRightVerticalEdge=120,
+        ShutterUpperHorizontalEdge=10,
+        ShutterLowerHorizontalEdge=110,
+        CenterOfCircularShutter=[60, 66],
+        RadiusOfCircularShutter=58,
+        VerticesOfThePolygonalShutter=[1, 30, 1, 128, 128, 128, 128, 1, 50, 1],
+        ShutterPresentationValue=0x6000,
+    )
+
+
+def overlaid() -> Dataset:
+    """Graphics that begin outside of the image and a region of interest."""
+    ds = ct(21, "OVERLAY", WindowCenter=40, WindowWidth=400)
+    rows, columns = np.mgrid[:61, :45]
+    ring = np.abs(np.hypot(rows - 30, columns - 22) - 18) < 2
+    disc = np.hypot(rows - 30, columns - 22) < 20
+    for group, kind, bits, origin in ((0x6000, "G", ring, [-9, 20]), (0x600A, "R", disc, [60, 70])):
+        for number, vr, value in ((0x10, "US", 61), (0x11, "US", 45), (0x40, "CS", kind), (0x50, "SS", origin)):
+            ds.add_new((group, number), vr, value)
+        ds.add_new((group, 0x100), "US", 1)
+        ds.add_new((group, 0x102), "US", 0)
+        data = np.packbits(bits.reshape(-1), bitorder="little").tobytes()
+        ds.add_new((group, 0x3000), "OW", data + b"\0" * (len(data) % 2))
+    return ds
 
 
 def hostile() -> Dataset:

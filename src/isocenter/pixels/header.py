@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from isocenter.errors import DataSetError, PixelError
 from isocenter.std.dictionary import vr_of
+from isocenter.wire.charset import decode
 from isocenter.wire.elements import BIG, LITTLE, Buffer, Element, path_of
 from isocenter.wire.limits import Limits
 from isocenter.wire.scan import scan
@@ -18,6 +19,7 @@ from isocenter.wire.walk import ITEM_BEGIN, ITEM_END, Walker
 
 _INTEGERS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "UV": "Q", "SV": "q", "AT": "H"}
 _FLOATS = {"FL": "f", "FD": "d", "OF": "f", "OD": "d"}
+_CHARACTER_SET = 0x00080005
 _TEXT_LIMIT = 1 << 16
 _DATA_LIMIT = 1 << 22
 _ITEM_TAG = 0xFFFEE000
@@ -32,11 +34,17 @@ class Attributes:
         self._buf, self._elements, self._limits = buf, elements, limits
         self.little, self.explicit = little, explicit
         self._items: dict[int, list[tuple[int, int]]] = {}
+        self._inherited: tuple[str, ...] = ()
 
     def __contains__(self, tag: int) -> bool:
         """Whether the element is there with a value."""
         element = self._elements.get(tag)
         return element is not None and element.length != 0
+
+    @property
+    def character_set(self) -> tuple[str, ...]:
+        """The terms of Specific Character Set; an item without it has those of the data set it is in."""
+        return tuple(self.texts(_CHARACTER_SET)) or self._inherited
 
     def vr(self, tag: int) -> str:
         """The VR the element was read with, "" if it is absent; the dictionary's for UN (PS3.5 section 6.2.2)."""
@@ -57,6 +65,21 @@ class Attributes:
             raise PixelError("the value is cut off", tag_path=path_of([tag]))
         return value
 
+    def part(self, tag: int, start: int, length: int) -> bytes:
+        """Some bytes of a value; PixelError unless they are all there."""
+        element = self._elements.get(tag)
+        if element is None or start < 0 or start + length > element.length:
+            raise PixelError("the value is too short", tag_path=path_of([tag]))
+        value = bytes(self._buf[element.offset + start : element.offset + start + length])
+        if len(value) != length:
+            raise PixelError("the value is cut off", tag_path=path_of([tag]))
+        return value
+
+    def length(self, tag: int) -> int:
+        """Bytes of a value; 0 if the element is absent, or a sequence of undefined length."""
+        element = self._elements.get(tag)
+        return max(0, element.length) if element is not None else 0
+
     def words(self, tag: int) -> tuple[int, ...]:
         """The value as unsigned 16-bit words, whatever its VR (lookup table data and descriptors)."""
         data = self.raw(tag)
@@ -65,6 +88,14 @@ class Attributes:
     def text(self, tag: int) -> str:
         """The first value of a code string or the like, without padding; "" if absent."""
         return self._strings(tag)[0]
+
+    def prose(self, tag: int, vr: str = "ST") -> str:
+        """The text of a VR that Specific Character Set applies to, by the terms of this data set or item."""
+        return decode(self.raw(tag, _TEXT_LIMIT), self.character_set, vr).rstrip(" \0")
+
+    def texts(self, tag: int) -> list[str]:
+        """All values of a code string or the like, without padding; [] if absent."""
+        return self._strings(tag) if tag in self else []
 
     def integers(self, tag: int) -> tuple[int, ...]:
         """All values as whole numbers, from a binary VR or IS; () if absent, PixelError if they are none."""
@@ -124,7 +155,9 @@ class Attributes:
             )
         except DataSetError as error:
             raise PixelError(error.message, tag_path=path_of([tag, f"[{index}]"])) from None
-        return Attributes(self._buf, found.elements, little=little, explicit=explicit, limits=self._limits)
+        inner = Attributes(self._buf, found.elements, little=little, explicit=explicit, limits=self._limits)
+        inner._inherited = self.character_set
+        return inner
 
     def _item_spans(self, tag: int) -> list[tuple[int, int]]:
         spans = self._items.get(tag)

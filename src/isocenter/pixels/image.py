@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from isocenter.errors import PixelError
+from isocenter.errors import CodecMissing, PixelError
 from isocenter.pixels import codecs
 from isocenter.pixels.codecs import Decoded
 from isocenter.pixels.frames import BareCodestream, EncapsulatedFrames, NativeFrames, begins_codestream, check_number
@@ -20,20 +20,29 @@ from isocenter.wire.elements import BIG, LITTLE, Buffer, Element, irregular_head
 from isocenter.wire.limits import DEFAULT_LIMITS, Limits
 from isocenter.wire.scan import inflate, scan
 
+RLE_LOSSLESS: Final = "1.2.840.10008.1.2.5"
+
 _SHARED, _PER_FRAME = 0x52009229, 0x52009230
 _EOT, _EOT_LENGTHS = 0x7FE00001, 0x7FE00002
 _FLOAT, _DOUBLE, _PIXELS = 0x7FE00008, 0x7FE00009, 0x7FE00010
 _GROUP_7FE0: Final = 0x7FE00000
 
 # What frames and rendering ask for: Image Pixel (C.7.6.3), Modality and VOI LUT (C.11.1, C.11.2), palettes (C.7.9),
-# presentation, spacing for the aspect of a pixel, functional groups (C.7.6.16).
+# presentation, shutters (C.7.6.11, C.7.6.15), overlays (C.9.2), Real World Value Mapping (C.7.6.16.2.11), optical paths
+# (C.8.12.5, where slides keep ICC profiles), what presentation states refer to, spacing for the aspect of a pixel,
+# functional groups (C.7.6.16).
+_OVERLAY_PLANE = (0x0010, 0x0011, 0x0015, 0x0040, 0x0050, 0x0051, 0x0100, 0x0102, 0x1001, 0x1500, 0x3000)
 _WANTED = frozenset(
     {
         *(0x00280002, 0x00280004, 0x00280006, 0x00280008, 0x00280010, 0x00280011, 0x00280030, 0x00280034),
         *(0x00280100, 0x00280101, 0x00280102, 0x00280103, 0x00280120, 0x00280121, 0x00281050, 0x00281051),
         *(0x00281052, 0x00281053, 0x00281056, 0x00281101, 0x00281102, 0x00281103, 0x00281201, 0x00281202),
         *(0x00281203, 0x00281221, 0x00281222, 0x00281223, 0x00283000, 0x00283010, 0x00181164, 0x20500020),
-        *(0x00280122, 0x00280123, 0x00280124, 0x00280125, _SHARED, _PER_FRAME),
+        *(0x00280122, 0x00280123, 0x00280124, 0x00280125, 0x00282000, 0x20500010, _SHARED, _PER_FRAME),
+        *(0x00080005, 0x00080016, 0x00080018, 0x00089205, 0x00181600, 0x00181602, 0x00181604, 0x00181606, 0x00181608),
+        *(0x00181610, 0x00181612, 0x00181620, 0x00181622, 0x00181623, 0x00181624, 0x00200032, 0x00200037, 0x00409096),
+        *(0x00480105,),
+        *(0x60000000 | group << 16 | number for group in range(0, 32, 2) for number in _OVERLAY_PLANE),
     }
 )
 
@@ -181,6 +190,21 @@ class Image:
             if error.frame is not None:
                 raise
             raise type(error)(error.message, frame=number, tag_path=error.tag_path, offset=error.offset) from None
+
+    def cells(self, number: int) -> Array:
+        """Frame `number` with all bits of its pixel cells, those outside Bits Stored too, as unsigned integers.
+
+        Only where they survive: native and RLE Lossless pixels. CodecMissing for other transfer syntaxes.
+        """
+        self._checked(number)
+        layout = self.layout
+        whole = replace(layout, bits_stored=layout.bits_allocated, high_bit=layout.bits_allocated - 1, signed=False)
+        if isinstance(self._source, NativeFrames):
+            data, bit = self._source.raw(number)
+            return codecs.decode_native(data, whole, bit).pixels
+        if self.transfer_syntax != RLE_LOSSLESS:
+            raise CodecMissing("bits outside Bits Stored do not survive this transfer syntax", frame=number)
+        return codecs.decode(self.transfer_syntax, self._source.joined(number), whole, self._limits).pixels
 
     def _checked(self, number: int) -> None:
         check_number(number, self.number_of_frames)

@@ -34,6 +34,11 @@ class Palette:
         return self.colours[index]
 
 
+def has_palette(attributes: Attributes) -> bool:
+    """Whether there is a palette to be read."""
+    return _DESCRIPTORS[0] in attributes and (_PLAIN[0] in attributes or _SEGMENTED[0] in attributes)
+
+
 def read_palette(attributes: Attributes, signed: bool) -> Palette:
     """The palette of a PALETTE COLOR image; PixelError if it is not complete. 16-bit entries keep their upper byte."""
     first = 0

@@ -1,34 +1,36 @@
-"""A frame as it is to be seen: Modality LUT, VOI LUT, presentation and, for colour, palette or colour space.
+"""A frame as it is to be seen: the grey chain or colours, shutter and overlays, colour space, size.
 
-The grey chain of PS3.3 C.11 is computed once for all stored values of up to 16 bits and applied as one table. Pixel
-Padding (C.7.5.1.1.2) takes no part in an automatic window and is black, whatever is inverted.
+Greys are made by greys.py as one table. Colours come from a palette or a colour space, and go through the image's ICC
+profile. What belongs to the picture's pixels (shutters, overlays) is laid over it before it is scaled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Iterator
+from dataclasses import replace
 
 import imagecodecs
 import numpy as np
-from numpy.typing import NDArray
 
 from isocenter.display.calibration import Characteristic
 from isocenter.errors import NotAcceptable, PixelError, UsageError
+from isocenter.pixels import icc
+from isocenter.pixels.annotate import annotated
 from isocenter.pixels.codecs import Decoded
-from isocenter.pixels.colour import to_rgb
+from isocenter.pixels.colour import WHITE, Ink, lay, to_rgb
+from isocenter.pixels.greys import Greys, Picture, default_window, padding_of
+from isocenter.pixels.header import Attributes
 from isocenter.pixels.image import Image
 from isocenter.pixels.layout import Array
-from isocenter.pixels.palette import read_palette
-from isocenter.pixels.resample import fitted, pixel_aspect, resize
-from isocenter.pixels.voi import Rescale, Table, Window, automatic, modality, modality_units, voi
+from isocenter.pixels.overlay import Mask, outline, overlays_of
+from isocenter.pixels.palette import Palette, has_palette, read_palette
+from isocenter.pixels.resample import fitted, pixel_aspect, resize, squared
+from isocenter.pixels.shutter import shutter_of
+from isocenter.pixels.state import COLOR, PSEUDO_COLOR, PresentationState
+from isocenter.pixels.voi import Rescale, Table, Window, modality, presentation, voi
 
-Picture = NDArray[np.uint8]
-
-_PIXEL_VALUE_TRANSFORMATION, _FRAME_VOI_LUT = 0x00289145, 0x00289132
-_PADDING, _PADDING_LIMIT = 0x00280120, 0x00280121
-_FLOAT_PADDING, _DOUBLE_PADDING = (0x00280122, 0x00280124), (0x00280123, 0x00280125)
-_PRESENTATION_LUT_SHAPE = 0x20500020
+PIXEL_VALUE_TRANSFORMATION, FRAME_VOI_LUT, _FRAME_SHUTTER = 0x00289145, 0x00289132, 0x00189472
+_PIXEL_MEASURES, _PIXEL_PRESENTATION = 0x00289110, 0x00089205
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 
 
@@ -39,8 +41,14 @@ def render(
     window: tuple[float, float] | None = None,
     function: str = "LINEAR",
     size: tuple[int, int] | None = None,
+    square: bool = False,
     invert: bool = False,
     display: Characteristic | None = None,
+    state: PresentationState | None = None,
+    overlays: bool = True,
+    shutter: bool = True,
+    colours: str | None = "srgb",
+    notes: list[str] | None = None,
 ) -> Picture:
     """Frame `number` (from 1) for a display: uint8, shape (rows, columns) for greys or (rows, columns, 3) for RGB.
 
@@ -49,27 +57,93 @@ def render(
     frame.
     MONOCHROME1 and Presentation LUT Shape INVERSE turn the greys; `invert` turns the result.
     `size` (width, height) is a viewport: the picture is scaled, up or down, to the largest that fits and keeps its
-    shape, with the pixel aspect ratio taken in. Without it pixels stay pixels.
+    shape, with the pixel aspect ratio taken in. Without it pixels stay pixels, or with `square` the picture is
+    stretched along one side until its pixels are square.
     `display`: greys are the driving levels that make equal steps look equal on this display of at most 256 levels
     (PS3.14); colours are left alone.
+    `state`: a presentation state made for this frame stands in for all that the object says of its presentation, with
+    its displayed area, turns, annotations and pixel shape; `window` and `invert` come on top of it.
+    `overlays`: graphics of groups 60xx are laid over it in white, regions of interest as their outline. `shutter`: what
+    the display shutter hides is filled. `colours`: the space of `icc.SPACES` that colours with an ICC profile are
+    converted to; None leaves them.
+    What is odd in overlays, shutter or profile does not keep the picture from its reader: it is left out, and `notes`
+    gets a line that says so.
     Raises what `Image.decode` raises, PixelError for palettes and tables that cannot be used, UsageError for `size`
     and for a display of more levels.
     """
     if display is not None and display.levels[-1] > 255:
         raise UsageError("pictures have 8 bits: the display's characteristic curve has to end at level 255 or below")
+    notes = [] if notes is None else notes
+    if state is not None:
+        state.check(image, number)
     decoded = image.decode(number)
-    chosen = Window(*window, function) if window is not None else None
     if decoded.photometric in _GREY and decoded.pixels.ndim == 2:
-        picture = _grey(image, number, decoded, chosen, invert, display)
+        greys = state.greys(image, number, decoded) if state is not None else _greys(image, number, decoded, window)
+        if window is not None:
+            greys = replace(greys, chosen=Window(*window, function))
+        greys = replace(greys, turned=greys.turned != invert, display=display)
+        picture = greys.apply(decoded, image.layout.signed)
     else:
         picture = _colour(image, number, decoded)
-        if invert:
+    if picture.ndim == 3:
+        if colours is not None:
+            profiled = state.attributes if state is not None and state.kind in (COLOR, PSEUDO_COLOR) else None
+            picture = _converted(image, number, profiled, picture, colours, notes)
+        if invert and decoded.pixels.ndim == 3:
             picture = 255 - picture
-    if size is not None:
-        measures = image.group(0x00289110, number)  # Pixel Measures
-        rows, columns = fitted(image.rows, image.columns, size, pixel_aspect(measures))
+    aspect = pixel_aspect(image.group(_PIXEL_MEASURES, number))
+    if state is not None:
+        return _presented(image, number, state, picture, aspect, size, display, notes)
+    for mask, ink in _over(image, number, aspect, overlays, shutter, notes):
+        picture = lay(picture, mask, ink, display)
+    if size is not None or (square and aspect != 1.0):
+        shape = (image.rows, image.columns)
+        rows, columns = fitted(*shape, size, aspect) if size is not None else squared(*shape, aspect)
         picture = resize(picture, rows, columns)
     return np.ascontiguousarray(picture)
+
+
+def _presented(
+    image: Image,
+    number: int,
+    state: PresentationState,
+    picture: Picture,
+    aspect: float,
+    size: tuple[int, int] | None,
+    display: Characteristic | None,
+    notes: list[str],
+) -> Picture:
+    """What a state lays over the picture, which part it shows and how, and what it draws (PS3.4 N.2.5)."""
+    for mask, ink in state.over(image, number, aspect, notes):
+        picture = lay(picture, mask, ink, display)
+    spatial = state.spatial(image, number)
+    return annotated(spatial.apply(picture, size), state, image, number, spatial, display, notes)
+
+
+def _greys(image: Image, number: int, decoded: Decoded, window: tuple[float, float] | None) -> Greys:
+    """The grey chain by the image's own header; the VOI LUT is any where `window` is going to replace it."""
+    signed = image.layout.signed
+    stored = modality(image.group(PIXEL_VALUE_TRANSFORMATION, number), signed)
+    padding = padding_of(image, decoded)
+    supplement = _supplement(image, decoded)
+    chosen: Window | Table | None = None
+    if window is None:
+        negative = signed or (isinstance(stored, Rescale) and stored.intercept < 0)
+        chosen = voi(image.group(FRAME_VOI_LUT, number), negative) or default_window(
+            stored, padding, decoded, supplement.first if supplement is not None else None
+        )
+    table, inverse = presentation(image.attributes)
+    turned = decoded.photometric == "MONOCHROME1" or inverse
+    return Greys(stored, chosen or Window(0.5, 1, "LINEAR_EXACT"), table, turned, padding, supplement=supplement)
+
+
+def _supplement(image: Image, decoded: Decoded) -> Palette | None:
+    """The Supplemental Palette Color Lookup Table (C.7.6.19) where a frame of greys has values that it colours."""
+    attributes = image.attributes
+    if attributes.text(_PIXEL_PRESENTATION) not in ("COLOR", "MIXED") or not has_palette(attributes):
+        return None
+    palette = read_palette(attributes, image.layout.signed)
+    return palette if decoded.pixels.max() >= palette.first else None
 
 
 def _colour(image: Image, number: int, decoded: Decoded) -> Picture:
@@ -87,112 +161,38 @@ def _colour(image: Image, number: int, decoded: Decoded) -> Picture:
     return result
 
 
-# --- greys ----------------------------------------------------------------------------------------------------------
-
-
-def _grey(
-    image: Image, number: int, decoded: Decoded, window: Window | None, invert: bool, display: Characteristic | None
+def _converted(
+    image: Image, number: int, state: Attributes | None, picture: Picture, target: str, notes: list[str]
 ) -> Picture:
-    signed = image.layout.signed
-    pixels = decoded.pixels
-    stored = modality(image.group(_PIXEL_VALUE_TRANSFORMATION, number), signed)
-    padding = _padding(image, decoded)
-    turned = decoded.photometric == "MONOCHROME1" or image.attributes.text(_PRESENTATION_LUT_SHAPE) == "INVERSE"
-    chosen: Window | Table | None = window
-    if chosen is None:
-        negative = signed or (isinstance(stored, Rescale) and stored.intercept < 0)
-        chosen = voi(image.group(_FRAME_VOI_LUT, number), negative)
-    if chosen is None:
-        chosen = _default(stored, padding, decoded)
-    if pixels.dtype.kind == "f" or decoded.bits > 16:
-        return _by_rows(pixels, lambda rows: _shades(rows, stored, chosen, padding, turned != invert, display))
-    table = _grey_table(stored, chosen, padding, turned != invert, display, decoded.bits, signed)
-    unsigned = pixels.view(f"u{pixels.dtype.itemsize}")
-    # Two's complement to the index: the bits above Bits Stored repeat the sign
-    mask = unsigned.dtype.type((1 << decoded.bits) - 1)
-    return _by_rows(unsigned, lambda rows: np.take(table, rows & mask if signed else rows, mode="clip"))
+    """`picture` in the space `target`, by the ICC profile of a presentation state or else of the image."""
+    try:
+        profile = icc.profile_in(state) if state is not None else b""
+        profile = profile or icc.profile_of(image, number)
+        return icc.convert(picture, profile, icc.space(target)) if profile else picture
+    except PixelError as error:
+        notes.append(f"colours are shown without their ICC profile: {error}")
+        return picture
 
 
-def _by_rows(pixels: Array, function: Callable[[Array], Picture]) -> Picture:
-    """`function` of a few rows at a time: intermediate values then stay in the cache, and small, whatever the frame."""
-    rows, columns = pixels.shape
-    step = max(1, (1 << 18) // columns)
-    result = np.empty((rows, columns), np.uint8)
-    for start in range(0, rows, step):
-        result[start : start + step] = function(pixels[start : start + step])
-    return result
-
-
-def _shades(
-    values: Array,
-    stored: Rescale | Table,
-    chosen: Window | Table,
-    padding: tuple[float, float] | None,
-    turned: bool,
-    display: Characteristic | None,
-) -> Picture:
-    """8-bit greys of stored values: P-Values, or what drives `display`."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        levels = chosen.apply(modality_units(stored, values))
-    if turned:
-        levels = 1.0 - levels
-    if padding is not None:
-        levels[(values >= padding[0]) & (values <= padding[1])] = 0.0
-    levels = np.nan_to_num(levels)
-    if display is None:
-        return np.rint(levels * 255.0).astype(np.uint8)
-    table = display.ddls
-    return table[np.rint(levels * (len(table) - 1)).astype(np.intp)].astype(np.uint8)
-
-
-@lru_cache(maxsize=32)
-def _grey_table(
-    stored: Rescale | Table,
-    chosen: Window | Table,
-    padding: tuple[float, float] | None,
-    turned: bool,
-    display: Characteristic | None,
-    bits: int,
-    signed: bool,
-) -> Picture:
-    """The grey of every stored value of `bits` bits; index is the value, or its two's complement as unsigned."""
-    values = np.arange(1 << bits, dtype=np.int64)
-    if signed:
-        values[1 << (bits - 1) :] -= 1 << bits
-    return _shades(values, stored, chosen, padding, turned, display)
-
-
-def _default(stored: Rescale | Table, padding: tuple[float, float] | None, decoded: Decoded) -> Window | Table:
-    """What stands in for a VOI LUT: the whole range of 8-bit values and of a Modality LUT table, else `automatic`."""
-    if isinstance(stored, Table):
-        top = (1 << stored.bits) - 1
-        return Window(top / 2, top, "LINEAR_EXACT")
-    if decoded.pixels.dtype.kind == "u" and decoded.bits <= 8:
-        ends = stored.apply(np.array([0, (1 << decoded.bits) - 1]))
-        return Window(float(ends.mean()), float(abs(ends[1] - ends[0])), "LINEAR_EXACT")
-    sample = decoded.pixels.reshape(-1)
-    sample = sample[:: max(1, sample.size // 1_000_000)]
-    if padding is not None:
-        sample = sample[(sample < padding[0]) | (sample > padding[1])]
-    return automatic(modality_units(stored, sample))
-
-
-def _padding(image: Image, decoded: Decoded) -> tuple[float, float] | None:
-    """The lowest and the highest stored value that mean "no image here"."""
-    attributes = image.attributes
-    if decoded.pixels.dtype.kind == "f":
-        tags = _FLOAT_PADDING if _FLOAT_PADDING[0] in attributes else _DOUBLE_PADDING
-        limits = [value for tag in tags for value in attributes.numbers(tag)[:1]]
-        return (min(limits), max(limits)) if tags[0] in attributes and limits else None
-    found: list[int] = []
-    for tag in (_PADDING, _PADDING_LIMIT):
-        for word in attributes.words(tag)[:1]:
-            # The bits are those of a stored value, under whatever VR they came.
-            value = word & ((1 << decoded.bits) - 1)
-            if image.layout.signed and value >> (decoded.bits - 1):
-                value -= 1 << decoded.bits
-            found.append(value)
-    return (min(found), max(found)) if _PADDING in attributes and found else None
+def _over(
+    image: Image, number: int, aspect: float, overlays: bool, shutter: bool, notes: list[str]
+) -> Iterator[tuple[Mask, Ink]]:
+    """What the object lays over its pixels, in order."""
+    if shutter:
+        try:
+            found = shutter_of(image.group(_FRAME_SHUTTER, number))
+            if found is not None:
+                yield found.hidden(image.rows, image.columns, aspect), Ink(found.p_value, found.lab)
+        except PixelError as error:
+            notes.append(f"shown without its shutter: {error}")
+    for overlay in overlays_of(image.attributes) if overlays else ():
+        try:
+            mask = overlay.mask(image, number)
+        except PixelError as error:
+            notes.append(f"an overlay is left out: {error}")
+            continue
+        if mask is not None:
+            yield mask if overlay.graphic else outline(mask), WHITE
 
 
 # --- output ---------------------------------------------------------------------------------------------------------

@@ -9,13 +9,16 @@ from isocenter.errors import UsageError
 from isocenter.pixels.header import Attributes
 from isocenter.pixels.layout import Array
 
-_LARGEST = 16384
+LARGEST = 16384
 _ASPECT, _SPACING, _IMAGER = 0x00280034, 0x00280030, 0x00181164
 
 
 def pixel_aspect(attributes: Attributes) -> float:
-    """Height of a pixel over its width: Pixel Aspect Ratio, else Pixel Spacing, else Imager Pixel Spacing, else 1."""
-    for tag in (_ASPECT, _SPACING, _IMAGER):
+    """Height of a pixel over its width: by Pixel Spacing, else Imager Pixel Spacing, else Pixel Aspect Ratio, else 1.
+
+    The ratio is for images without spacing (C.7.6.3); where both stand, lengths are what the viewer measures by, too.
+    """
+    for tag in (_SPACING, _IMAGER, _ASPECT):
         values = attributes.numbers(tag)
         if len(values) >= 2 and values[0] > 0 and values[1] > 0:
             ratio = values[0] / values[1]
@@ -30,11 +33,21 @@ def fitted(rows: int, columns: int, size: tuple[int, int], aspect: float) -> tup
     UsageError if a side of `size` is not in 1..16384.
     """
     width, height = size
-    if not (1 <= width <= _LARGEST and 1 <= height <= _LARGEST):
-        raise UsageError(f"a viewport of {width} by {height}: each side is from 1 to {_LARGEST}")
+    if not (1 <= width <= LARGEST and 1 <= height <= LARGEST):
+        raise UsageError(f"a viewport of {width} by {height}: each side is from 1 to {LARGEST}")
     tall = rows * aspect
     scale = min(width / columns, height / tall)
     return max(1, min(height, round(tall * scale))), max(1, min(width, round(columns * scale)))
+
+
+def squared(rows: int, columns: int, aspect: float) -> tuple[int, int]:
+    """(rows, columns) of a picture of square pixels: the longer side of a pixel is stretched, so that nothing is lost.
+
+    `aspect` is a pixel's height over its width. No side grows over 16,384.
+    """
+    if aspect >= 1:
+        return max(rows, min(LARGEST, round(rows * aspect))), columns
+    return rows, max(columns, min(LARGEST, round(columns / aspect)))
 
 
 def resize(picture: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.uint8]:

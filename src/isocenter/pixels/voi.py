@@ -1,4 +1,4 @@
-"""From stored values to the input of the presentation: Modality LUT (PS3.3 C.11.1) and VOI LUT (C.11.2).
+"""The transforms of the grey chain: Modality LUT (PS3.3 C.11.1), VOI LUT (C.11.2), Presentation LUT (C.11.4, C.11.6).
 
 The transforms are plain functions of arrays, so that a table of all stored values and a frame of floats go the same
 way. Grey levels are floats from 0 (the minimum of the display) to 1 (its maximum).
@@ -19,6 +19,7 @@ Floats = NDArray[np.float64]
 
 _MODALITY_LUT, _VOI_LUT = 0x00283000, 0x00283010
 _DESCRIPTOR, _DATA = 0x00283002, 0x00283006
+_PRESENTATION_LUT, _PRESENTATION_LUT_SHAPE = 0x20500010, 0x20500020
 _CENTER, _WIDTH, _FUNCTION = 0x00281050, 0x00281051, 0x00281056
 _INTERCEPT, _SLOPE = 0x00281052, 0x00281053
 FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
@@ -80,6 +81,11 @@ class Table:
     def apply(self, values: Array) -> Floats:
         """Grey levels 0 to 1."""
         return self.look_up(values) / np.float64((1 << self.bits) - 1)
+
+    def of_levels(self, levels: Floats) -> Floats:
+        """Grey levels 0 to 1 of grey levels: the entries share the range of what comes in evenly (C.11.4.1)."""
+        index = np.rint(np.nan_to_num(levels) * (len(self.entries) - 1)).astype(np.int64)
+        return self.entries[index] / np.float64((1 << self.bits) - 1)
 
 
 def read_descriptor(attributes: Attributes, tag: int, signed: bool) -> tuple[int, int, int]:
@@ -154,6 +160,14 @@ def voi(attributes: Attributes, signed: bool, index: int = 0) -> Window | Table 
     if not width > 0 or (function == "LINEAR" and width < 1):
         return None  # an empty window, as some modalities write for "none"
     return Window(centers[index], width, function)
+
+
+def presentation(attributes: Attributes) -> tuple[Table | None, bool]:
+    """The Presentation LUT (C.11.4, C.11.6): its table, None for a shape, and whether the shape is INVERSE."""
+    item = attributes.item(_PRESENTATION_LUT)
+    if item is not None:
+        return _table(item, False), False
+    return None, attributes.text(_PRESENTATION_LUT_SHAPE) == "INVERSE"
 
 
 def automatic(values: Array) -> Window:

@@ -3,6 +3,7 @@
 // Enhanced multi-frame objects keep these in functional groups (PS3.3 C.7.6.16); a frame's group wins over the shared one.
 
 import { Tag, items, number, numbers, text, texts } from "./dataset.js";
+import { needsServer } from "./planes.js";
 
 /** @typedef {import("./dataset.js").DataSet} DataSet */
 /** @typedef {import("./dataset.js").Attribute} Attribute */
@@ -107,6 +108,12 @@ export class Image {
     return ratio ? ratio[0] / ratio[1] : 1;
   }
 
+  /** Where the display shutter of a frame stands (PS3.3 C.7.6.11). @param {number} frame 1-based @returns {DataSet | null} */
+  shutter(frame) {
+    const ds = this.#group(frame, Tag.FrameDisplayShutterSequence) ?? this.ds;
+    return text(ds, Tag.ShutterShape) ? ds : null;
+  }
+
   /** Frames per second the header asks for; undefined when it is silent. @returns {number | undefined} */
   get frameRate() {
     const recommended = number(this.ds, Tag.RecommendedDisplayFrameRate);
@@ -145,6 +152,10 @@ function kindOf(image) {
   // Where the bits do not begin at the lowest, and where colours come plane by plane, the layout of decoded frames
   // differs from that of stored ones, and the client cannot see which it got.
   if (image.highBit !== image.bitsStored - 1 || (image.samples > 1 && image.planar !== 0)) return "rendered";
+  // Overlays among the bits of pixels; greys of which some are colours; colours that need a profile applied.
+  const coloured = ["COLOR", "MIXED"].includes(text(ds, Tag.PixelPresentation)) && ds[Tag.RedDescriptor];
+  if (needsServer(ds) || (coloured && image.samples === 1)) return "rendered";
+  if (!image.photometric.startsWith("MONOCHROME") && (ds[Tag.ICCProfile] || ds[Tag.OpticalPathSequence])) return "rendered";
   if (image.samples === 1 && image.photometric.startsWith("MONOCHROME")) return "grey";
   if (image.samples === 1 && image.photometric === "PALETTE COLOR" && ds[Tag.RedData]) return "palette";
   if (image.samples === 3 && RGB.has(image.photometric) && image.bitsStored === 8 && image.bitsAllocated === 8) return "rgb";

@@ -3,6 +3,7 @@
 
 import { isAbort } from "./dicomweb.js";
 import { unpack } from "./pixels.js";
+import { PlaneStore } from "./planes.js";
 import { TableStore } from "./tables.js";
 
 /** @typedef {import("./pixels.js").Frame} Frame */
@@ -35,6 +36,7 @@ export class FrameLoader {
   constructor(client, { maxBytes = 384 * MEGABYTE, concurrency = 4 } = {}) {
     this.client = client;
     this.tables = new TableStore((uri) => client.bulk(uri));
+    this.planes = new PlaneStore((uri) => client.bulk(uri));
     this.maxBytes = maxBytes;
     this.concurrency = concurrency;
   }
@@ -82,7 +84,11 @@ export class FrameLoader {
       const bitmap = await createImageBitmap(await this.client.rendered(image.path, frame, signal));
       return { kind: "bitmap", bitmap, bytes: bitmap.width * bitmap.height * 4 };
     }
-    const [bytes] = await Promise.all([this.client.frame(image.path, frame, signal), this.tables.prepare(image, frame)]);
+    const [bytes] = await Promise.all([
+      this.client.frame(image.path, frame, signal),
+      this.tables.prepare(image, frame),
+      this.planes.prepare(image, frame),
+    ]);
     return unpack(bytes, image);
   }
 

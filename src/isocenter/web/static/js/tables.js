@@ -9,7 +9,7 @@ import { Tag } from "./dataset.js";
 /** `first` is the input that maps to values[0]; inputs outside take the first or last entry. @typedef {{first: number, bits: number, values: Uint16Array}} Lut */
 
 /** @param {string} base64 @returns {Uint8Array} */
-function fromBase64(base64) {
+export function fromBase64(base64) {
   return Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
 }
 

@@ -9,6 +9,7 @@ import { TABLE_SIZE, applyTable, fillTable, modalityValue } from "./greys.js";
 import { outwards } from "./loader.js";
 import { Overlay } from "./overlay.js";
 import { quantiles } from "./pixels.js";
+import { layCover } from "./planes.js";
 
 /** @typedef {import("./stack.js").Stack} Stack */
 /** @typedef {import("./loader.js").Entry} Entry */
@@ -442,6 +443,8 @@ export class Viewport extends EventTarget {
       this.#fillTable(frame, entry);
       applyTable(this.#words, frame.pixels, this.#table);
     }
+    const cover = this.loader.planes.cover(entry.image, entry.frame);
+    if (cover) layCover(this.#words, cover);
     context.putImageData(this.#pixels, 0, 0);
     return this.#source;
   }

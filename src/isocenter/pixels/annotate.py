@@ -1,0 +1,258 @@
+"""Graphics and text of presentation states (PS3.3 C.10.5), drawn by Pillow on a picture that has its last size.
+
+Compound graphics are not read: each has its equal in simple ones (C.10.5.1.3.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isocenter.display.calibration import Characteristic
+from isocenter.errors import PixelError
+from isocenter.pixels.colour import WHITE, Ink
+from isocenter.pixels.header import Attributes
+from isocenter.pixels.image import Image
+from isocenter.pixels.spatial import Spatial
+
+if TYPE_CHECKING:
+    from PIL import ImageDraw, ImageFont
+
+    from isocenter.pixels.state import PresentationState
+
+Picture = NDArray[np.uint8]
+Points = NDArray[np.float64]
+
+_ANNOTATIONS, _LAYER, _TEXTS, _GRAPHICS = 0x00700001, 0x00700002, 0x00700008, 0x00700009
+_UNITS, _POINTS, _KIND, _FILLED = 0x00700005, 0x00700022, 0x00700023, 0x00700024
+_BOX_UNITS, _ANCHOR_UNITS, _TEXT, _BOX_TOP, _BOX_BOTTOM = 0x00700003, 0x00700004, 0x00700006, 0x00700010, 0x00700011
+_JUSTIFICATION, _ANCHOR, _ANCHOR_VISIBLE = 0x00700012, 0x00700014, 0x00700015
+_TEXT_STYLE, _TEXT_COLOUR, _LINE_STYLE, _LINE_COLOUR = 0x00700231, 0x00700241, 0x00700232, 0x00700251
+_LINE_THICKNESS = 0x00700253
+
+_MOST_OBJECTS = 2000  # of one state; a drawing of that many is meant to keep somebody busy
+_MOST_POINTS = 100_000  # of all of them
+_SMALLEST, _LARGEST = 8, 96  # pixels, of letters
+# For letters that the font of Pillow has not; the first that is installed
+_FONTS = ("NotoSansCJK-Regular.ttc", "NotoSans-Regular.ttf", "DejaVuSans.ttf", "Arial Unicode.ttf", "arial.ttf")
+
+
+def annotated(
+    picture: Picture,
+    state: PresentationState,
+    image: Image,
+    number: int,
+    spatial: Spatial,
+    display: Characteristic | None,
+    notes: list[str],
+) -> Picture:
+    """`picture` with what the state draws on this frame; one of greys becomes one of colours for coloured layers.
+
+    What cannot be drawn is left out, with a line in `notes`.
+    """
+    inks = state.layers()
+    groups = list(state.items(_ANNOTATIONS, image, number))
+    order = {layer: place for place, layer in enumerate(inks)}
+    groups.sort(key=lambda group: order.get(group.text(_LAYER), -1))
+    objects = [
+        (sequence, item, inks.get(group.text(_LAYER), WHITE))
+        for group in groups
+        for sequence in (_GRAPHICS, _TEXTS)
+        for item in _items(group, sequence)
+    ]
+    if not objects:
+        return picture
+    if len(objects) > _MOST_OBJECTS:
+        notes.append(f"of {len(objects)} annotations {_MOST_OBJECTS} are drawn")
+    canvas = _Canvas(picture, spatial, display)
+    for sequence, item, ink in objects[:_MOST_OBJECTS]:
+        try:
+            if sequence == _GRAPHICS:
+                _graphic(canvas, item, ink)
+            else:
+                _text(canvas, item, ink)
+        except PixelError as error:
+            notes.append(f"an annotation is left out: {error}")
+    return canvas.picture
+
+
+def _items(group: Attributes, sequence: int) -> list[Attributes]:
+    found = (group.item(sequence, index) for index in range(min(_MOST_OBJECTS + 1, group.count(sequence))))
+    return [item for item in found if item is not None]
+
+
+class _Canvas:
+    """The picture, and how positions become places on it."""
+
+    def __init__(self, picture: Picture, spatial: Spatial, display: Characteristic | None) -> None:
+        self.picture = picture
+        self.left = _MOST_POINTS
+        self._spatial = spatial
+        self._display = display
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        rows, columns = self.picture.shape[:2]
+        return rows, columns
+
+    @property
+    def scale(self) -> float:
+        """Pixels of the picture for one of the image."""
+        area = self._spatial.area
+        return max(self.shape) / max(area.rows, area.columns)
+
+    def places(self, points: Points, units: str) -> Points:
+        """(x, y) on the picture, in pixels from its corner, of points in PIXEL or DISPLAY units."""
+        if not np.isfinite(points).all():
+            raise PixelError("a graphic point is no number", tag_path="(0070,0022)")
+        if units == "DISPLAY":
+            return np.asarray(points * np.array([self.shape[1], self.shape[0]]))
+        if units != "PIXEL":
+            raise PixelError("annotation units that are not supported", tag_path="(0070,0005)")
+        # Far outside nothing is seen, and Pillow counts in 32 bits.
+        return np.clip(self._spatial.points(points, self.shape), -1e6, 1e6)
+
+    def draw(self, ink: Ink, paint: Callable[[ImageDraw.ImageDraw], None]) -> None:
+        """What `paint` draws in 255 on a mask, in `ink` on the picture."""
+        from PIL import Image as Pillow
+        from PIL import ImageDraw
+
+        rows, columns = self.shape
+        mask = Pillow.new("L", (columns, rows))
+        paint(ImageDraw.Draw(mask))
+        box = mask.getbbox()
+        if box is None:
+            return
+        if ink.lab is not None and self.picture.ndim == 2:
+            self.picture = np.repeat(self.picture[:, :, None], 3, axis=2)
+        left, top, right, bottom = box
+        alpha = np.asarray(mask)[top:bottom, left:right].astype(np.float32) / 255
+        part = self.picture[top:bottom, left:right]
+        if part.ndim == 3:
+            alpha = alpha[:, :, None]
+        colour = np.array(ink.grey(self._display) if part.ndim == 2 else ink.rgb(), np.float32)
+        self.picture[top:bottom, left:right] = np.rint(part * (1 - alpha) + colour * alpha).astype(np.uint8)
+
+
+def _graphic(canvas: _Canvas, item: Attributes, ink: Ink) -> None:
+    numbers = item.numbers(_POINTS)
+    if len(numbers) < 2 or len(numbers) % 2:
+        raise PixelError("a graphic object without points", tag_path="(0070,0022)")
+    canvas.left -= len(numbers) // 2
+    if canvas.left < 0:
+        raise PixelError(f"more than {_MOST_POINTS} graphic points", tag_path="(0070,0022)")
+    points = np.array(numbers, np.float64).reshape(-1, 2)
+    kind = item.text(_KIND)
+    style = item.item(_LINE_STYLE)
+    thickness = style.numbers(_LINE_THICKNESS) if style is not None else ()
+    width = max(1, min(50, round(thickness[0]))) if thickness and np.isfinite(thickness[0]) else 1
+    places = canvas.places(_outline(kind, points), item.text(_UNITS))
+    # Pillow counts from the middle of a pixel.
+    path = [(float(x), float(y)) for x, y in places - 0.5]
+    ink = _styled(ink, style, _LINE_COLOUR)
+    if kind == "POINT":
+        x, y = path[0]
+        arm = 2.0 + width
+        for ends in ([(x - arm, y), (x + arm, y)], [(x, y - arm), (x, y + arm)]):
+            canvas.draw(ink, lambda on, ends=ends: on.line(ends, 255, width))  # type: ignore[misc]
+    elif item.text(_FILLED) == "Y" and len(path) > 2:
+        canvas.draw(ink, lambda on: on.polygon(path, fill=255, outline=255))
+    else:
+        canvas.draw(ink, lambda on: on.line(path, 255, width, joint="curve" if width > 2 else None))
+
+
+def _styled(ink: Ink, style: Attributes | None, tag: int) -> Ink:
+    lab = style.words(tag) if style is not None else ()
+    return Ink(ink.p_value, (lab[0], lab[1], lab[2])) if len(lab) >= 3 else ink
+
+
+def _outline(kind: str, points: Points) -> Points:
+    """The line that a graphic of C.10.5.1.2 is drawn with, in its own units."""
+    turn = np.linspace(0, 2 * np.pi, 181)[:, None]
+    if kind in ("POINT", "POLYLINE"):
+        return points
+    if kind == "CIRCLE" and len(points) == 2:
+        radius = float(np.hypot(*(points[1] - points[0])))
+        return np.asarray(points[0] + radius * np.hstack([np.cos(turn), np.sin(turn)]))
+    if kind == "ELLIPSE" and len(points) == 4:
+        center = (points[0] + points[1]) / 2
+        return np.asarray(
+            center + np.cos(turn) * (points[1] - points[0]) / 2 + np.sin(turn) * (points[3] - points[2]) / 2
+        )
+    if kind == "INTERPOLATED":
+        return _curve(points)
+    raise PixelError("a graphic of a type or number of points that is not known", tag_path="(0070,0023)")
+
+
+def _curve(points: Points) -> Points:
+    """A smooth line through the points (Catmull-Rom); closed where the last is the first."""
+    if len(points) < 3:
+        return points
+    closed = bool((points[0] == points[-1]).all())
+    before = points[-2] if closed else points[0]
+    after = points[1] if closed else points[-1]
+    padded = np.vstack([before, points, after])
+    t = np.linspace(0, 1, 9)[:-1, None, None]
+    a, b, c, d = (padded[i : i + len(points) - 1][None] for i in range(4))
+    curve = 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
+    return np.vstack([curve.swapaxes(0, 1).reshape(-1, 2), points[-1:]])
+
+
+def _text(canvas: _Canvas, item: Attributes, ink: Ink) -> None:
+    text = item.prose(_TEXT)
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")[:100]
+    if not text.strip():
+        return
+    ink = _styled(ink, item.item(_TEXT_STYLE), _TEXT_COLOUR)
+    box = None
+    corners = item.numbers(_BOX_TOP)[:2] + item.numbers(_BOX_BOTTOM)[:2]
+    if len(corners) == 4:
+        ends = canvas.places(np.array(corners).reshape(2, 2), item.text(_BOX_UNITS))
+        box = (*ends.min(axis=0), *ends.max(axis=0))
+    anchor = None
+    if len(item.numbers(_ANCHOR)) >= 2:
+        anchor = canvas.places(np.array([item.numbers(_ANCHOR)[:2]]), item.text(_ANCHOR_UNITS))[0]
+    if box is None and anchor is None:
+        raise PixelError("a text without a place", tag_path="(0070,0010)")
+    # Letters as high as the box lets them; the box is only a place to begin at where it is too small (C.10.5.1.1).
+    height = (box[3] - box[1]) / len(lines) / 1.25 if box is not None else 14 * min(3.0, max(1.0, canvas.scale))
+    font = _font(text, round(min(_LARGEST, max(_SMALLEST, height))))
+    widest = max(font.getlength(line[:500]) for line in lines)
+    if box is not None and widest > box[2] - box[0] > 0:
+        fitting = max(_SMALLEST, int(font.size * (box[2] - box[0]) / widest))
+        font = _font(text, min(int(font.size), fitting))
+    step = font.size * 1.25
+    x, y = (box[0], box[1]) if box is not None else (float(anchor[0]) + 6, float(anchor[1]) - step / 2)  # type: ignore[index]
+    room = box[2] - box[0] if box is not None else 0.0
+    place = {"CENTER": 0.5, "RIGHT": 1.0}.get(item.text(_JUSTIFICATION), 0.0) if box is not None else 0.0
+
+    def write(on: ImageDraw.ImageDraw) -> None:
+        for index, line in enumerate(lines):
+            shown = line[:500]
+            on.text((x + place * (room - font.getlength(shown)), y + index * step), shown, fill=255, font=font)
+
+    canvas.draw(ink, write)
+    if box is not None and anchor is not None and item.text(_ANCHOR_VISIBLE) == "Y":
+        near = np.clip(anchor, box[:2], box[2:])
+        line = [(float(px) - 0.5, float(py) - 0.5) for px, py in (near, anchor)]
+        canvas.draw(ink, lambda on: on.line(line, 255, 1))
+
+
+def _font(text: str, size: int) -> ImageFont.FreeTypeFont:
+    """Pillow's own font, so that pictures are the same everywhere; an installed one for letters that it has not."""
+    from PIL import ImageFont
+
+    own = ImageFont.load_default(size)
+    if not isinstance(own, ImageFont.FreeTypeFont):
+        raise PixelError("Pillow is built without FreeType: texts cannot be drawn")
+    if all(ord(letter) < 0x250 for letter in text):
+        return own
+    for name in _FONTS:
+        try:
+            return ImageFont.truetype(name, size)
+        except OSError:
+            continue
+    return own

@@ -1,0 +1,226 @@
+"""Softcopy presentation states (PS3.3 A.33, PS3.4 Annex N): what one says of an image, read from its bytes.
+
+A state replaces every transform of the image that it could have said something about; what it leaves out is the
+identity (PS3.4 N.2). So the image's own windows, shutters and Photometric Interpretation do not count under a state,
+and of its overlays only those are shown that the state activates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from isocenter.errors import PixelError
+from isocenter.pixels.codecs import Decoded
+from isocenter.pixels.colour import WHITE, Ink
+from isocenter.pixels.greys import Greys, padding_of, whole_range
+from isocenter.pixels.header import Attributes
+from isocenter.pixels.image import Image
+from isocenter.pixels.overlay import Mask, overlays_of
+from isocenter.pixels.palette import read_palette
+from isocenter.pixels.shutter import shutter_of
+from isocenter.pixels.spatial import Area, Spatial
+from isocenter.pixels.voi import Rescale, modality, presentation, voi
+from isocenter.std.transfer_syntaxes import transfer_syntax
+from isocenter.wire.elements import Buffer
+from isocenter.wire.limits import DEFAULT_LIMITS, Limits
+from isocenter.wire.scan import inflate, scan
+
+_SOP_CLASS, _INSTANCE, _STUDY, _SERIES = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E
+_SERIES_SEQUENCE, _IMAGES, _CLASS_OF, _UID_OF, _FRAMES_OF = 0x00081115, 0x00081140, 0x00081150, 0x00081155, 0x00081160
+_SOFTCOPY_VOI_LUT, _AREAS = 0x00283110, 0x0070005A
+_ROTATION, _FLIP = 0x00700042, 0x00700041
+_TOP_LEFT, _BOTTOM_RIGHT, _SIZE_MODE = 0x00700052, 0x00700053, 0x00700100
+_SPACING, _ASPECT, _MAGNIFICATION = 0x00700101, 0x00700102, 0x00700103
+_LAYERS, _LAYER, _LAYER_ORDER, _LAYER_GREY, _LAYER_LAB = 0x00700060, 0x00700002, 0x00700062, 0x00700066, 0x00700401
+_MASK_SUBTRACTION = 0x00286100
+
+GRAYSCALE, COLOR, PSEUDO_COLOR, BLENDING = "grayscale", "color", "pseudo-color", "blending"
+# PS3.4 Table B.5-1. XA/XRF states are grayscale states with a mask and edge enhancement.
+KINDS = {
+    "1.2.840.10008.5.1.4.1.1.11.1": GRAYSCALE,
+    "1.2.840.10008.5.1.4.1.1.11.2": COLOR,
+    "1.2.840.10008.5.1.4.1.1.11.3": PSEUDO_COLOR,
+    "1.2.840.10008.5.1.4.1.1.11.4": BLENDING,
+    "1.2.840.10008.5.1.4.1.1.11.5": GRAYSCALE,
+}
+_MOST_ITEMS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """An image that a state is made for; no `frames` stand for all of them."""
+
+    study: str
+    series: str
+    sop_class: str
+    instance: str
+    frames: tuple[int, ...] = ()
+
+
+class PresentationState:
+    """One presentation state; made by `PresentationState.of`."""
+
+    def __init__(self, attributes: Attributes) -> None:
+        self.attributes = attributes
+        self.sop_class = attributes.text(_SOP_CLASS)
+        self.kind = KINDS.get(self.sop_class, "")
+        if not self.kind:
+            raise PixelError("the object is no softcopy presentation state that is supported", tag_path="(0008,0016)")
+        self.instance = attributes.text(_INSTANCE)
+        self.references = tuple(_references(attributes, attributes.text(_STUDY)))
+
+    @classmethod
+    def of(cls, buf: Buffer, syntax: str, data_set_offset: int, limits: Limits = DEFAULT_LIMITS) -> PresentationState:
+        """The presentation state in a Part 10 file or bare data set in transfer syntax `syntax`.
+
+        `buf` must stay open as long as the state is used. PixelError for other objects, and the errors
+        of a damaged data set.
+        """
+        encoding = transfer_syntax(syntax)
+        start = data_set_offset
+        if encoding.deflated:
+            buf, start = inflate(memoryview(buf)[start:], limits), 0
+        found = scan(buf, little=encoding.little, explicit=encoding.explicit, start=start, limits=limits)
+        return cls(Attributes(buf, found.elements, little=encoding.little, explicit=encoding.explicit, limits=limits))
+
+    def covers(self, image: Image, number: int = 1) -> bool:
+        """Whether the state is made for this frame of this image."""
+        instance = image.attributes.text(_INSTANCE)
+        return any(
+            reference.instance == instance and (not reference.frames or number in reference.frames)
+            for reference in self.references
+        )
+
+    def check(self, image: Image, number: int) -> None:
+        """PixelError if the state cannot be applied to this frame."""
+        if not self.covers(image, number):
+            raise PixelError("the presentation state is not made for this image", frame=number, tag_path="(0008,1115)")
+        grey = image.photometric_interpretation.startswith("MONOCHROME")
+        if grey == (self.kind == COLOR):
+            raise PixelError(
+                f"a {self.kind} presentation state is not for {'grey' if grey else 'colour'} images", frame=number
+            )
+        if self.item(_MASK_SUBTRACTION, image, number) is not None:
+            raise PixelError("mask subtraction is not supported", frame=number, tag_path="(0028,6100)")
+
+    def items(self, sequence: int, image: Image, number: int) -> Iterator[Attributes]:
+        """The items of a sequence that apply to this frame: those that name it, or that name nothing."""
+        for index in range(min(_MOST_ITEMS, self.attributes.count(sequence))):
+            item = self.attributes.item(sequence, index)
+            if item is not None and _names(item, image, number):
+                yield item
+
+    def item(self, sequence: int, image: Image, number: int) -> Attributes | None:
+        """The first of `items`."""
+        return next(self.items(sequence, image, number), None)
+
+    # --- what it says -----------------------------------------------------------------------------------------------
+
+    def greys(self, image: Image, number: int, decoded: Decoded) -> Greys:
+        """The grey chain (PS3.4 N.2.1), with the palette of a pseudo-color state at its end (N.2.2)."""
+        signed = image.layout.signed
+        stored = modality(self.attributes, signed)
+        negative = signed or (isinstance(stored, Rescale) and stored.intercept < 0)
+        item = self.item(_SOFTCOPY_VOI_LUT, image, number)
+        chosen = voi(item, negative) if item is not None else None
+        if chosen is None:
+            if decoded.pixels.dtype.kind == "f":
+                raise PixelError("a state for floating-point pixels needs a VOI LUT", tag_path="(0028,3110)")
+            chosen = whole_range(stored, decoded.bits, signed)
+        table, inverse = presentation(self.attributes)
+        colours = read_palette(self.attributes, False) if self.kind == PSEUDO_COLOR else None
+        return Greys(stored, chosen, table, inverse, padding_of(image, decoded), colours=colours)
+
+    def over(self, image: Image, number: int, aspect: float, notes: list[str]) -> Iterator[tuple[Mask, Ink]]:
+        """What is laid over the image's pixels: shutters, then overlays by the order of their layers.
+
+        Overlays come from the state, and from the image where the state activates them. The overlay that a BITMAP
+        shutter names hides where its bits are set.
+        """
+        own = {overlay.group: overlay for overlay in overlays_of(self.attributes)}
+        hiding = 0
+        try:
+            shutter = shutter_of(self.attributes)
+            if shutter is not None:
+                ink = Ink(shutter.p_value, shutter.lab)
+                yield shutter.hidden(image.rows, image.columns, aspect), ink
+                hiding = shutter.overlay_group
+                mask = own[hiding].mask(image, number) if hiding in own else None
+                if mask is not None:
+                    yield mask, ink
+        except PixelError as error:
+            notes.append(f"shown without its shutter: {error}")
+        inks = self.layers()
+        order = {layer: place for place, layer in enumerate(inks)}
+        shown = []
+        for group, overlay in ({o.group: o for o in overlays_of(image.attributes)} | own).items():
+            layer = self.attributes.text(group << 16 | 0x1001)
+            if layer and group != hiding:
+                shown.append((order.get(layer, -1), inks.get(layer, WHITE), overlay))
+        for _, ink, overlay in sorted(shown, key=lambda one: (one[0], one[2].group)):
+            try:
+                mask = overlay.mask(image, number)
+            except PixelError as error:
+                notes.append(f"an overlay is left out: {error}")
+                continue
+            if mask is not None:
+                yield mask, ink
+
+    def layers(self) -> dict[str, Ink]:
+        """What each graphic layer is drawn in (C.10.7), the lowest first."""
+        found: list[tuple[int, str, Ink]] = []
+        for index in range(min(_MOST_ITEMS, self.attributes.count(_LAYERS))):
+            item = self.attributes.item(_LAYERS, index)
+            assert item is not None
+            grey, lab = item.words(_LAYER_GREY), item.words(_LAYER_LAB)
+            ink = Ink(grey[0] if grey else 0xFFFF, (lab[0], lab[1], lab[2]) if len(lab) >= 3 else None)
+            found.append((item.integer(_LAYER_ORDER, 0), item.text(_LAYER), ink))
+        return {name: ink for _, name, ink in sorted(found, key=lambda one: one[0])}
+
+    def spatial(self, image: Image, number: int) -> Spatial:
+        """Which part of the image is shown, how it is turned, and how large (C.10.4, C.10.6)."""
+        rotation = self.attributes.integer(_ROTATION, 0)
+        if rotation % 90:
+            raise PixelError(f"an Image Rotation of {rotation} degrees", tag_path="(0070,0042)")
+        flip = self.attributes.text(_FLIP) == "Y"
+        item = self.item(_AREAS, image, number)
+        if item is None:
+            return Spatial(Area(0, 0, image.columns, image.rows), rotation % 360, flip)
+        corners = item.integers(_TOP_LEFT)[:2], item.integers(_BOTTOM_RIGHT)[:2]
+        if not all(len(corner) == 2 for corner in corners):
+            raise PixelError("a displayed area has two corners", tag_path="(0070,0052)")
+        (x0, y0), (x1, y1) = corners
+        # After a rotation or flip the corner at the top left of the display is another one of the image.
+        area = Area(min(x0, x1) - 1, min(y0, y1) - 1, max(x0, x1), max(y0, y1))
+        spacing = item.numbers(_SPACING) or item.numbers(_ASPECT)
+        aspect = spacing[0] / spacing[1] if len(spacing) >= 2 and min(spacing[:2]) > 0 else 1.0
+        magnify = item.text(_SIZE_MODE) == "MAGNIFY"
+        ratio = item.numbers(_MAGNIFICATION) if magnify else ()
+        return Spatial(area, rotation % 360, flip, aspect, ratio[0] if ratio and ratio[0] > 0 else None)
+
+
+def _references(attributes: Attributes, study: str) -> Iterator[Reference]:
+    for index in range(min(_MOST_ITEMS, attributes.count(_SERIES_SEQUENCE))):
+        series = attributes.item(_SERIES_SEQUENCE, index)
+        assert series is not None
+        for place in range(min(_MOST_ITEMS, series.count(_IMAGES))):
+            item = series.item(_IMAGES, place)
+            assert item is not None
+            yield Reference(
+                study, series.text(_SERIES), item.text(_CLASS_OF), item.text(_UID_OF), item.integers(_FRAMES_OF)
+            )
+
+
+def _names(item: Attributes, image: Image, number: int) -> bool:
+    count = item.count(_IMAGES)
+    if not count:
+        return True
+    instance = image.attributes.text(_INSTANCE)
+    for index in range(min(_MOST_ITEMS, count)):
+        reference = item.item(_IMAGES, index)
+        if reference is not None and reference.text(_UID_OF) == instance:
+            frames = reference.integers(_FRAMES_OF)
+            if not frames or number in frames:
+                return True
+    return False
