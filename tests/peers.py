@@ -42,6 +42,7 @@ PACKAGES = {
     "dcmftest": "dcmtk",
     "dcmdump": "dcmtk",
     "dcm2json": "dcmtk",
+    "dcm2niix": "dcm2niix",
     "dcmcjpeg": "dcmtk",
     "dcmcrle": "dcmtk",
     "dcmcjpls": "dcmtk",

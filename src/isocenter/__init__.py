@@ -16,6 +16,8 @@ _PUBLIC = {
     "Query": "isocenter.model",
     "Scope": "isocenter.model",
     "Settings": "isocenter.settings",
+    "volume": "isocenter.archive.volumes",
+    "volumes": "isocenter.archive.volumes",
     "walk": "isocenter.archive.walk",
 }
 

@@ -3,6 +3,8 @@
 Each class knows what a DIMSE peer (PS3.7 Annex C, PS3.4 Annex B) and a web client (RFC 9110, PS3.18 section 8.5)
 are told, whether the same request may succeed later, and what the person at the keyboard can do about it.
 Messages never contain patient data: tags, offsets, UIDs and lengths only.
+
+Long because it is the one list of them: a few lines for each.
 """
 
 from __future__ import annotations
@@ -130,6 +132,13 @@ class CodecMissing(PixelError):
 
     code = "codec-missing"
     http_status = 406
+
+
+class NotAVolume(IsocenterError):
+    """Images that do not make a volume (one array with a place for each value), and why."""
+
+    code = "not-a-volume"
+    http_status = 422
 
 
 class FrameRetrieveError(IsocenterError):

@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "jobs": ("isocenter.cli.jobs", "Show, retry and cancel what is to be done for peers."),
     "dump": ("isocenter.cli.dump", "Show what is in a DICOM file, damaged ones as far as they go."),
     "render": ("isocenter.cli.render", "Make pictures of DICOM files: PNG, JPEG, WebP or the terminal."),
+    "volume": ("isocenter.cli.volume", "Make volumes of series: NIfTI, NRRD, or a list with gaps and tilt."),
     "create": ("isocenter.cli.create", "Make DICOM objects from arrays and pictures."),
     "user": ("isocenter.cli.user", "Add users who may open associations."),
     "check": ("isocenter.cli.check", "Verify every stored byte and the index; rebuild the index."),
