@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -158,6 +159,7 @@ def _tell(report: Sequence[dict[str, Any]], left_out: Sequence[dict[str, Any]], 
     for one in () if listed else report:
         if "file" in one:
             output.write(one["file"])
+            sys.stdout.flush()
             for remark in _remarks(one):
                 output.note(f"note: {one['file']}: {remark}")
     reasons: dict[str, list[str]] = {}
