@@ -291,6 +291,24 @@ class NotAcceptable(IsocenterError):
     http_status = 406
 
 
+class PreconditionFailed(IsocenterError):
+    """What is stored is not what the request is about, by its If-Match (RFC 9110 section 13.1.1)."""
+
+    code = "precondition-failed"
+    http_status = 412
+
+
+class RangeNotSatisfiable(IsocenterError):
+    """A range of bytes beyond the end of what has `length` of them (RFC 9110 section 15.5.17)."""
+
+    code = "range-not-satisfiable"
+    http_status = 416
+
+    def __init__(self, message: str, length: int) -> None:
+        self.length = length
+        super().__init__(message)
+
+
 class UnsupportedMediaType(IsocenterError):
     """The request body has a media type this resource does not take."""
 

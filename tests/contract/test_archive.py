@@ -443,7 +443,7 @@ def test_metadata_cold_warm_and_grown(tmp_path: Path) -> None:
     names = [f"1.9.1.{series}.{number}" for series in (1, 2) for number in range(3)]
 
     async def read(archive: Archive, scope: Scope, base: str = "http://x/dicomweb") -> list[dict[str, object]]:
-        return [orjson.loads(one) async for one in archive.metadata(scope, base)]
+        return [orjson.loads(one) async for one in (await archive.metadata(scope)).texts(base)]
 
     async def scenario(archive: Archive) -> None:
         for name in names:

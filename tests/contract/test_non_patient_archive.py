@@ -152,7 +152,8 @@ def test_the_archive_answers_for_them(tmp_path: Path) -> None:
 def test_metadata_has_the_address_of_bulk_data(tmp_path: Path) -> None:
     async def scenario(archive: Archive) -> None:
         ref = (await put(archive, PALETTES[0].read_bytes())).ref
-        (text,) = [one async for one in archive.metadata(ref.scope, "http://here/dicomweb")]
+        found = await archive.metadata(ref.scope)
+        (text,) = [one async for one in found.texts("http://here/dicomweb")]
         answer = orjson.loads(text)
         assert answer["00080018"]["Value"] == [ref.instance]
         # The ICC profile is longer than what is given inline.

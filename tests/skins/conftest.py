@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,19 +17,33 @@ from skins.web_harness import Web, portal, web_of
 HOSTS = "archive.test, pacs.example.org"
 
 
-@pytest.fixture
-def web(tmp_path: Path) -> Iterator[Web]:
-    """The web skin over an empty archive in a folder of its own."""
+@contextmanager
+def archived(folder: Path, **rows: Any) -> Iterator[Web]:
+    """The web skin over an empty archive in a folder."""
     from isocenter.archive.archive import Archive
 
     settings = Settings(
-        archive_data=tmp_path / "data", archive_minimum_free=0, web_max_upload=32 * 1024 * 1024, web_hosts=HOSTS
+        archive_data=folder, archive_minimum_free=0, web_max_upload=32 * 1024 * 1024, web_hosts=HOSTS, **rows
     )
     with portal() as running:
         archive = running.call(Archive.open, settings.archive_data, settings)
         with web_of(create_app(archive, settings), archive, running) as client:
             yield client
         running.call(archive.close)
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[Web]:
+    """An archive of its own."""
+    with archived(tmp_path / "data") as client:
+        yield client
+
+
+@pytest.fixture
+def replacing(tmp_path: Path) -> Iterator[Web]:
+    """The same where the latest object under a UID counts."""
+    with archived(tmp_path / "data", archive_on_conflict="replace") as client:
+        yield client
 
 
 @pytest.fixture

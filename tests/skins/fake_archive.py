@@ -136,6 +136,15 @@ class FakeArchive:
     async def count(self, query: Query) -> int:
         return len(self._all(query))
 
-    async def metadata(self, scope: Scope, base_uri: str) -> AsyncIterator[bytes]:
-        for ref in await self.select(scope):
-            yield json.dumps(self.headers[ref.instance]).encode()
+    async def metadata(self, scope: Scope) -> FakeMetadata:
+        return FakeMetadata([self.headers[ref.instance] for ref in await self.select(scope)])
+
+
+@dataclass
+class FakeMetadata:
+    models: list[dict[str, Any]]
+    digest: bytes = b"fake"
+
+    async def texts(self, base_uri: str) -> AsyncIterator[bytes]:
+        for model in self.models:
+            yield json.dumps(model).encode()

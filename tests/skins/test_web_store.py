@@ -234,5 +234,5 @@ def test_the_origin_is_recorded(fake: Web, three: list[bytes]) -> None:
 
 
 def test_an_answer_in_another_form_is_refused_before_anything_is_stored(web: Web, three: list[bytes]) -> None:
-    assert web.store(three[0], headers={"accept": "application/dicom+xml"}).status_code == 406
+    assert web.store(three[0], headers={"accept": "text/html"}).status_code == 406
     assert web.get("/dicomweb/instances").json() == []

@@ -6,14 +6,18 @@ import pytest
 from starlette.requests import Request
 
 from isocenter.errors import BadRequest, NotAcceptable
+from isocenter.web.datasets import MANY
 from isocenter.web.frames import frame_offers
 from isocenter.web.negotiate import Offer, accepted_ranges, choose, frame_media_type, parse_ranges, require
-from isocenter.web.qido import JSON_OFFERS
-from isocenter.web.wado import instance_offers
+from isocenter.web.wado import ALONE, PARTS, ZIPPED, Packaging, instance_offers
 
 EXPLICIT, IMPLICIT, BIG = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
 JPEG, J2K, MPEG = "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.102"
 OCTETS = "application/octet-stream"
+
+
+def offers(stored: str, *ways: Packaging) -> list[Offer]:
+    return [offer for way in ways for offer in instance_offers(stored, way)]
 
 
 def multi(kind: str, syntax: str | None = None) -> str:
@@ -38,9 +42,9 @@ def pick(accept: str, offers: list[Offer] | tuple[Offer, ...]) -> tuple[str, boo
         ("application/json", "application/dicom+json;q=0, */*"),
         ("application/dicom+json", "APPLICATION/DICOM+JSON; charset=utf-8"),
         ("application/dicom+json", "text/html, application/xhtml+xml, application/xml;q=0.9, */*;q=0.8"),
-        ("application/dicom+json", 'multipart/related; type="application/dicom+xml", application/dicom+json;q=0.1'),
+        ("application/dicom+xml", 'multipart/related; type="application/dicom+xml", application/dicom+json;q=0.1'),
         (None, "application/dicom+xml"),
-        (None, 'multipart/related; type="application/dicom+xml"'),
+        ("application/dicom+xml", 'multipart/related; type="application/dicom+xml"'),
         (None, "text/html"),
         (None, "*/*;q=0"),
         (None, "application/json;q=2"),
@@ -48,7 +52,7 @@ def pick(accept: str, offers: list[Offer] | tuple[Offer, ...]) -> tuple[str, boo
     ],
 )
 def test_json(expected: str | None, accept: str) -> None:
-    chosen = choose(parse_ranges(accept), JSON_OFFERS)
+    chosen = choose(parse_ranges(accept), MANY)
     assert (None if chosen is None else chosen.name) == expected
 
 
@@ -79,13 +83,13 @@ def test_json(expected: str | None, accept: str) -> None:
     ],
 )
 def test_instances(expected: tuple[bool, str] | None, stored: str, accept: str) -> None:
-    chosen = pick(accept, instance_offers(stored, single=True))
+    chosen = pick(accept, offers(stored, PARTS, ALONE, ZIPPED))
     assert (None if chosen is None else chosen[1:]) == expected
 
 
 def test_several_instances_are_multipart_only() -> None:
-    assert pick("application/dicom", instance_offers(J2K, single=False)) is None
-    assert pick("*/*", instance_offers(J2K, single=False)) == ("application/dicom", True, J2K)
+    assert pick("application/dicom", offers(J2K, PARTS, ZIPPED)) is None
+    assert pick("*/*", offers(J2K, PARTS, ZIPPED)) == ("application/dicom", True, J2K)
 
 
 @pytest.mark.parametrize(

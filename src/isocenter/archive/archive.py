@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -62,6 +62,7 @@ class Archive:
         self._minimum_free = settings.archive_minimum_free
         self.jobs = JobQueue(index.jobs, settings)
         self.router = index.routing = Router(settings, self.jobs.wake)
+        self._pieces = metadata.Pieces()
         self._closed = False
 
     @classmethod
@@ -196,18 +197,13 @@ class Archive:
         """The Part 10 file of an instance, open for reading. NotFound when it is gone (`isocenter check` says why)."""
         return self._store.open(ref.blob)
 
-    async def metadata(self, scope: Scope, base_uri: str) -> AsyncIterator[bytes]:
-        """One DICOM JSON object for each instance, in index order; NotFound if there are none.
-
-        `base_uri` is what BulkDataURIs begin with, as "http://host/dicomweb".
-        """
-        some = False
-        async for group in self._stream(lambda: metadata.instances(self._store, self._index, scope, base_uri)):
-            for one in group:
-                some = True
-                yield one
-        if not some:
-            raise NotFound("nothing is stored there")
+    async def metadata(self, scope: Scope) -> metadata.Metadata:
+        """The DICOM JSON of a scope's instances, to be read in one of its forms; NotFound if there are none."""
+        return await self._read(
+            lambda: metadata.Metadata(
+                self._store, self._index, scope, self._pieces, lambda it: self._stream(lambda: it)
+            )
+        )
 
     async def _stream(self, begin: Callable[[], Iterator[_T]]) -> AsyncGenerator[_T, None]:
         """Step a blocking iterator in the reading threads, one step ahead of the consumer at most."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import closing
 from typing import TypeVar
@@ -14,10 +15,21 @@ from isocenter.errors import IntegrityError
 from isocenter.model import InstanceRef
 from isocenter.store.base import Blob
 from isocenter.web.context import Context
+from isocenter.wire.mediatypes import format_media_type
 
 CHUNK = 1024 * 1024
 
 T = TypeVar("T")
+
+
+def new_boundary() -> str:
+    """128 random bits, which no body contains by chance or by intent."""
+    return secrets.token_hex(16)
+
+
+def multipart_type(part_type: str, boundary: str) -> str:
+    """Content-Type of a multipart/related body (PS3.18 section 8.7.3.5.1)."""
+    return format_media_type("multipart/related", type=part_type, boundary=boundary)
 
 
 async def stored_bytes(
@@ -79,6 +91,7 @@ def streamed(
     content_type: str,
     length: int | None,
     headers: Mapping[str, str] | None = None,
+    status: int = 200,
 ) -> Response:
     """A streaming response. With `length` it has a Content-Length and no chunked coding; HEAD reads nothing."""
     fields = dict(headers or {})
@@ -86,5 +99,5 @@ def streamed(
     if length is not None:
         fields["content-length"] = str(length)
     if request.method == "HEAD":
-        return Response(None, 200, fields)
-    return StreamingResponse(pieces, 200, fields)
+        return Response(None, status, fields)
+    return StreamingResponse(pieces, status, fields)

@@ -6,8 +6,9 @@ A path below an instance's `/bulkdata` is that of the element, item numbers from
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator
-from contextlib import closing
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from functools import partial
 from typing import NamedTuple
 
 import anyio.to_thread
@@ -15,42 +16,64 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from isocenter.errors import BadRequest, LimitExceeded
+from isocenter.errors import BadRequest, LimitExceeded, NotFound, PixelError
 from isocenter.model import InstanceRef
 from isocenter.pixels.image import Image
+from isocenter.std.implementation import IMPLEMENTATION_VERSION_NAME as VERSION
 from isocenter.std.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, transfer_syntax
-from isocenter.web.body import in_threads, primed, stored_bytes, streamed
+from isocenter.web.body import in_threads, multipart_type, new_boundary, primed, stored_bytes, streamed
+from isocenter.web.caching import ranged, unchanged, validated
 from isocenter.web.context import Context, base_url, context_of, instance_of
 from isocenter.web.frames import frame_bytes, frame_offers
-from isocenter.web.negotiate import OCTET_STREAM, Offer, accepted_ranges, frame_media_type, require
-from isocenter.web.wado import INSTANCE, multipart_type, new_boundary
+from isocenter.web.negotiate import OCTET_STREAM, Offer, accepted_ranges, frame_media_type, is_video, require
+from isocenter.web.wado import INSTANCE
 from isocenter.wire.deflate import inflate
 from isocenter.wire.dicomjson import find_bulk, little_endian
 from isocenter.wire.elements import Buffer, Element
 from isocenter.wire.fragments import encapsulated_fragments
 from isocenter.wire.multipart import MultipartWriter
+from isocenter.wire.values import numbers
 
 PIXEL_DATA = "7FE00010"
 
 _PATH = re.compile(r"[0-9A-Fa-f]{8}(?:/\d{1,6}/[0-9A-Fa-f]{8}){0,64}", re.ASCII)
 
 
-class _Place(NamedTuple):
-    """Where a value is: an element, and for pixel data in fragments at the top level the number of frames."""
+class Place(NamedTuple):
+    """Where a value is: an element; for compressed images at the top level the number of frames, for other fragments,
+    such as video, what they are made of, (offset, length) each."""
 
     element: Element
-    frames: int | None
+    frames: int | None = None
+    fragments: tuple[tuple[int, int], ...] = ()
 
 
-def _find(context: Context, ref: InstanceRef, path: str) -> _Place:
+def find(context: Context, ref: InstanceRef, path: str) -> Place:
+    """The place of the value at `path`; blocking. Raises NotFound."""
     with closing(context.archive.blob(ref)) as blob, blob.view() as view:
         buf, start = _data_set(context, ref, view)
         element = find_bulk(buf, ref.transfer_syntax, path, start=start, limits=context.limits)
-        frames = None
-        if element.length < 0 and path.upper() == PIXEL_DATA:
+        if element.length >= 0:
+            return Place(element)
+        if path.upper() == PIXEL_DATA and not is_video(ref.transfer_syntax):
             image = Image.of(view, ref.transfer_syntax, ref.data_set_offset, context.limits)
-            frames = image.number_of_frames
-        return _Place(element, frames)
+            return Place(element, image.number_of_frames)
+        if transfer_syntax(ref.transfer_syntax).deflated:
+            raise PixelError("fragments in a deflated data set")
+        _, fragments = encapsulated_fragments(buf, element.offset, len(buf), context.limits)
+        return Place(element, None, tuple(fragments))
+
+
+def find_document(context: Context, ref: InstanceRef, path: str) -> Place:
+    """As `find`, without the padding that Encapsulated Document Length (0042,0015) tells of; blocking."""
+    place = find(context, ref, path)
+    with closing(context.archive.blob(ref)) as blob, blob.view() as view, suppress(NotFound):
+        buf, start = _data_set(context, ref, view)
+        told = find_bulk(buf, ref.transfer_syntax, "00420015", start=start, limits=context.limits)
+        lengths = numbers(bytes(buf[told.offset : told.offset + 4]), "UL", transfer_syntax(ref.transfer_syntax).little)
+        if lengths == [place.element.length - 1]:
+            return place._replace(element=place.element._replace(length=place.element.length - 1))
+    return place
 
 
 def _data_set(context: Context, ref: InstanceRef, view: memoryview) -> tuple[Buffer, int]:
@@ -61,46 +84,74 @@ def _data_set(context: Context, ref: InstanceRef, view: memoryview) -> tuple[Buf
 
 
 def _value(context: Context, ref: InstanceRef, element: Element) -> bytes:
-    """A value that cannot be handed out straight from the file: deflated, big endian, or in nested fragments."""
+    """A value that cannot be handed out straight from the file: deflated or big endian."""
     syntax = transfer_syntax(ref.transfer_syntax)
     if element.length > context.limits.header_bytes:
         raise LimitExceeded(f"a value of {element.length} bytes is over limits.header_bytes")
     with closing(context.archive.blob(ref)) as blob, blob.view() as view:
         buf, _ = _data_set(context, ref, view)
-        if element.length < 0:
-            _, fragments = encapsulated_fragments(buf, element.offset, len(buf), context.limits)
-            return b"".join(bytes(buf[offset : offset + length]) for offset, length in fragments)
         raw = memoryview(buf)[element.offset : element.offset + element.length]
         return little_endian(raw, element.vr, syntax.little)
 
 
-def _bodies(
-    context: Context, ref: InstanceRef, place: _Place, offer: Offer
-) -> tuple[AsyncIterator[bytes], int | None, bool]:
-    """The value's pieces, its length if known, and whether each piece is a part of its own (compressed frames)."""
-    element, frames = place
+def _spans(ref: InstanceRef, place: Place) -> tuple[tuple[int, int], ...] | None:
+    """Where the value's bytes are in the file as they are to be sent; None if they are not."""
     syntax = transfer_syntax(ref.transfer_syntax)
-    if frames is not None:
+    if syntax.deflated or place.frames is not None:
+        return None
+    if place.element.length < 0:
+        return place.fragments
+    return ((place.element.offset, place.element.length),) if syntax.little else None
+
+
+async def _read(
+    context: Context, ref: InstanceRef, spans: Sequence[tuple[int, int]], start: int, end: int
+) -> AsyncIterator[bytes]:
+    """Bytes `start` to before `end` of what the spans are together."""
+    for offset, length in spans:
+        if start < length and end > 0:
+            first, last = offset + max(start, 0), offset + min(end, length)
+            async for piece in stored_bytes(context, ref, first, last):
+                yield piece
+        start, end = start - length, end - length
+
+
+def _pieces(context: Context, ref: InstanceRef, place: Place, offer: Offer) -> tuple[AsyncIterator[bytes], bool]:
+    """The value's pieces, and whether each is a part of its own, as compressed frames are."""
+    spans = _spans(ref, place)
+    if spans is not None:
+        return _read(context, ref, spans, 0, sum(length for _, length in spans)), False
+    if place.frames is not None:
         stored = offer.transfer_syntax == ref.transfer_syntax
-        pieces = frame_bytes(context, ref, range(1, frames + 1), stored)
-        return in_threads(pieces, context.decoding), None, stored
-    if element.length >= 0 and syntax.little and not syntax.deflated:
-        end = element.offset + element.length
-        return stored_bytes(context, ref, element.offset, end), element.length, False
+        frames = frame_bytes(context, ref, range(1, place.frames + 1), stored)
+        return in_threads(frames, context.decoding), stored
 
     def once() -> Iterator[bytes]:
-        yield _value(context, ref, element)
+        yield _value(context, ref, place.element)
 
-    return in_threads(once(), context.decoding), None, False
+    return in_threads(once(), context.decoding), False
 
 
-def _offers(place: _Place, syntax: str) -> list[Offer]:
+def _offers(place: Place, syntax: str) -> list[Offer]:
     if place.frames is not None:
         return frame_offers(syntax, single=place.frames == 1)
     if place.element.length < 0:
         names = (frame_media_type(syntax), OCTET_STREAM)
         return [Offer(name, multipart, syntax) for multipart in (True, False) for name in names]
     return [Offer(OCTET_STREAM, multipart, EXPLICIT_VR_LITTLE_ENDIAN) for multipart in (True, False)]
+
+
+async def answer_alone(
+    request: Request, ref: InstanceRef, place: Place, content_type: str, offer: Offer, fields: Mapping[str, str]
+) -> Response:
+    """The value as the body, or the range of it that is asked for where its bytes are at hand."""
+    context = context_of(request)
+    spans = _spans(ref, place)
+    if spans is not None:
+        length = sum(length for _, length in spans)
+        return await ranged(request, partial(_read, context, ref, spans), content_type, length, fields)
+    pieces, _ = _pieces(context, ref, place, offer)
+    return streamed(request, await primed(pieces), content_type, None, fields)
 
 
 async def retrieve_bulkdata(request: Request) -> Response:
@@ -110,28 +161,32 @@ async def retrieve_bulkdata(request: Request) -> Response:
     if not _PATH.fullmatch(path):
         raise BadRequest("the bulk data path is not one of tags and item numbers")
     ranges = accepted_ranges(request)
-    location = f"{base_url(request)}{request.url.path.partition('/dicomweb')[2]}"
     ref = await instance_of(request)
-    place = await anyio.to_thread.run_sync(_find, context, ref, path, limiter=context.decoding)
+    place = await anyio.to_thread.run_sync(find, context, ref, path, limiter=context.decoding)
     offer = require(ranges, _offers(place, ref.transfer_syntax))
-    pieces, length, many = _bodies(context, ref, place, offer)
-    pieces = await primed(pieces)
+    made = "" if offer.transfer_syntax == ref.transfer_syntax else VERSION
+    fields = validated(context, ref.digest, path.upper(), offer, made, lasting=True, weak=offer.multipart)
+    if answer := unchanged(request, fields):
+        return answer
     if not offer.multipart:
-        return streamed(request, pieces, offer.part_type(), length)
+        return await answer_alone(request, ref, place, offer.part_type(), offer, fields)
+    location = f"{base_url(request)}{request.url.path.partition('/dicomweb')[2]}"
+    pieces, many = _pieces(context, ref, place, offer)
+    pieces = await primed(pieces)
     boundary = new_boundary()
     writer = MultipartWriter(boundary)
 
     async def parts() -> AsyncIterator[bytes]:
-        fields = {"Content-Type": offer.part_type(), "Content-Location": location}
+        part = {"Content-Type": offer.part_type(), "Content-Location": location}
         if not many:
-            yield writer.part(fields)
+            yield writer.part(part)
         async for piece in pieces:
             if many:
-                yield writer.part(fields)
+                yield writer.part(part)
             yield piece
         yield writer.end()
 
-    return streamed(request, parts(), multipart_type(offer.name, boundary), None)
+    return streamed(request, parts(), multipart_type(offer.name, boundary), None, fields)
 
 
 def routes() -> Iterator[Route]:

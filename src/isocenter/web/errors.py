@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from isocenter.errors import IsocenterError
+from isocenter.errors import IsocenterError, RangeNotSatisfiable
 
 log = logging.getLogger("isocenter.web")
 
@@ -40,6 +40,8 @@ def error_response(
 def response_of(error: IsocenterError) -> Response:
     """The answer to a refusal."""
     headers = {"Retry-After": "5"} if error.http_status == HTTPStatus.SERVICE_UNAVAILABLE else None
+    if isinstance(error, RangeNotSatisfiable):
+        headers = {"Content-Range": f"bytes */{error.length}"}
     return error_response(error.code, str(error), error.http_status, error.hint, headers)
 
 

@@ -14,11 +14,13 @@ from isocenter.errors import BadRequest, NoSuchFrame, PixelError
 from isocenter.model import InstanceRef
 from isocenter.pixels.image import Image
 from isocenter.pixels.uncompressed import can_decode, native_frame
+from isocenter.std.implementation import IMPLEMENTATION_VERSION_NAME as VERSION
 from isocenter.std.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, transfer_syntax
-from isocenter.web.body import in_threads, streamed
+from isocenter.web.body import in_threads, multipart_type, new_boundary, streamed
+from isocenter.web.caching import unchanged, validated
 from isocenter.web.context import Context, base_url, context_of, scope_of
 from isocenter.web.negotiate import OCTET_STREAM, Offer, accepted_ranges, frame_media_type, require
-from isocenter.web.wado import INSTANCE, multipart_type, new_boundary
+from isocenter.web.wado import INSTANCE
 from isocenter.wire.multipart import MultipartWriter
 
 MAX_FRAMES = 100_000  # in one request; the path is shorter than that would need
@@ -75,11 +77,22 @@ async def retrieve_frames(request: Request) -> Response:
     ref = (await context.archive.select(scope))[0]
     offer = require(ranges, frame_offers(ref.transfer_syntax, single=len(numbers) == 1))
     stored = transfer_syntax(ref.transfer_syntax).encapsulated and offer.transfer_syntax == ref.transfer_syntax
+    fields = validated(
+        context,
+        ref.digest,
+        request.path_params["frames"],
+        offer,
+        "" if stored else VERSION,
+        lasting=True,
+        weak=offer.multipart,
+    )
+    if answer := unchanged(request, fields):
+        return answer
     frames = in_threads(frame_bytes(context, ref, numbers, stored), context.decoding)
     first = await anext(frames)  # while a failure can still become a status
     if not offer.multipart:
         await frames.aclose()
-        return Response(first, media_type=None, headers={"content-type": offer.part_type()})
+        return Response(first, media_type=None, headers={**fields, "content-type": offer.part_type()})
     boundary = new_boundary()
     writer = MultipartWriter(boundary)
 
@@ -88,12 +101,12 @@ async def retrieve_frames(request: Request) -> Response:
         for index, number in enumerate(numbers):
             if index:
                 data = await anext(frames)
-            fields = {"Content-Type": offer.part_type(), "Content-Location": f"{location}/{number}"}
-            yield writer.part(fields)
+            part = {"Content-Type": offer.part_type(), "Content-Location": f"{location}/{number}"}
+            yield writer.part(part)
             yield data
         yield writer.end()
 
-    return streamed(request, parts(), multipart_type(offer.name, boundary), None)
+    return streamed(request, parts(), multipart_type(offer.name, boundary), None, fields)
 
 
 def routes() -> Iterator[Route]:

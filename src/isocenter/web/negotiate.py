@@ -26,6 +26,7 @@ DICOM = "application/dicom"
 DICOM_JSON = "application/dicom+json"
 JSON = "application/json"
 OCTET_STREAM = "application/octet-stream"
+ZIP = "application/zip"
 ANY = "*"
 
 _J = "1.2.840.10008.1.2.4."
@@ -55,6 +56,11 @@ _ALIASES = {"image/x-dicom-rle": "image/dicom-rle", "image/x-jls": "image/jls", 
 def frame_media_type(transfer_syntax: str) -> str:
     """The media type of one stored frame or of its pixel data as bulk data."""
     return COMPRESSED_MEDIA_TYPES.get(transfer_syntax, OCTET_STREAM)
+
+
+def is_video(transfer_syntax: str) -> bool:
+    """Whether pixel data in it are one stream and no frames of their own."""
+    return frame_media_type(transfer_syntax).startswith("video/")
 
 
 class Offer(NamedTuple):
@@ -146,19 +152,24 @@ def accepted_ranges(request: Request) -> list[Range]:
     return [r for r in ranges if _compatible(r, header)]
 
 
-def choose(ranges: Sequence[Range], offers: Iterable[Offer]) -> Offer | None:
-    """The best acceptable offer, or None."""
-    best: tuple[float, int] | None = None
-    chosen: Offer | None = None
+def ranked(ranges: Sequence[Range], offers: Iterable[Offer]) -> tuple[tuple[float, int], Offer] | None:
+    """The best acceptable offer, and how good it is beside others: weight, then the client's order; or None."""
+    best: tuple[tuple[float, int], Offer] | None = None
     for offer in offers:
         matching = [(r.specificity(offer), -order) for order, r in enumerate(ranges)]
         specificity, order = max(matching, default=(0, 0))
         if specificity == 0:
             continue
         weight = ranges[-order].weight
-        if weight > 0 and (best is None or (weight, order) > best):
-            best, chosen = (weight, order), offer
-    return chosen
+        if weight > 0 and (best is None or (weight, order) > best[0]):
+            best = (weight, order), offer
+    return best
+
+
+def choose(ranges: Sequence[Range], offers: Iterable[Offer]) -> Offer | None:
+    """The best acceptable offer, or None."""
+    found = ranked(ranges, offers)
+    return None if found is None else found[1]
 
 
 def require(ranges: Sequence[Range], offers: Sequence[Offer]) -> Offer:

@@ -17,11 +17,12 @@ from isocenter.model import Level, is_uid
 from isocenter.std.non_patient import RESOURCES
 from isocenter.web.bulkdata import retrieve_bulkdata
 from isocenter.web.context import DICOMWEB, instance_of
-from isocenter.web.negotiate import DICOM, accepted_ranges, require
-from isocenter.web.qido import JSON_OFFERS, search
+from isocenter.web.datasets import ONE, answer_metadata
+from isocenter.web.negotiate import accepted_ranges, not_acceptable, ranked
+from isocenter.web.qido import search
 from isocenter.web.receiver import Target
 from isocenter.web.stow import store_into
-from isocenter.web.wado import answer_instances, answer_metadata, instance_offers
+from isocenter.web.wado import ALONE, PARTS, ZIPPED, answer_instances, choose_instances, instance_offers
 
 
 class _Resource(Convertor[str]):
@@ -48,11 +49,14 @@ async def retrieve_npi(request: Request) -> Response:
     """`GET /{npi-name}/{uid}`: 12.4. The instance, alone if the client does not mind, or its JSON."""
     ranges = accepted_ranges(request)
     ref = await instance_of(request)
-    instances = sorted(instance_offers(ref.transfer_syntax, single=True), key=lambda offer: offer.multipart)
-    offer = require(ranges, [*instances, *JSON_OFFERS])
-    if offer.name == DICOM:
-        return await answer_instances(request, [ref], {ref.transfer_syntax: offer})
-    return await answer_metadata(request, ref.scope, offer)
+    instances = choose_instances([ref], ranges, (ALONE, PARTS, ZIPPED))
+    model = ranked(ranges, ONE)
+    if instances is not None and (model is None or instances[0] >= model[0]):
+        return await answer_instances(request, [ref], instances[1])
+    if model is None:
+        offers = [offer for way in (ALONE, PARTS) for offer in instance_offers(ref.transfer_syntax, way)]
+        raise not_acceptable([*offers, *ONE])
+    return await answer_metadata(request, ref.scope, model[1])
 
 
 async def store_npi(request: Request) -> Response:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-import anyio
-import anyio.lowlevel
-import orjson
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
 from isocenter.errors import BadRequest
@@ -19,7 +17,8 @@ from isocenter.model import Equal, Found, Level, Match, is_uid
 from isocenter.std.dictionary import vr_of
 from isocenter.std.non_patient import RESOURCE_OF
 from isocenter.web.context import DICOMWEB, base_url, context_of
-from isocenter.web.negotiate import DICOM_JSON, JSON, Offer, accepted_ranges, require
+from isocenter.web.datasets import MANY, answer_models
+from isocenter.web.negotiate import accepted_ranges, require
 from isocenter.web.query import Search, parse_search
 
 STUDY_UID, SERIES_UID, INSTANCE_UID = 0x0020000D, 0x0020000E, 0x00080018
@@ -36,7 +35,6 @@ _IF_KNOWN = frozenset(
 
 _UIDS = {Level.STUDY: STUDY_UID, Level.SERIES: SERIES_UID, Level.IMAGE: INSTANCE_UID}
 
-JSON_OFFERS = (Offer(DICOM_JSON), Offer(JSON))
 _BATCH = 1000
 
 
@@ -107,7 +105,7 @@ def _within(request: Request) -> tuple[Match, ...]:
 
 async def search(request: Request, level: Level, sop_classes: tuple[str, ...] = ()) -> Response:
     """The answer to a search at `level`, or for non-patient instances of some classes."""
-    offer = require(accepted_ranges(request), JSON_OFFERS)
+    offer = require(accepted_ranges(request), MANY)
     context = context_of(request)
     base = base_url(request)
     within = _within(request)
@@ -115,31 +113,26 @@ async def search(request: Request, level: Level, sop_classes: tuple[str, ...] = 
     warnings = list(asked.warnings)
     # One more than wanted shows whether there are others; to count them costs as much as to find them.
     found = await context.archive.find(replace(asked.query, limit=asked.limit + 1))
-    if len(found) > asked.limit:
+    total = asked.query.offset + len(found)
+    if len(found) > asked.limit or (not found and asked.query.offset):
         del found[asked.limit :]
-        remaining = await context.archive.count(asked.query) - asked.query.offset - len(found)
+        total = await context.archive.count(asked.query)
+    remaining = total - asked.query.offset - len(found)
+    if remaining > 0:
         warnings.append(f"There are {remaining} additional results that can be requested")
     # PS3.18 Table 10.6.3-1 asked for 204 when nothing matched until CP-2473; since then it is 200 and an empty list,
     # as PS3.18 had it first. dicomweb-client and OHIF take both, but a list is what a client can always parse.
     projection = Projection(() if sop_classes else _levels(level, within), asked, base)
-    response: Response
-    if len(found) <= _BATCH:
-        response = Response(orjson.dumps([projection(f) for f in found]), media_type=offer.name)
-    else:
-        response = StreamingResponse(_in_batches(found, projection), media_type=offer.name)
+    batches = [partial(_projected, found[at : at + _BATCH], projection) for at in range(0, len(found) or 1, _BATCH)]
+    response = await answer_models(request, batches, offer)
+    response.headers["x-total-count"] = str(total)
     for warning in warnings:
         response.headers.append("warning", f"299 {base}: {warning}")
     return response
 
 
-async def _in_batches(found: Sequence[Found], projection: Projection) -> AsyncIterator[bytes]:
-    """A long answer piece by piece, so that other requests get their turn in between."""
-    separator = b"["
-    for start in range(0, len(found), _BATCH):
-        yield separator + orjson.dumps([projection(f) for f in found[start : start + _BATCH]])[1:-1]
-        separator = b","
-        await anyio.lowlevel.checkpoint()
-    yield b"]"
+def _projected(found: Sequence[Found], projection: Projection) -> list[Mapping[str, Any]]:
+    return [projection(one) for one in found]
 
 
 async def search_studies(request: Request) -> Response:

@@ -16,9 +16,12 @@ from isocenter.errors import BadRequest, NoSuchFrame, NotFound, PixelError
 from isocenter.model import InstanceRef
 from isocenter.pixels.image import Image
 from isocenter.pixels.render import encode, render
+from isocenter.std.implementation import IMPLEMENTATION_VERSION_NAME as VERSION
+from isocenter.web.bulkdata import PIXEL_DATA, answer_alone, find_document
+from isocenter.web.caching import unchanged, validated
 from isocenter.web.context import Context, base_url, context_of, scope_of
 from isocenter.web.frames import frame_numbers
-from isocenter.web.negotiate import Offer, accepted_ranges, require
+from isocenter.web.negotiate import Offer, accepted_ranges, frame_media_type, is_video, require
 from isocenter.web.wado import INSTANCE, SERIES, STUDY
 
 THUMBNAIL = 128  # pixels, the longer side, if the client says nothing
@@ -31,6 +34,26 @@ _FUNCTIONS = {"linear": "LINEAR", "linear-exact": "LINEAR_EXACT", "sigmoid": "SI
 _NUMBER = re.compile(r"[+-]?\d{1,9}(?:\.\d{1,9})?", re.ASCII)
 _UNSUPPORTED = ("annotation", "iccprofile")
 _CANDIDATES = 9
+
+_DOCUMENT = "00420011"
+# PS3.3 A.45: what an Encapsulated Document is, by its SOP class
+_DOCUMENTS = {
+    "1.2.840.10008.5.1.4.1.1.104.1": "application/pdf",
+    "1.2.840.10008.5.1.4.1.1.104.2": "text/xml",
+    "1.2.840.10008.5.1.4.1.1.104.3": "model/stl",
+    "1.2.840.10008.5.1.4.1.1.104.4": "model/obj",
+    "1.2.840.10008.5.1.4.1.1.104.5": "model/mtl",
+}
+_ENDINGS = {
+    "application/pdf": ".pdf",
+    "text/xml": ".xml",
+    "model/stl": ".stl",
+    "model/obj": ".obj",
+    "model/mtl": ".mtl",
+    "video/mpeg": ".mpg",
+    "video/mp4": ".mp4",
+    "video/H265": ".mp4",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +142,11 @@ def _representative(
 async def _respond(request: Request, default_viewport: tuple[int, int] | None) -> Response:
     context = context_of(request)
     ranges = accepted_ranges(request)
+    refs = await context.archive.select(scope_of(request))
+    if len(refs) == 1 and default_viewport is None and "frames" not in request.path_params:
+        itself = as_itself(refs[0])
+        if itself is not None:
+            return await _answer_itself(request, refs[0], require(ranges, [itself]))
     offer = require(ranges, _OFFERS)
     rendering = parse_rendering(dict(request.query_params))
     if rendering.viewport is None:
@@ -129,16 +157,52 @@ async def _respond(request: Request, default_viewport: tuple[int, int] | None) -
         if len(numbers) != 1:
             raise BadRequest("one frame can be rendered at a time")
         frame = numbers[0]
-    base = base_url(request)
-    refs = await context.archive.select(scope_of(request))
+    fields = validated(
+        context,
+        *(ref.digest for ref in refs),
+        *sorted(request.query_params.multi_items()),
+        frame,
+        default_viewport,
+        offer,
+        VERSION,
+        lasting="instance" in request.path_params,
+        weak=True,
+    )
+    if answer := unchanged(request, fields):
+        return answer
     picture = await anyio.to_thread.run_sync(
         _representative, context, refs, frame, rendering, offer.name, limiter=context.decoding
     )
-    response = Response(picture, media_type=offer.name)
+    response = Response(picture, 200, fields, media_type=offer.name)
     ignored = [name for name in _UNSUPPORTED if name in request.query_params]
     if ignored:
+        base = base_url(request)
         response.headers["warning"] = f"299 {base}: These parameters are not supported: {', '.join(ignored)}"
     return response
+
+
+def as_itself(ref: InstanceRef) -> Offer | None:
+    """What renders itself, a document or a video, as what it is (PS3.18 Table 8.7.4-1); None for images."""
+    if is_video(ref.transfer_syntax):
+        return Offer(frame_media_type(ref.transfer_syntax))
+    if ref.sop_class in _DOCUMENTS:
+        return Offer(_DOCUMENTS[ref.sop_class])
+    return None
+
+
+async def _answer_itself(request: Request, ref: InstanceRef, offer: Offer) -> Response:
+    context = context_of(request)
+    path = PIXEL_DATA if is_video(ref.transfer_syntax) else _DOCUMENT
+    place = await anyio.to_thread.run_sync(find_document, context, ref, path, limiter=context.decoding)
+    fields = validated(context, ref.digest, path, offer, lasting=True)
+    # A page that came as a document must not run as one of ours: only what browsers show in a viewer of its own.
+    shown = offer.name == "application/pdf" or offer.name.startswith("video/")
+    fields["content-disposition"] = (
+        f'{"inline" if shown else "attachment"}; filename="{ref.instance}{_ENDINGS[offer.name]}"'
+    )
+    if answer := unchanged(request, fields):
+        return answer
+    return await answer_alone(request, ref, place, offer.name, offer, fields)
 
 
 async def rendered(request: Request) -> Response:

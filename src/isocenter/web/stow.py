@@ -23,12 +23,15 @@ from isocenter.errors import (
 )
 from isocenter.model import Origin, is_uid
 from isocenter.web.context import DICOMWEB, base_url, context_of
+from isocenter.web.datasets import DICOM_XML
 from isocenter.web.metrics import Metrics
-from isocenter.web.negotiate import DICOM, accepted_ranges, require
-from isocenter.web.qido import JSON_OFFERS
+from isocenter.web.negotiate import DICOM, DICOM_JSON, JSON, Offer, accepted_ranges, require
 from isocenter.web.receiver import Receiver, Result, Target
+from isocenter.wire.dicomxml import native_xml
 from isocenter.wire.mediatypes import parse_media_type
 from isocenter.wire.multipart import MultipartParser, PartData, PartEnded, PartStarted
+
+STORED = (Offer(DICOM_JSON), Offer(JSON), Offer(DICOM_XML))  # forms of the answer
 
 _COERCED = 0xB000  # PS3.4 B.2.3, as over DIMSE
 _TRANSFER_SYNTAX = 0xC122  # PS3.18 Table I.2-2: referenced transfer syntax not supported
@@ -166,7 +169,7 @@ async def store(request: Request) -> Response:
 async def store_into(request: Request, target: Target) -> Response:
     """Store the objects of a request, as far as they belong to what its path says."""
     context = context_of(request)
-    offer = require(accepted_ranges(request), JSON_OFFERS)
+    offer = require(accepted_ranges(request), STORED)
     base = base_url(request)
     boundary = _boundary(request)
     if request.headers.get("content-encoding", "identity") != "identity":
@@ -192,7 +195,9 @@ async def store_into(request: Request, target: Target) -> Response:
         raise trouble
     if not results:
         raise BadRequest("the request has no parts")
-    return Response(orjson.dumps(payload(results, base)), status_of(results), media_type=offer.name)
+    answer = payload(results, base)
+    text = native_xml(answer) if offer.name == DICOM_XML else orjson.dumps(answer)
+    return Response(text, status_of(results), media_type=offer.name)
 
 
 def _count(metrics: Metrics, results: list[Result]) -> None:

@@ -5,81 +5,80 @@ Frames and bulk data are in frames.py, renderings in rendered.py.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from isocenter.model import InstanceRef, Scope
-from isocenter.pixels.uncompressed import can_uncompress
-from isocenter.std.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
-from isocenter.web.body import in_threads, primed, stored_bytes, streamed
+from isocenter.model import InstanceRef, Level
+from isocenter.std.implementation import IMPLEMENTATION_VERSION_NAME as VERSION
+from isocenter.web.body import in_threads, multipart_type, new_boundary, primed, stored_bytes, streamed
+from isocenter.web.caching import ranged, unchanged, validated
 from isocenter.web.context import DICOMWEB, Context, base_url, context_of, scope_of
-from isocenter.web.negotiate import (
-    DICOM,
-    Offer,
-    Range,
-    accepted_ranges,
-    choose,
-    not_acceptable,
-    require,
-)
-from isocenter.web.qido import JSON_OFFERS
-from isocenter.web.uncompressed import uncompressed
-from isocenter.wire.mediatypes import format_media_type
+from isocenter.web.datasets import MANY, ONE, answer_metadata
+from isocenter.web.negotiate import DICOM, ZIP, Offer, Range, accepted_ranges, not_acceptable, ranked, require
+from isocenter.web.transcoding import instance_pieces, targets
+from isocenter.web.zipped import zipped
 from isocenter.wire.multipart import MultipartWriter
 
 STUDY = f"{DICOMWEB}/studies/{{study}}"
 SERIES = f"{STUDY}/series/{{series}}"
 INSTANCE = f"{SERIES}/instances/{{instance}}"
 
-_JSON_CHUNK = 256 * 1024
+
+class Packaging(NamedTuple):
+    """How one or several instances are put into one body."""
+
+    name: str
+    multipart: bool
 
 
-def new_boundary() -> str:
-    """128 random bits, which no body contains by chance or by intent."""
-    return secrets.token_hex(16)
-
-
-def multipart_type(part_type: str, boundary: str) -> str:
-    """Content-Type of a multipart/related body (PS3.18 section 8.7.3.5.1)."""
-    return format_media_type("multipart/related", type=part_type, boundary=boundary)
+PARTS, ALONE, ZIPPED = Packaging(DICOM, True), Packaging(DICOM, False), Packaging(ZIP, False)
 
 
 # --- instances (10.4.1.1.1)
 
 
-def instance_offers(transfer_syntax: str, single: bool) -> list[Offer]:
-    """As stored, and in Explicit VR Little Endian where we can; alone only if it is a `single` instance."""
-    offers = []
-    for multipart in (True, False) if single else (True,):
-        offers.append(Offer(DICOM, multipart, transfer_syntax))
-        if transfer_syntax != EXPLICIT_VR_LITTLE_ENDIAN and can_uncompress(transfer_syntax):
-            offers.append(Offer(DICOM, multipart, EXPLICIT_VR_LITTLE_ENDIAN, stored=False, default=False))
-    return offers
+def instance_offers(transfer_syntax: str, packaging: Packaging) -> list[Offer]:
+    """As stored, and in the transfer syntaxes that can be made of it."""
+    name, multipart = packaging
+    made = targets(transfer_syntax)
+    return [
+        Offer(name, multipart, transfer_syntax),
+        *(Offer(name, multipart, target, stored=False, default=False) for target in made),
+    ]
 
 
-def _choices(refs: Sequence[InstanceRef], ranges: Sequence[Range]) -> dict[str, Offer]:
-    """The representation of each stored transfer syntax.
+def packagings(single: bool) -> tuple[Packaging, ...]:
+    """How instances can be handed out, best first; a `single` one also alone."""
+    return (PARTS, ALONE, ZIPPED) if single else (PARTS, ZIPPED)
+
+
+def choose_instances(
+    refs: Sequence[InstanceRef], ranges: Sequence[Range], ways: Sequence[Packaging]
+) -> tuple[tuple[float, int], dict[str, Offer]] | None:
+    """The representation of each stored transfer syntax, all packed in one way, and how good it is; None if there is
+    none.
 
     All or nothing: an answer without the instances that cannot be had as asked for would pass for the whole study.
     """
-    choices: dict[str, Offer] = {}
-    for syntax in {ref.transfer_syntax for ref in refs}:
-        offers = instance_offers(syntax, single=len(refs) == 1)
-        chosen = choose(ranges, offers)
-        if chosen is None:
-            raise not_acceptable(offers)
-        choices[syntax] = chosen
-    return choices
+    syntaxes = {ref.transfer_syntax for ref in refs}
+    best: tuple[tuple[float, int], dict[str, Offer]] | None = None
+    for packaging in ways:
+        found = {syntax: ranked(ranges, instance_offers(syntax, packaging)) for syntax in syntaxes}
+        ranks = [one[0] for one in found.values() if one is not None]
+        if len(ranks) == len(syntaxes) and (best is None or min(ranks) > best[0]):
+            best = min(ranks), {syntax: one[1] for syntax, one in found.items() if one is not None}
+    return best
 
 
 def _instance_bytes(context: Context, ref: InstanceRef, offer: Offer) -> AsyncIterator[bytes]:
     if offer.transfer_syntax == ref.transfer_syntax:
         return stored_bytes(context, ref)
-    return in_threads(uncompressed(context.archive, ref, context.limits), context.decoding)
+    return in_threads(instance_pieces(context, ref, offer), context.decoding)
 
 
 async def _parts(
@@ -93,24 +92,54 @@ async def _parts(
 
 
 async def retrieve(request: Request) -> Response:
-    """All instances of a study or series, or one: multipart, or `application/dicom` alone for a single one."""
+    """All instances of a study or series, or one: in parts, zipped, or a single one alone."""
     ranges = accepted_ranges(request)
     refs = await context_of(request).archive.select(scope_of(request))
-    return await answer_instances(request, refs, _choices(refs, ranges))
+    ways = packagings(len(refs) == 1)
+    chosen = choose_instances(refs, ranges, ways)
+    if chosen is None:
+        raise not_acceptable([offer for way in ways for offer in instance_offers(refs[0].transfer_syntax, way)])
+    return await answer_instances(request, refs, chosen[1])
 
 
 async def answer_instances(request: Request, refs: Sequence[InstanceRef], choices: dict[str, Offer]) -> Response:
     """The answer with `refs`, for each of whose transfer syntaxes `choices` has a representation."""
     context = context_of(request)
-    base = base_url(request)
     as_stored = all(choice.transfer_syntax == syntax for syntax, choice in choices.items())
     first = choices[refs[0].transfer_syntax]
+    fields = validated(
+        context,
+        *(f"{ref.digest} {ref.header_digest}" for ref in refs),
+        *sorted(choices.items()),
+        "" if as_stored else VERSION,
+        lasting="instance" in request.path_params or "uid" in request.path_params,
+        weak=first.multipart or not as_stored,
+    )
+    if answer := unchanged(request, fields):
+        return answer
+    if first.name == ZIP:
+        name = refs[0].instance if len(refs) == 1 else refs[0].study
+        fields["content-disposition"] = f'attachment; filename="{name}.zip"'
+        body = in_threads(zipped(context, refs, choices), context.decoding)
+        return streamed(request, await primed(body), ZIP, None, fields)
     if not first.multipart:
         ref = refs[0]
-        disposition = {"content-disposition": f'attachment; filename="{ref.instance}.dcm"'}
-        length = ref.size if as_stored else None
-        body = await primed(_instance_bytes(context, ref, first))
-        return streamed(request, body, first.part_type(), length, disposition)
+        fields["content-disposition"] = f'attachment; filename="{ref.instance}.dcm"'
+        if as_stored:
+            read = partial(stored_bytes, context, ref)
+            return await ranged(request, read, first.part_type(), ref.size, fields)
+        return streamed(request, await primed(_instance_bytes(context, ref, first)), first.part_type(), None, fields)
+    return await _answer_parts(request, refs, choices, fields, as_stored)
+
+
+async def _answer_parts(
+    request: Request,
+    refs: Sequence[InstanceRef],
+    choices: dict[str, Offer],
+    fields: dict[str, str],
+    as_stored: bool,
+) -> Response:
+    base = base_url(request)
     boundary = new_boundary()
     writer = MultipartWriter(boundary)
     heads = [
@@ -127,39 +156,18 @@ async def answer_instances(request: Request, refs: Sequence[InstanceRef], choice
     ]
     end = writer.end()
     length = sum(map(len, heads)) + sum(ref.size for ref in refs) + len(end) if as_stored else None
-    pieces = _parts(context, refs, heads, choices, end)
-    return streamed(request, await primed(pieces, 2), multipart_type(DICOM, boundary), length)
+    pieces = _parts(context_of(request), refs, heads, choices, end)
+    return streamed(request, await primed(pieces, 2), multipart_type(DICOM, boundary), length, fields)
 
 
 # --- metadata (10.4.1.1.2)
 
 
-async def _json_array(objects: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Ready-made JSON objects spliced into an array, in pieces worth a system call each."""
-    pieces: list[bytes] = []
-    size = 0
-    separator = b"["
-    async for item in objects:
-        pieces += (separator, item)
-        separator = b","
-        size += len(item)
-        if size >= _JSON_CHUNK:
-            yield b"".join(pieces)
-            pieces.clear()
-            size = 0
-    pieces.append(b"]" if separator == b"," else b"[]")
-    yield b"".join(pieces)
-
-
 async def metadata(request: Request) -> Response:
-    """Metadata of a study, series or instance as DICOM JSON, bulk data by URI."""
-    return await answer_metadata(request, scope_of(request), require(accepted_ranges(request), JSON_OFFERS))
-
-
-async def answer_metadata(request: Request, scope: Scope, offer: Offer) -> Response:
-    """The answer with the metadata of a scope."""
-    pieces = _json_array(context_of(request).archive.metadata(scope, base_url(request)))
-    return streamed(request, await primed(pieces), offer.name, None)
+    """Metadata of a study, series or instance, bulk data by URI."""
+    scope = scope_of(request)
+    offers = ONE if scope.level is Level.IMAGE else MANY
+    return await answer_metadata(request, scope, require(accepted_ranges(request), offers))
 
 
 def routes() -> Iterator[Route]:
