@@ -80,6 +80,31 @@ def test_nested_sequences_and_group_lengths() -> None:
     assert 2 == len(again[0x00400275].value)
 
 
+@pytest.mark.parametrize("name", ["CT_small.dcm", "rtplan.dcm", "MR_small.dcm", "SC_rgb_small_odd.dcm"])
+def test_big_endian_and_back(name: str) -> None:
+    path = get_testdata_file(name, download=False)
+    assert path is not None
+    raw = Path(path).read_bytes()
+    header = read_header(raw)
+    explicit_raw = bytes(
+        transcoded(memoryview(raw), header.data_set_offset, header.transfer_syntax, EXPLICIT, DEFAULT_LIMITS)
+    )
+    big = b"".join(recode(explicit_raw, start=0, source=transfer_syntax(EXPLICIT), explicit=True, little=False))
+    original, again = pydicom.dcmread(path), values(big, BIG)
+    for element in original:
+        if element.VR not in ("OB", "OW", "OB or OW", "UN", "SQ") and element.tag.element:
+            assert element.value == again[element.tag].value
+    back = b"".join(recode(big, start=0, source=transfer_syntax(BIG), explicit=True))
+    once = b"".join(recode(explicit_raw, start=0, source=transfer_syntax(EXPLICIT), explicit=True))
+    assert once == back
+
+
+def test_words_of_unknown_size_do_not_change_their_order() -> None:
+    raw = explicit(0x00091001, "UN", b"\x01\x02")
+    with pytest.raises(DataSetError, match="byte order"):
+        b"".join(recode(raw, start=0, source=transfer_syntax(EXPLICIT), explicit=True, little=False))
+
+
 def test_fragments_are_not_recoded() -> None:
     with pytest.raises(DataSetError, match="encapsulated"):
         b"".join(recode(encapsulated(b"\0\0"), start=0, source=transfer_syntax(EXPLICIT), explicit=False))
@@ -94,7 +119,9 @@ def test_fragments_are_not_recoded() -> None:
         (True, DEFLATED, IMPLICIT),
         (True, RLE, IMPLICIT),
         (True, "1.2.840.10008.1.2.4.70", EXPLICIT),
-        (False, EXPLICIT, RLE),
+        (True, EXPLICIT, RLE),
+        (True, RLE, "1.2.840.10008.1.2.4.80"),
+        (False, EXPLICIT, "1.2.840.10008.1.2.4.50"),  # would lose something
         (False, EXPLICIT, BIG),
         (False, "1.2.840.10008.1.2.4.100", EXPLICIT),  # MPEG2
         (False, "1.2.3", EXPLICIT),

@@ -18,7 +18,7 @@ from isocenter.archive.archive import Archive
 from isocenter.dimse.peers import associate_with
 from isocenter.dimse.selecting import Selector
 from isocenter.dimse.sending import Content, Sender, Stored, WithoutBulk, Work, some_frames
-from isocenter.dimse.transcode import TARGETS
+from isocenter.dimse.transcode import NATIVE
 from isocenter.errors import IsocenterError, NetworkError
 from isocenter.known_peers import KnownPeer
 from isocenter.model import InstanceRef
@@ -244,7 +244,7 @@ def per_association(refs: Iterable[InstanceRef]) -> Iterator[tuple[list[Proposal
     for sop_class, members in by_class.items():
         stored = sorted({ref.transfer_syntax for ref in members})
         needed = [Proposal(sop_class, (uid,)) for uid in stored]
-        others = tuple(uid for uid in TARGETS if uid not in stored)
+        others = tuple(uid for uid in NATIVE if uid not in stored)
         if others:
             needed.append(Proposal(sop_class, others))
         if group and len(proposals) + len(needed) > _MOST_CONTEXTS:

@@ -1,10 +1,10 @@
 """Every codec in one table, keyed by transfer syntax (PS3.5 Annex A).
 
-A row says what decodes and encodes one frame and whether that is installed; the encoders are in encoders.py. `decode` is a pure function of a frame's
-bytes and its Layout, with values in and an array out that any process can run: this is the seam at which decoders move
-into a worker process, so that a native crash costs one frame and not the server. Until then they run where they are
-called, after `_announced` has compared the codestream's header with the object's, so that no decoder allocates what
-only the frame claims.
+A row says what decodes and encodes one frame and whether that is installed; what writes is in encoders.py. `decode` is
+a pure function of a frame's bytes and its Layout, with values in and an array out that any process can run: this is the
+seam at which decoders move into a worker process, so that a native crash costs one frame and not the server. Until then
+they run where they are called, after `_announced` has compared the codestream's header with the object's, so that no
+decoder allocates what only the frame claims.
 
 What a codestream says of its precision is followed where the header differs (PS3.5 section 8.2.4 and its siblings),
 and reported in `Decoded.warnings`. Its sign is only a label on the same bits: the samples are read modulo two to the
@@ -206,7 +206,9 @@ def _decode_jpegls(data: bytes, stream: Codestream, layout: Layout) -> tuple[Arr
 
 
 def _decode_jxl(data: bytes, stream: Codestream, layout: Layout) -> tuple[Array, str]:
-    return _call(imagecodecs.jpegxl_decode, data), "RGB" if layout.samples == 3 else layout.photometric
+    # A box jbrd tells of a recompressed JPEG, which libjxl makes RGB of; YBR_FULL else are samples like any others.
+    as_they_are = layout.samples != 3 or (layout.photometric == "YBR_FULL" and b"jbrd" not in data)
+    return _call(imagecodecs.jpegxl_decode, data), layout.photometric if as_they_are else "RGB"
 
 
 _DECODERS: dict[str, Callable[[bytes, Codestream, Layout], tuple[Array, str]]] = {

@@ -38,11 +38,12 @@ from isocenter.errors import (
     PixelError,
 )
 from isocenter.model import FrameRange
+from isocenter.pixels.encapsulate import encapsulated
 from isocenter.pixels.image import Image
 from isocenter.std.dictionary import vr_of
 from isocenter.std.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from isocenter.std.transfer_syntaxes import TransferSyntax, transfer_syntax
-from isocenter.wire.elements import ITEM, SEQUENCE_DELIMITER, UNDEFINED, Buffer
+from isocenter.wire.elements import Buffer
 from isocenter.wire.limits import Limits
 from isocenter.wire.scan import scan
 
@@ -345,21 +346,5 @@ def _bits(frame: bytes, count: int) -> np.ndarray[tuple[int], np.dtype[np.uint8]
 
 
 def _fragments(image: Image, frames: list[int]) -> Iterator[bytes]:
-    """Encapsulated, one fragment a frame, with a Basic Offset Table where 32 bits suffice (PS3.5 section A.4)."""
-    offsets, at = [], 0
-    for number in frames:
-        offsets.append(at)
-        size = len(image.frame_bytes(number))
-        at += 8 + size + size % 2
-    table = b"" if at > 0xFFFFFFFF else Struct(f"<{len(offsets)}I").pack(*offsets)
-    yield _LONG.pack(0x7FE0, 0x0010, b"OB", 0, UNDEFINED)
-    yield _item(len(table)) + table
-    for number in frames:
-        frame = image.frame_bytes(number)
-        yield _item(len(frame) + len(frame) % 2)
-        yield frame + b"\0" * (len(frame) % 2)
-    yield _PLAIN.pack(SEQUENCE_DELIMITER >> 16, SEQUENCE_DELIMITER & 0xFFFF, 0)
-
-
-def _item(length: int) -> bytes:
-    return _PLAIN.pack(ITEM >> 16, ITEM & 0xFFFF, length)
+    sizes = [len(image.frame_bytes(number)) for number in frames]
+    return encapsulated(sizes, ((image.frame_bytes(number),) for number in frames))
