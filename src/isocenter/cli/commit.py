@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from isocenter.cli import calling, committing, exit_codes, output, running
+from isocenter.cli import calling, committing, exit_codes, output
 from isocenter.errors import DataSetError, NotDicomError, UsageError
 from isocenter.model import is_uid
 
@@ -29,6 +29,7 @@ def command(
         ),
     ] = None,
     listen: committing.Listen = None,
+    archive: committing.By = None,
     wait: committing.Wait = committing.LONGEST,
     *,
     call: calling.Call,
@@ -37,22 +38,22 @@ def command(
     """Ask a peer to answer for the safekeeping of objects (Storage Commitment), and wait for its report.
 
     Objects are asked for by their UIDs; the peer answers for what it has under them. Only what is reported as committed
-    is safe to delete here. Exit code 1 unless all are, or when no report comes.
+    is safe to delete here. Exit code 1 unless all are, or when no report comes. With --archive the request is a job of
+    the archive's (isocenter jobs), which goes on whether this command waits or not.
     """
     named = [_named(text) for text in instances or ()]
     if not paths and not named:
         raise UsageError("nothing to ask for: name files, folders or an --instance")
     settings = call.settings()
     known = call.peer(address)
-    connecting = call.connecting(known, settings)
+    asking = committing.Asking.of(call, known, settings, listen=listen, wait=wait, archive=archive)
     with output.bar("reading", None) as progress:
         items = [*named, *_found(paths or (), settings, progress)]
     asked = [item for item in items if not item.why_not]
     if asked:
         try:
             with output.bar("committing", len(asked)) as progress:
-                work = committing.ask(known.address, connecting, asked, listen=listen, wait=wait, progress=progress)
-                running.run(work)
+                asking.run(asked, progress)
         except KeyboardInterrupt:
             committing.interrupted(items, known.address, as_json)
             raise

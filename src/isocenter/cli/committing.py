@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from isocenter.cli import output, running
+from isocenter.cli.calling import Call
 from isocenter.errors import (
     AssociationRejected,
     ConnectFailed,
@@ -17,10 +20,14 @@ from isocenter.errors import (
     NetworkError,
     NoPresentationContext,
     TlsError,
+    UsageError,
 )
+from isocenter.index.jobs import ENDED
 from isocenter.net.address import host_and_port
 
 if TYPE_CHECKING:
+    from isocenter.index.sql_jobs import SqlJobs
+    from isocenter.known_peers import KnownPeer
     from isocenter.net.client import StoreOutcome
     from isocenter.net.commitment import Reports
     from isocenter.services.storage_commitment import CommitmentReport
@@ -32,11 +39,21 @@ Listen = Annotated[
         "--listen", metavar="HOST:PORT", help="Where the peer calls us with its report, if not on our association."
     ),
 ]
+By = Annotated[
+    Path | None,
+    typer.Option(
+        "--archive",
+        metavar="FOLDER",
+        help="Have the archive of this folder ask a peer that it knows by name, and hear the report where it listens.",
+    ),
+]
 Wait = Annotated[float, typer.Option("--wait", metavar="SECONDS", min=0.0, help="How long to wait for each report.")]
 LONGEST = 300.0
 
 # Objects of one request. Each gets its report by itself, so a request that is lost costs no more than these.
 _PORTION = 1000
+_ALL = 1 << 62
+_LOOK = 0.2  # seconds between two looks at the archive's job
 
 
 @dataclass(slots=True)
@@ -53,19 +70,86 @@ class Item:
     fields: dict[str, Any] = field(default_factory=dict)
 
 
-async def ask(
+@dataclass(frozen=True)
+class Asking:
+    """Who is asked by whom, as the options say: by ourselves, or by an archive that runs."""
+
+    peer: KnownPeer
+    connecting: dict[str, Any]
+    listen: str | None
+    wait: float
+    archive: Path | None = None
+
+    @classmethod
+    def of(
+        cls, call: Call, peer: KnownPeer, settings: Settings, *, listen: str | None, wait: float, archive: Path | None
+    ) -> Asking:
+        """Raises UsageError for options that do not go together."""
+        if archive is not None and listen is not None:
+            raise UsageError("--archive and --listen: the report is heard by one of them")
+        if archive is not None and "@" in peer.name:
+            raise UsageError("--archive: the peer has to be the name of a [[peer]] in the settings file")
+        return cls(peer, call.connecting(peer, settings), listen, wait, archive)
+
+    def run(self, items: Sequence[Item], progress: output.Bar) -> None:
+        """Ask for commitment of `items`, and put into them what the peer reports.
+
+        Raises NetworkErrors when nothing could be asked; one that comes later is the reason of all that is left.
+        """
+        if self.archive is None:
+            running.run(_ask(self.peer.address, self.connecting, items, self.listen, self.wait, progress))
+        else:
+            _ask_by(self.archive, self.connecting["settings"], self.peer.name, items, self.wait, progress)
+
+
+def _ask_by(
+    folder: Path, settings: Settings, name: str, items: Sequence[Item], wait: float, progress: output.Bar
+) -> None:
+    """Make it a job of the archive's; whoever serves the folder performs it, now or when it is started."""
+    from isocenter.archive.lifecycle import INDEX_NAME
+    from isocenter.dimse.commitment_request import wanted_for
+    from isocenter.index.sql import jobs_beside
+    from isocenter.services.storage_commitment import Reference
+
+    with jobs_beside(folder / INDEX_NAME) as rows:
+        references = [Reference(item.sop_class, item.sop_instance) for item in items]
+        [number] = rows.add([wanted_for(name, references)], time.time())
+        output.note(f"job {number} of {folder} asks {name}")
+        end = time.monotonic() + wait
+        try:
+            while (job := rows.get(number)).state not in ENDED and time.monotonic() < end:
+                progress.advance(job.done + job.failed - progress.done)
+                time.sleep(_LOOK)
+        finally:
+            _settle_by(rows, number, items)
+
+
+def _settle_by(rows: SqlJobs, number: int, items: Sequence[Item]) -> None:
+    """What the archive's job knows by now."""
+    from isocenter.dimse.commitment import item_of
+    from isocenter.services.storage_commitment import Reference
+
+    job, failures = rows.get(number), dict(rows.failures(number, _ALL))
+    left = {item for _, item in rows.items(number, 0, _ALL)}
+    for item in items:
+        key = item_of(Reference(item.sop_class, item.sop_instance))
+        if key in failures:
+            item.why_not = failures[key]
+            item.reason = int(item.why_not[:4], 16)  # as CommitmentRequests.hear() writes it
+        elif key in left:
+            item.why_not = f"job {number} is {job.state}" + (f": {job.last_error}" if job.last_error else "")
+        else:
+            item.committed = True
+
+
+async def _ask(
     address: str,
     connecting: dict[str, Any],
     items: Sequence[Item],
-    *,
     listen: str | None,
     wait: float,
     progress: output.Bar,
 ) -> None:
-    """Ask for commitment of `items`, and put into them what the peer reports.
-
-    Raises NetworkErrors when nothing could be asked; one that comes later is the reason of all that is left.
-    """
     from isocenter.net.client import connect
     from isocenter.net.commitment import Reports
 
@@ -135,29 +219,21 @@ async def _listening(
         await server.close()
 
 
-def after_store(
-    items: Sequence[Item],
-    address: str,
-    connecting: dict[str, Any],
-    *,
-    listen: str | None,
-    wait: float,
-    as_json: bool,
-) -> bool:
+def after_store(items: Sequence[Item], asking: Asking, as_json: bool) -> bool:
     """Ask for commitment of what stored() gave, and tell; whether all is safe to delete. What was stored and cannot be
     asked for any more is no error, but not safe."""
     asked = [item for item in items if not item.why_not]
     if asked:
         try:
             with output.bar("committing", len(asked)) as progress:
-                running.run(ask(address, connecting, asked, listen=listen, wait=wait, progress=progress))
+                asking.run(asked, progress)
         except IsocenterError as error:
             output.fail(error)
             _left(asked, str(error))
         except KeyboardInterrupt:
-            interrupted(items, address, as_json)
+            interrupted(items, asking.peer.address, as_json)
             raise
-    return tell(items, address, as_json)
+    return tell(items, asking.peer.address, as_json)
 
 
 def interrupted(items: Sequence[Item], address: str, as_json: bool) -> None:

@@ -42,7 +42,7 @@ def command(
     config: running.Config = None,
     as_json: output.Json = False,
 ) -> None:
-    """Show what is to be done for peers: forwarding, notifications, reports of storage commitment.
+    """Show what is to be done for peers: forwarding, notifications, reports and requests of storage commitment.
 
     retry has failed and cancelled jobs tried again, and waiting ones now; cancel stops them. Both take numbers, or
     --state for all that are in it, and work while a server runs.
@@ -79,7 +79,8 @@ def _list(jobs: list[Job], counts: dict[str, int], as_json: bool) -> None:
 
 def _show(rows: SqlJobs, numbers: list[int], as_json: bool) -> None:
     for number in numbers:
-        job, failures = rows.get(number), rows.failures(number)
+        # What is asked of peers by class and instance is known here by the instance.
+        job, failures = rows.get(number), [(item.partition(" ")[0], why) for item, why in rows.failures(number)]
         if as_json:
             output.write_json({**_as_json(job), "failures": [{"uid": uid, "why": why} for uid, why in failures]})
             continue

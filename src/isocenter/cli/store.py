@@ -32,6 +32,7 @@ def command(
         typer.Option("--commit", help="Then ask the peer to answer for the objects, and say which can be deleted."),
     ] = False,
     listen: committing.Listen = None,
+    archive: committing.By = None,
     wait: committing.Wait = committing.LONGEST,
     *,
     call: calling.Call,
@@ -49,7 +50,8 @@ def command(
 
     settings = call.settings(dimse_window=window)
     known = call.peer(address)
-    connecting = call.connecting(known, settings)
+    asking = committing.Asking.of(call, known, settings, listen=listen, wait=wait, archive=archive)
+    connecting = asking.connecting
     processes = min(jobs, cores())
     tally = _Tally(as_json, frozenset(map(str, paths)), keep=commit)
     candidates = walk(paths, everything=True)  # each file is opened once, by whoever sends it
@@ -80,9 +82,7 @@ def command(
             committing.interrupted(tally.kept, known.address, as_json)
         raise
     tally.tell(known.address)
-    sure = not commit or committing.after_store(
-        tally.kept, known.address, connecting, listen=listen, wait=wait, as_json=as_json
-    )
+    sure = not commit or committing.after_store(tally.kept, asking, as_json)
     if tally.failed or not sure:
         raise typer.Exit(exit_codes.SOME_FAILED)
 
