@@ -50,6 +50,13 @@ class Settings:
         8, "archive", "Threads that hash received files, and make large ones durable.", low=1
     )
     archive_group_limit: int = _row(256, "archive", "Most objects in one index transaction.", low=1)
+    archive_known_images: int = _row(
+        64 * MiB,
+        "archive",
+        "Memory for where the frames of stored objects lie, found out once for each.",
+        unit="bytes",
+        low=0,
+    )
     archive_minimum_free: int = _row(
         64 * MiB, "archive", "Refuse to store when less is free on the data disk.", unit="bytes", low=0
     )

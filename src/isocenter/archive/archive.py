@@ -10,7 +10,8 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from contextlib import contextmanager
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar, cast
@@ -55,7 +56,7 @@ class Archive:
         policy = cast(Policy, settings.archive_on_conflict)
         self._group = GroupCommit(store, index, policy, settings.archive_group_limit)
         self._log = audit.IngestLog()
-        limits = Limits.of(settings)
+        self._limits = limits = Limits.of(settings)
         self._intake = Intake(
             store, self._group, self._threads, limits, Examiner(limits), self._require_space, self._log
         )
@@ -210,6 +211,35 @@ class Archive:
         iterator = begin()
         end = object()
         try:
+    @cached_property
+    def _known_images(self) -> KnownImages:
+        from isocenter.pixels.known import KnownImages  # decoders take long to import, and most commands need none
+
+        return KnownImages(self.settings.archive_known_images)
+
+    @contextmanager
+    def image(self, ref: InstanceRef) -> Iterator[Image]:
+        """The image of an instance, its bytes mapped while the context lasts; blocking, for a thread.
+
+        Where its frames lie is found out once and kept (`archive.known_images`), so that a frame of a long object costs
+        what one of a short object does. Raises as `blob` and `Image.of`.
+        """
+        with self.blob(ref) as blob, blob.view() as view:
+            where = ref.transfer_syntax, ref.data_set_offset
+            with self._known_images.image(ref.blob, view, *where, self._limits) as image:
+                yield image
+
+    async def volumes(self, scope: Scope) -> Volumes:
+        """The volumes of a scope, and what is in none of them and why; `load` reads their pixels, blocking.
+
+        NotFound if there are no instances.
+        """
+        from isocenter.archive.volumes import StoredSource
+        from isocenter.pixels.volume import survey
+
+        sources = [StoredSource(self._store, ref) for ref in await self.select(scope)]
+        return await self._read(lambda: survey(sources, self._limits))
+
             while (item := await self._read(lambda: next(iterator, end))) is not end:
                 yield cast(_T, item)
         finally:

@@ -7,7 +7,10 @@ walk over the fragment headers, kept. Nothing is allocated for frames that are o
 
 from __future__ import annotations
 
+import copy
+from array import array
 from struct import Struct
+from typing import Self
 
 from isocenter.errors import DataSetError, NoSuchFrame, PixelError, TruncatedError
 from isocenter.pixels.layout import Layout
@@ -32,7 +35,47 @@ def check_number(number: int, frames: int) -> None:
         raise NoSuchFrame(f"there are {frames} frames", frame=number)
 
 
-class NativeFrames:
+class _Frames:
+    """What all have in common: they can be found in another view of the same bytes, with all that is known by now."""
+
+    _buf: Buffer
+
+    def over(self, buf: Buffer) -> Self:
+        """The same frames in `buf`, which has the same bytes; it may be empty, for one that is only to be kept."""
+        other = copy.copy(self)
+        other._buf = buf
+        return other
+
+    @property
+    def known_bytes(self) -> int:
+        """What the memory of where frames lie takes beside the object itself."""
+        return 0
+
+
+class _Groups:
+    """The fragments of each frame in 16 bytes a fragment: what a walk has found is kept for as long as it is of use."""
+
+    def __init__(self, groups: list[list[tuple[int, int]]]) -> None:
+        self._offsets, self._lengths, self._ends = array("Q"), array("I"), array("I")
+        for group in groups:
+            for offset, length in group:
+                self._offsets.append(offset)
+                self._lengths.append(length)
+            self._ends.append(len(self._offsets))
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __getitem__(self, index: int) -> list[tuple[int, int]]:
+        begin, end = self._ends[index - 1] if index else 0, self._ends[index]
+        return list(zip(self._offsets[begin:end], self._lengths[begin:end], strict=True))
+
+    @property
+    def known_bytes(self) -> int:
+        return 12 * len(self._offsets) + 4 * len(self._ends)
+
+
+class NativeFrames(_Frames):
     """Frames laid one after the other in `length` bytes from `offset` on."""
 
     def __init__(self, buf: Buffer, offset: int, length: int, layout: Layout, frames: int) -> None:
@@ -76,7 +119,7 @@ class NativeFrames:
         return data
 
 
-class BareCodestream:
+class BareCodestream(_Frames):
     """One codestream as the value of Pixel Data itself, without items: wrong, and written by some."""
 
     def __init__(self, buf: Buffer, offset: int, length: int) -> None:
@@ -87,7 +130,7 @@ class BareCodestream:
         return bytes(self._buf[self._offset : self._offset + self._length])
 
 
-class EncapsulatedFrames:
+class EncapsulatedFrames(_Frames):
     """Frames in fragments. `offset` is that of the Basic Offset Table's item, `end` bounds the search.
 
     `extended` tells where the values of Extended Offset Table and Extended Offset Table Lengths (C.7.6.3.1.8) are, as
@@ -108,7 +151,7 @@ class EncapsulatedFrames:
     ) -> None:
         self._buf, self._end, self._frames, self._limits = buf, end, frames, limits
         self._encoding = LITTLE if little else BIG
-        self._scanned: list[list[tuple[int, int]]] | None = None
+        self._scanned: _Groups | None = None
         self._cut: str = ""
         self.flags: set[str] = set()
         try:
@@ -140,10 +183,14 @@ class EncapsulatedFrames:
                 return found
             self.flags.add("offset-table-ignored")
         if self._scanned is None:
-            self._scanned = self._scan()
+            self._scanned = _Groups(self._scan())
         if number > len(self._scanned):
             raise PixelError(self._cut or f"there are fragments for {len(self._scanned)} frames only", frame=number)
         return self._scanned[number - 1]
+
+    @property
+    def known_bytes(self) -> int:
+        return 0 if self._scanned is None else self._scanned.known_bytes
 
     def joined(self, number: int) -> bytes:
         """The frame's codestream: its fragments one after the other."""

@@ -6,7 +6,9 @@ an object for anything else.
 
 from __future__ import annotations
 
+import copy
 import struct
+from array import array
 from collections.abc import Iterator, Mapping
 
 from isocenter.errors import DataSetError, PixelError
@@ -33,8 +35,19 @@ class Attributes:
     ) -> None:
         self._buf, self._elements, self._limits = buf, elements, limits
         self.little, self.explicit = little, explicit
-        self._items: dict[int, list[tuple[int, int]]] = {}
+        self._items: dict[int, array[int]] = {}  # where items begin and end, in turn
         self._inherited: tuple[str, ...] = ()
+
+    def over(self, buf: Buffer) -> Attributes:
+        """The same elements in `buf`, which has the same bytes; where items lie is known to both from now on."""
+        other = copy.copy(self)
+        other._buf = buf
+        return other
+
+    @property
+    def known_bytes(self) -> int:
+        """About what the memory of where elements and items lie takes."""
+        return 256 * len(self._elements) + sum(8 * len(spans) for spans in list(self._items.values()))
 
     def __contains__(self, tag: int) -> bool:
         """Whether the element is there with a value."""
@@ -132,14 +145,14 @@ class Attributes:
 
     def count(self, tag: int) -> int:
         """Number of items of a sequence, 0 if absent."""
-        return len(self._item_spans(tag))
+        return len(self._item_spans(tag)) // 2
 
     def item(self, tag: int, index: int = 0) -> Attributes | None:
         """One item of a sequence, None if there is none; PixelError if it cannot be read."""
         spans = self._item_spans(tag)
-        if not 0 <= index < len(spans):
+        if not 0 <= 2 * index < len(spans):
             return None
-        start, end = spans[index]
+        start, end = spans[2 * index : 2 * index + 2]
         # What is in UN is implicit little endian, whatever is around it (PS3.5 section 6.2.2)
         unknown = self._elements[tag].vr == "UN"
         little, explicit = self.little or unknown, self.explicit and not unknown
@@ -159,12 +172,13 @@ class Attributes:
         inner._inherited = self.character_set
         return inner
 
-    def _item_spans(self, tag: int) -> list[tuple[int, int]]:
+    def _item_spans(self, tag: int) -> array[int]:
         spans = self._items.get(tag)
         if spans is None:
             element = self._elements.get(tag)
             try:
-                spans = [] if element is None or not element.length else list(self._spans(element))
+                found = () if element is None or not element.length else self._spans(element)
+                spans = array("Q", (place for span in found for place in span))
             except DataSetError as error:
                 raise PixelError(error.message, tag_path=path_of([tag])) from None
             self._items[tag] = spans

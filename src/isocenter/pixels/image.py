@@ -6,6 +6,7 @@ frame is asked for, and then only that frame.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from typing import Final
 
@@ -109,6 +110,21 @@ class Image:
         layout, flags = _layout(attributes, element, syntax, frames)
         source, more = _source(buf, element, group, layout, frames, syntax, limits)
         return cls(attributes, layout, frames, transfer_syntax, source, limits, flags | more)
+
+    def over(self, buf: Buffer) -> Image:
+        """The same image in `buf`, which has the same bytes, with all that is known of where things lie in it.
+
+        `buf` may be empty, for a description that is only to be kept (known.py).
+        """
+        other = copy.copy(self)
+        other.attributes = self.attributes.over(buf)
+        other._source = self._source.over(buf)
+        return other
+
+    @property
+    def known_bytes(self) -> int:
+        """About what the description takes in memory."""
+        return 1024 + self.attributes.known_bytes + self._source.known_bytes
 
     @property
     def rows(self) -> int:

@@ -18,7 +18,6 @@ from starlette.routing import Route
 
 from isocenter.errors import BadRequest, LimitExceeded, NotFound, PixelError
 from isocenter.model import InstanceRef
-from isocenter.pixels.image import Image
 from isocenter.std.implementation import IMPLEMENTATION_VERSION_NAME as VERSION
 from isocenter.std.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, transfer_syntax
 from isocenter.web.body import in_threads, multipart_type, new_boundary, primed, stored_bytes, streamed
@@ -56,8 +55,8 @@ def find(context: Context, ref: InstanceRef, path: str) -> Place:
         if element.length >= 0:
             return Place(element)
         if path.upper() == PIXEL_DATA and not is_video(ref.transfer_syntax):
-            image = Image.of(view, ref.transfer_syntax, ref.data_set_offset, context.limits)
-            return Place(element, image.number_of_frames)
+            with context.archive.image(ref) as image:
+                return Place(element, image.number_of_frames)
         if transfer_syntax(ref.transfer_syntax).deflated:
             raise PixelError("fragments in a deflated data set")
         _, fragments = encapsulated_fragments(buf, element.offset, len(buf), context.limits)

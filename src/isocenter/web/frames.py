@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import closing
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,7 +11,6 @@ from starlette.routing import Route
 
 from isocenter.errors import BadRequest, NoSuchFrame, PixelError
 from isocenter.model import InstanceRef
-from isocenter.pixels.image import Image
 from isocenter.pixels.uncompressed import can_decode, native_frame
 from isocenter.std.implementation import IMPLEMENTATION_VERSION_NAME as VERSION
 from isocenter.std.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, transfer_syntax
@@ -56,8 +54,7 @@ def frame_offers(syntax: str, single: bool) -> list[Offer]:
 
 def frame_bytes(context: Context, ref: InstanceRef, numbers: Sequence[int], stored: bool) -> Iterator[bytes]:
     """The frames one by one, after all of them were found to exist; blocking. `stored`: the compressed codestreams."""
-    with closing(context.archive.blob(ref)) as blob, blob.view() as view:
-        image = Image.of(view, ref.transfer_syntax, ref.data_set_offset, context.limits)
+    with context.archive.image(ref) as image:
         for number in numbers:
             if number > image.number_of_frames:
                 raise NoSuchFrame(f"the object has {image.number_of_frames} frames", frame=number)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 
 import anyio.to_thread
@@ -14,7 +13,6 @@ from starlette.routing import Route
 
 from isocenter.errors import BadRequest, NoSuchFrame, NotFound, PixelError
 from isocenter.model import InstanceRef
-from isocenter.pixels.image import Image
 from isocenter.pixels.render import encode, render
 from isocenter.std.implementation import IMPLEMENTATION_VERSION_NAME as VERSION
 from isocenter.web.bulkdata import PIXEL_DATA, answer_alone, find_document
@@ -108,8 +106,7 @@ def parse_rendering(parameters: dict[str, str]) -> Rendering:
 
 def _picture(context: Context, ref: InstanceRef, frame: int | None, rendering: Rendering, media_type: str) -> bytes:
     """One encoded picture; blocking. `frame` None is the middle one, which says most about an object."""
-    with closing(context.archive.blob(ref)) as blob, blob.view() as view:
-        image = Image.of(view, ref.transfer_syntax, ref.data_set_offset, context.limits)
+    with context.archive.image(ref) as image:
         number = (image.number_of_frames + 1) // 2 if frame is None else frame
         if number > image.number_of_frames:
             raise NoSuchFrame(f"the object has {image.number_of_frames} frames", frame=number)
