@@ -36,6 +36,10 @@ from isocenter.wire.part10 import file_meta
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+    from isocenter.pixels.image import Image
+    from isocenter.pixels.known import KnownImages
+    from isocenter.pixels.volume import Volumes
+
 Statistics = Counts
 _T = TypeVar("_T")
 _ANSWERS = 512  # answers handed over at a time
@@ -198,19 +202,6 @@ class Archive:
         """The Part 10 file of an instance, open for reading. NotFound when it is gone (`isocenter check` says why)."""
         return self._store.open(ref.blob)
 
-    async def metadata(self, scope: Scope) -> metadata.Metadata:
-        """The DICOM JSON of a scope's instances, to be read in one of its forms; NotFound if there are none."""
-        return await self._read(
-            lambda: metadata.Metadata(
-                self._store, self._index, scope, self._pieces, lambda it: self._stream(lambda: it)
-            )
-        )
-
-    async def _stream(self, begin: Callable[[], Iterator[_T]]) -> AsyncGenerator[_T, None]:
-        """Step a blocking iterator in the reading threads, one step ahead of the consumer at most."""
-        iterator = begin()
-        end = object()
-        try:
     @cached_property
     def _known_images(self) -> KnownImages:
         from isocenter.pixels.known import KnownImages  # decoders take long to import, and most commands need none
@@ -240,6 +231,19 @@ class Archive:
         sources = [StoredSource(self._store, ref) for ref in await self.select(scope)]
         return await self._read(lambda: survey(sources, self._limits))
 
+    async def metadata(self, scope: Scope) -> metadata.Metadata:
+        """The DICOM JSON of a scope's instances, to be read in one of its forms; NotFound if there are none."""
+        return await self._read(
+            lambda: metadata.Metadata(
+                self._store, self._index, scope, self._pieces, lambda it: self._stream(lambda: it)
+            )
+        )
+
+    async def _stream(self, begin: Callable[[], Iterator[_T]]) -> AsyncGenerator[_T, None]:
+        """Step a blocking iterator in the reading threads, one step ahead of the consumer at most."""
+        iterator = begin()
+        end = object()
+        try:
             while (item := await self._read(lambda: next(iterator, end))) is not end:
                 yield cast(_T, item)
         finally:
