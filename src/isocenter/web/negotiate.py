@@ -58,6 +58,11 @@ def frame_media_type(transfer_syntax: str) -> str:
     return COMPRESSED_MEDIA_TYPES.get(transfer_syntax, OCTET_STREAM)
 
 
+def canonical_name(name: str) -> str:
+    """A media type's name as the standard has it now."""
+    return _ALIASES.get(name, name)
+
+
 def is_video(transfer_syntax: str) -> bool:
     """Whether pixel data in it are one stream and no frames of their own."""
     return frame_media_type(transfer_syntax).startswith("video/")

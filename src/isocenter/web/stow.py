@@ -22,6 +22,7 @@ from isocenter.errors import (
     UnsupportedTransferSyntax,
 )
 from isocenter.model import Origin, is_uid
+from isocenter.web.assembling import METADATA, Assembly
 from isocenter.web.context import DICOMWEB, base_url, context_of
 from isocenter.web.datasets import DICOM_XML
 from isocenter.web.metrics import Metrics
@@ -107,24 +108,22 @@ async def _limited(request: Request, limit: int) -> AsyncIterator[bytes]:
             yield piece
 
 
-def _boundary(request: Request) -> str | None:
-    """The boundary of a multipart body, None if the body is one object. Raises UnsupportedMediaType for any other."""
+def _form(request: Request) -> tuple[str, str | None]:
+    """What the body is made of, and its boundary if it is multipart. Raises UnsupportedMediaType, BadRequest."""
     text = request.headers.get("content-type")
     if text is None:
         raise UnsupportedMediaType("the request has no Content-Type")
     media_type = parse_media_type(text)
-    if media_type.name == DICOM:
-        return None
-    if media_type.name != "multipart/related":
-        raise UnsupportedMediaType(
-            'a Store request is multipart/related; type="application/dicom", or application/dicom'
-        )
+    if media_type.name in (DICOM, *METADATA):
+        return media_type.name, None
     kind = media_type.parameters.get("type", DICOM).lower()
-    if kind != DICOM:
-        raise UnsupportedMediaType("only parts of type application/dicom can be stored")
+    if media_type.name != "multipart/related" or kind not in (DICOM, *METADATA):
+        raise UnsupportedMediaType(
+            "a Store request is application/dicom, application/dicom+json or application/dicom+xml, in parts or alone"
+        )
     if "boundary" not in media_type.parameters:
         raise BadRequest("the multipart Content-Type has no boundary")
-    return media_type.parameters["boundary"]
+    return kind, media_type.parameters["boundary"]
 
 
 def _refusal(headers: dict[str, str]) -> IsocenterError | None:
@@ -158,6 +157,30 @@ async def _receive_one(body: AsyncIterator[bytes], receiver: Receiver) -> None:
     await receiver.end()
 
 
+async def _receive_metadata(
+    body: AsyncIterator[bytes], boundary: str | None, kind: str, assembly: Assembly, receiver: Receiver
+) -> None:
+    """Metadata with their bulk data. Nothing is stored of a request that is cut off: which bulk data would have come
+    nobody knows."""
+    if boundary is None:
+        assembly.begin({"content-type": kind})
+        async for piece in body:
+            assembly.write(memoryview(piece))
+        await assembly.end()
+    else:
+        parser = MultipartParser(boundary)
+        async for piece in body:
+            for event in parser.receive(piece):
+                if isinstance(event, PartData):
+                    assembly.write(event.data)
+                elif isinstance(event, PartStarted):
+                    assembly.begin(event.headers)
+                elif isinstance(event, PartEnded):
+                    await assembly.end()
+        parser.close()
+    await assembly.store(receiver)
+
+
 async def store(request: Request) -> Response:
     """`POST /studies`, `POST /studies/{study}`: with a study, objects of another are refused."""
     study = request.path_params.get("study", "")
@@ -171,7 +194,7 @@ async def store_into(request: Request, target: Target) -> Response:
     context = context_of(request)
     offer = require(accepted_ranges(request), STORED)
     base = base_url(request)
-    boundary = _boundary(request)
+    kind, boundary = _form(request)
     if request.headers.get("content-encoding", "identity") != "identity":
         raise UnsupportedMediaType("a Store request must not have a Content-Encoding")
     peer = f"{request.client.host}:{request.client.port}" if request.client else ""
@@ -179,7 +202,10 @@ async def store_into(request: Request, target: Target) -> Response:
     body = _limited(request, context.settings.web_max_upload)
     trouble: IsocenterError | None = None
     try:
-        if boundary is None:
+        if kind != DICOM:
+            with Assembly(context, base) as assembly:
+                await _receive_metadata(body, boundary, kind, assembly, receiver)
+        elif boundary is None:
             await _receive_one(body, receiver)
         else:
             await _receive_parts(body, boundary, receiver)

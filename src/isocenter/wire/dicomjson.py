@@ -6,6 +6,7 @@ item numbers from 1: "…/bulkdata/00081140/2/00420011". `find_bulk` is the way 
 
 from __future__ import annotations
 
+import json
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -13,7 +14,7 @@ from typing import Any, Final
 
 import orjson
 
-from isocenter.errors import NotFound
+from isocenter.errors import DataSetError, LimitExceeded, NotFound
 from isocenter.std.dictionary import entry_of
 from isocenter.std.transfer_syntaxes import TransferSyntax, transfer_syntax
 from isocenter.wire.deflate import inflate
@@ -40,6 +41,35 @@ def _key(tag: int) -> str:
 def dumps(obj: Any) -> bytes:
     """JSON text in UTF-8."""
     return orjson.dumps(obj)
+
+
+def read_models(data: bytes, limits: Limits = DEFAULT_LIMITS) -> list[Model]:
+    """The models of a DICOM JSON array, or of one object; what is in them is not looked at.
+
+    Stricter than JSON is: a name that comes twice in an object and numbers that are none are refused, since two readers
+    would read two things. Raises DataSetError, LimitExceeded for what is nested too deep.
+    """
+    try:
+        found = json.loads(data.decode(), object_pairs_hook=_unique, parse_constant=_no_number)
+    except RecursionError:
+        raise LimitExceeded(f"sequences nested deeper than {limits.nesting} (limits.nesting)") from None
+    except ValueError as error:
+        raise DataSetError("no JSON", offset=getattr(error, "pos", None)) from None
+    models = found if isinstance(found, list) else [found]
+    if not all(isinstance(model, dict) for model in models):
+        raise DataSetError("metadata are JSON objects")
+    return models
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        raise DataSetError("a name comes twice in a JSON object")
+    return result
+
+
+def _no_number(_text: str) -> Any:
+    raise DataSetError("a JSON number that is none")
 
 
 class _Scope:

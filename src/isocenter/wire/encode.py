@@ -169,7 +169,7 @@ class Encoder:
         try:
             if vr in NUMBER_VRS:
                 code = NUMBER_VRS[vr][0]
-                number = float if code in "fd" else int
+                number = float if code in "fd" else _whole
                 return pack(f"{self.order}{len(values)}{code}", *(number(value) for value in values))
             if vr == "AT":
                 halves = [half for value in values for half in divmod(int(value, 16), 1 << 16)]
@@ -223,6 +223,13 @@ def _string(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(type(value))
     return value
+
+
+def _whole(value: Any) -> int:
+    number = int(value)
+    if isinstance(value, float) and number != value:
+        raise ValueError("not a whole number")
+    return number
 
 
 def _integer(value: Any) -> str:
