@@ -19,7 +19,7 @@ from isocenter.errors import ArchiveBusy, DataFolderError, IsocenterError
 from isocenter.index import schema, sql_query
 from isocenter.index.sql import SqlIndex
 from isocenter.index.sql_query import plan
-from isocenter.index.sql_write import REF_COLUMNS, within
+from isocenter.index.sql_rows import REF_COLUMNS, within
 from isocenter.model import Equal, Level, Query, Range, Scope, Wildcard
 from isocenter.testing.index_suite import COLOR_PALETTE, IndexSuite, entry, non_patient_entry, put
 

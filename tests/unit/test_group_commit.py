@@ -91,7 +91,7 @@ class Bench:
 
     def examined(self, waiting: Waiting) -> None:
         waiting.entry = cast(Entry, _Entry(waiting.writer.name))
-        self.group.complete(waiting)
+        self.group.put(waiting)
 
     def place(self, what: str) -> int:
         """Where in the story something stands, as the only thing or beside others."""
@@ -108,33 +108,51 @@ async def _until(event: threading.Event) -> None:
     assert await asyncio.to_thread(event.wait, 10)
 
 
-def test_who_is_examined_while_others_are_synced_waits_for_its_own_sync(bench: Bench) -> None:
+def test_who_comes_while_another_is_synced_is_synced_too_and_shares_its_transaction(bench: Bench) -> None:
     async def story() -> None:
         first, second = Writer("a", bench.story, held=True), Writer("b", bench.story, held=True)
         a, b = bench.waiting(first), bench.waiting(second)
-        bench.group.begin(a)
-        await _until(first.begun)
-        # Both words about b wait in the queue when the thread comes back from the first sync.
-        bench.group.begin(b)
-        bench.examined(b)
         bench.examined(a)
+        await _until(first.begun)
+        bench.examined(b)
         first.free.set()
-        assert await a.done is not None
         await _until(second.begun)
+        assert not a.done.done()
         assert not b.done.done()
         second.free.set()
-        await b.done
-        assert bench.place("sync b") < bench.place("rows b")
-        assert bench.place("rows a") < bench.place("sync b")
+        await asyncio.gather(a.done, b.done)
         await asyncio.to_thread(bench.group.close)
 
     asyncio.run(story())
+    assert bench.story == ["sync a", "sync b", "close a", "close b", "directories a b", "rows a b"]
+
+
+def test_who_comes_still_later_does_not_hold_up_the_first(bench: Bench) -> None:
+    async def story() -> None:
+        writers = [Writer(name, bench.story, held=True) for name in "abc"]
+        waiting = [bench.waiting(writer) for writer in writers]
+        for one, writer in zip(waiting[:2], writers[:2], strict=True):
+            bench.examined(one)
+            await _until(writers[0].begun)
+            if writer is not writers[0]:
+                writers[0].free.set()
+        await _until(writers[1].begun)
+        bench.examined(waiting[2])
+        writers[1].free.set()
+        await asyncio.gather(*(one.done for one in waiting[:2]))
+        await _until(writers[2].begun)
+        assert not waiting[2].done.done()
+        writers[2].free.set()
+        await waiting[2].done
+        await asyncio.to_thread(bench.group.close)
+
+    asyncio.run(story())
+    assert bench.place("rows a") < bench.place("sync c") < bench.place("rows c")
 
 
 def test_many_at_all_moments(bench: Bench) -> None:
     async def one(number: int) -> None:
         waiting = bench.waiting(Writer(f"n{number}", bench.story))
-        bench.group.begin(waiting)
         for _ in range(number % 5):
             await asyncio.sleep(0)
         bench.examined(waiting)
@@ -166,11 +184,9 @@ def test_a_refused_object_leaves_nothing_and_harms_nobody(bench: Bench, moment: 
     async def story() -> None:
         full = OutOfResources("no space") if moment == "sync" else None
         good, bad = bench.waiting(Writer("good", bench.story)), bench.waiting(Writer("bad", bench.story, fails=full))
-        for waiting in (good, bad):
-            bench.group.begin(waiting)
         if moment == "examination":
             bad.error = DataSetError("broken")
-            bench.group.complete(bad)
+            bench.group.put(bad)
         else:
             bench.examined(bad)
         bench.examined(good)
@@ -190,7 +206,6 @@ def test_a_full_disk_at_the_index_removes_the_files_and_other_failures_keep_them
         for name, error in (("full", OutOfResources("no space")), ("broken", IsocenterError("damaged"))):
             bench.rows.fails = error
             waiting = bench.waiting(Writer(name, bench.story))
-            bench.group.begin(waiting)
             bench.examined(waiting)
             with pytest.raises(type(error)):
                 await waiting.done
@@ -205,11 +220,9 @@ def test_closing_commits_who_waits_and_tells_who_comes_too_late(bench: Bench) ->
     async def story() -> None:
         first = Writer("a", bench.story, held=True)
         a, b = bench.waiting(first), bench.waiting(Writer("b", bench.story))
-        bench.group.begin(a)
-        await _until(first.begun)
-        bench.group.begin(b)
-        bench.examined(b)
         bench.examined(a)
+        await _until(first.begun)
+        bench.examined(b)
         closing = asyncio.create_task(asyncio.to_thread(bench.group.close))
         await asyncio.sleep(0.05)
         first.free.set()

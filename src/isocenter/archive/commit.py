@@ -26,20 +26,19 @@ from isocenter.store.base import BlobStore, BlobWriter
 class Waiting:
     """One object between its last byte and its row.
 
-    `done` gets the outcome. Before `GroupCommit.complete`, `entry` is set, or `error` for an object that is refused.
+    `done` gets the outcome. Before `GroupCommit.put`, `entry` is set, or `error` for an object that is refused.
     """
 
-    __slots__ = ("done", "durable", "entry", "error", "loop", "taken", "writer")
+    __slots__ = ("done", "durable", "entry", "error", "loop", "writer")
 
     def __init__(self, writer: BlobWriter, loop: asyncio.AbstractEventLoop, *, durable: bool) -> None:
-        """`durable`: the caller makes the bytes durable itself and does without `GroupCommit.begin`."""
+        """`durable`: the caller makes the bytes durable itself."""
         self.writer = writer
         self.loop = loop
         self.done: asyncio.Future[Applied] = loop.create_future()
         self.entry: Entry | None = None
         self.error: BaseException | None = None
         self.durable = durable
-        self.taken = durable  # by the thread, to make it durable
 
 
 class GroupCommit:
@@ -50,21 +49,16 @@ class GroupCommit:
         self._index = index
         self._on_conflict = on_conflict
         self._limit = limit
-        # An object comes twice: when its bytes are written, and when it is examined.
         self._queue: SimpleQueue[Waiting | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="isocenter-commit", daemon=True)
         self._closed = False
         self._thread.start()
 
-    def begin(self, waiting: Waiting) -> None:
-        """Make the bytes durable while the caller examines them; `complete` must follow. From any thread.
+    def put(self, waiting: Waiting) -> None:
+        """Make the object durable and visible, or remove it if it has an error. From any thread.
 
-        The disk should have begun with them (`hasten`): files that it works on share the commit of its journal.
+        The disk should have begun with the bytes (`hasten`): files that it works on share the commit of its journal.
         """
-        self._queue.put(waiting)
-
-    def complete(self, waiting: Waiting) -> None:
-        """Make the object visible, or remove it if it has an error. From any thread."""
         if self._closed:
             _deliver([(waiting, waiting.error or ArchiveBusy("the archive is closing"))])
         else:
@@ -77,23 +71,20 @@ class GroupCommit:
         self._thread.join()
 
     def _run(self) -> None:
-        written: list[Waiting] = []
-        complete: list[Waiting] = []
         ending = False
-        while not ending or written or complete:
-            ending = self._take(written, complete, wait=not written) or ending
-            if written:
-                _make_durable(written)
-                written.clear()
-                ending = self._take(written, complete, wait=False) or ending
-            # Who was written and examined since then is complete, and not durable yet.
-            ready = [waiting for waiting in complete if waiting.durable]
-            complete = [waiting for waiting in complete if not waiting.durable]
-            for at in range(0, len(ready), self._limit):
-                self._finish(ready[at : at + self._limit])
+        while not ending:
+            batch: list[Waiting] = []
+            ending = self._take(batch, wait=True)
+            _make_durable(batch)
+            # Who came meanwhile shares the transaction, which costs as much as the bytes of a small object.
+            late = len(batch)
+            ending = self._take(batch, wait=False) or ending
+            _make_durable(batch[late:])
+            for at in range(0, len(batch), self._limit):
+                self._finish(batch[at : at + self._limit])
 
-    def _take(self, written: list[Waiting], complete: list[Waiting], *, wait: bool) -> bool:
-        """Move what is in the queue to where it belongs; whether the end was in it."""
+    def _take(self, batch: list[Waiting], *, wait: bool) -> bool:
+        """Add what is in the queue to `batch`; whether the end was in it."""
         ending = False
         try:
             while True:
@@ -101,11 +92,8 @@ class GroupCommit:
                 wait = False
                 if item is None:
                     ending = True
-                elif item.taken:
-                    complete.append(item)
                 else:
-                    item.taken = True
-                    written.append(item)
+                    batch.append(item)
         except Empty:
             return ending
 
@@ -149,6 +137,8 @@ class GroupCommit:
 
 def _make_durable(batch: Sequence[Waiting]) -> None:
     for waiting in batch:
+        if waiting.durable or waiting.error is not None:
+            continue
         try:
             waiting.writer.sync()
         except Exception as error:  # noqa: BLE001  whatever it is, it is the object's and not the thread's end

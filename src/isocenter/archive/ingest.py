@@ -157,13 +157,17 @@ class Incoming:
             audit.refused(error, self._origin)
             self.abandon()
             raise
+        digest = self._digest
+        if digest is not None and writer.size <= _INLINE:
+            for chunk in chunks:
+                digest.update(chunk)
         if self._small is not None:
             if writer.size <= _SMALL:
                 # The caller uses its buffers again; a copy of a small object is cheaper than mapping its file.
                 self._small.extend(map(bytes, chunks))
             else:
                 self._small = None
-        if self._small is None and writer.size - (self._digest.at if self._digest else 0) > _HASH_LAG:
+        if self._small is None and writer.size - (digest.at if digest else 0) > _HASH_LAG:
             self._hash_behind()
 
     def _hash_behind(self) -> None:
@@ -259,10 +263,8 @@ class Incoming:
         together = writer.size <= _INLINE
         waiting = Waiting(writer, asyncio.get_running_loop(), durable=not together)
         work: list[Future[None]] = []
-        if together:
-            writer.hasten()
-            self._intake.group.begin(waiting)
-        else:
+        writer.hasten()
+        if not together:
             work.append(threads.submit(writer.sync))
         try:
             await self._hash(work)
@@ -296,6 +298,8 @@ class Incoming:
             # Its errors are met again by the next reading.
             await asyncio.gather(asyncio.wrap_future(self._hashing), return_exceptions=True)
         digest = self._digest = self._digest or _Digest(self._offset)
+        if digest.at == self._writer.size:
+            return
         if self._small is None:
             work.append(self._intake.threads.submit(digest.follow, self._writer, self._writer.size))
         else:
@@ -331,7 +335,7 @@ class Incoming:
             waiting.entry = Entry(
                 keys, said.transfer_syntax, writer.name, writer.size, self._offset, *digest.digests(), origin, now()
             )
-        self._intake.group.complete(waiting)
+        self._intake.group.put(waiting)
 
 
 def _names(keys: Keys) -> tuple[str, str]:

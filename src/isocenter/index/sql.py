@@ -22,7 +22,8 @@ from isocenter.index.migrate import revision, upgrade
 from isocenter.index.sql_errors import translated
 from isocenter.index.sql_jobs import SqlJobs
 from isocenter.index.sql_read import SqlReader
-from isocenter.index.sql_write import REF_COLUMNS, SqlWriter, ref_of, within
+from isocenter.index.sql_rows import REF_COLUMNS, ref_of, within
+from isocenter.index.sql_write import SqlWriter
 from isocenter.model import Change, Found, InstanceRef, Query, Scope
 
 # A longer log makes fewer, larger checkpoints; but while it still grows, each commit costs a journal commit more.

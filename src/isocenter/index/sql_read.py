@@ -33,8 +33,8 @@ from isocenter.index.matching import key, matches
 from isocenter.index.sql_errors import translated
 from isocenter.index.sql_non_patient import find as find_non_patient
 from isocenter.index.sql_query import FROM, TABLES, Plan, plan
+from isocenter.index.sql_rows import EVERY_INSTANCE, REF_COLUMNS, ref_of, within
 from isocenter.index.sql_text import Statement, driver_rows
-from isocenter.index.sql_write import EVERY_INSTANCE, REF_COLUMNS, ref_of, within
 from isocenter.index.zones import shifted
 from isocenter.model import Change, Found, InstanceRef, Level, Query, Scope
 

@@ -30,12 +30,39 @@ class Statement:
         values.update(self._fixed)
         return cursor.execute(self.text, [values[name] for name in self._order])
 
+    def ordered(self, names: Sequence[str]) -> str:
+        """The text, for parameters in the order of `names`, which must be its own."""
+        if tuple(names) != self._order:
+            raise ValueError("the statement has its parameters in another order")
+        return self.text
+
     def run_many(self, cursor: Any, rows: Sequence[Mapping[str, Any]]) -> int:
         """Execute once for each of `rows`; how many rows were changed in all."""
         if not rows:
             return 0
         fixed, order = self._fixed, self._order
         return int(cursor.executemany(self.text, [[{**row, **fixed}[name] for name in order] for row in rows]).rowcount)
+
+
+class Rows:
+    """An INSERT of one to `most` rows of `columns`."""
+
+    __slots__ = ("_texts",)
+
+    def __init__(self, table: sa.Table, columns: Sequence[str], most: int, dialect: sa.Dialect) -> None:
+        self._texts = [
+            Statement(
+                sa.insert(table).values(
+                    [{column: sa.bindparam(f"{column}_{row}") for column in columns} for row in range(count)]
+                ),
+                dialect,
+            ).ordered([f"{column}_{row}" for row in range(count) for column in columns])
+            for count in range(1, most + 1)
+        ]
+
+    def insert(self, cursor: Any, rows: Sequence[Sequence[Any]]) -> None:
+        """Execute on a driver's cursor; each row has its values in the order of the columns."""
+        cursor.execute(self._texts[len(rows) - 1], [value for row in rows for value in row])
 
 
 def driver_rows(connection: sa.Connection, statement: Executable, most: int) -> Iterator[Sequence[Any]]:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
@@ -25,48 +25,19 @@ from isocenter.index.jobs import Wanted
 from isocenter.index.keys import Keys, column_names
 from isocenter.index.sql_errors import translated
 from isocenter.index.sql_jobs import insert as insert_jobs
-from isocenter.index.sql_text import Statement
+from isocenter.index.sql_remove import framed, remove, remove_rows
+from isocenter.index.sql_rows import EVERY_INSTANCE, REF_COLUMNS, ref_of
+from isocenter.index.sql_text import Rows, Statement
 from isocenter.model import InstanceRef, Level, Scope
 
 _REMEMBERED = 4096
+_TOGETHER = 8  # rows in one statement
+_INSTANCE = (
+    "series_id", "uid", *column_names(Level.IMAGE), "transfer_syntax", "number_of_frames", "blob", "size",
+    "data_set_offset", "digest", "header_digest", "origin", "stored_at", "attributes",
+)  # fmt: skip
+_CHANGE = ("kind", "study_uid", "series_uid", "instance_uid", "at", "reason")
 _Wanting = Callable[[Sequence[Entry], Sequence[Applied]], Sequence[Wanted]]
-
-REF_COLUMNS = (
-    schema.study.c.uid,
-    schema.series.c.uid,
-    schema.instance.c.uid,
-    schema.instance.c.sop_class,
-    schema.instance.c.transfer_syntax,
-    schema.instance.c.blob,
-    schema.instance.c.size,
-    schema.instance.c.data_set_offset,
-    schema.instance.c.digest,
-    schema.instance.c.header_digest,
-    schema.instance.c.number_of_frames,
-)
-# Outer joins for the instances of no patient; with a condition on the study SQLite would scan all instances.
-EVERY_INSTANCE = schema.instance.outerjoin(schema.series).outerjoin(schema.study)
-
-
-def ref_of(row: Sequence[Any]) -> InstanceRef:
-    """An InstanceRef from a row of REF_COLUMNS."""
-    study, series, uid, sop_class, syntax, blob, size, offset, digest, header, frames = row
-    return InstanceRef(
-        study or "", series or "", uid, sop_class, syntax, blob, size, offset, digest.hex(), header.hex(), frames
-    )
-
-
-def within(scope: Scope, *columns: Any) -> sa.Select[Any]:
-    """Columns of the instances of a scope."""
-    instance, series, study = schema.instance.c, schema.series.c, schema.study.c
-    if scope.non_patient:
-        statement = sa.select(*columns).select_from(EVERY_INSTANCE)
-        return statement.where(instance.series_id.is_(None), instance.uid == scope.instance)
-    hierarchy = schema.instance.join(schema.series).join(schema.study)
-    statement = sa.select(*columns).select_from(hierarchy).where(study.uid == scope.study)
-    for uid, wanted in ((series.uid, scope.series), (instance.uid, scope.instance)):
-        statement = statement if wanted is None else statement.where(uid == wanted)
-    return statement
 
 
 @dataclass(slots=True)
@@ -96,6 +67,10 @@ class _Statements:
         self.known = compiled(
             sa.select(instance.c.id, instance.c.digest, instance.c.transfer_syntax).where(instance.c.uid == b("uid"))
         )
+        self.any_known = [
+            compiled(sa.select(instance.c.id).where(instance.c.uid.in_([b(f"{n}") for n in range(count)])).limit(1))
+            for count in range(1, _TOGETHER + 1)
+        ]
         self.ref = compiled(sa.select(*REF_COLUMNS).select_from(EVERY_INSTANCE).where(instance.c.uid == b("uid")))
         self.study = compiled(
             sa.select(study.c.id, study.c.patient_key, study.c.modalities, study.c.sop_classes).where(
@@ -110,9 +85,9 @@ class _Statements:
         )
         self.add_study = compiled(insert(study, *counters).returning(study.c.id))
         self.add_series = compiled(insert(series, "instance_count").returning(series.c.id))
-        self.add_instance = compiled(insert(instance))
         self.add_superseded = compiled(insert(schema.superseded))
-        self.add_change = compiled(insert(schema.change, "seq"))
+        self.add_instances = Rows(instance, _INSTANCE, _TOGETHER, dialect)
+        self.add_changes = Rows(schema.change, _CHANGE, _TOGETHER, dialect)
         self.grow_series = compiled(
             sa.update(series)
             .where(series.c.id == b("series_id"))
@@ -196,7 +171,7 @@ class SqlWriter:
     def delete(self, scope: Scope, reason: str) -> list[str]:
         with self.transaction() as connection:
             self._forget()
-            blobs = _remove(connection, scope)
+            blobs = remove(connection, scope)
             if not blobs:
                 raise NotFound("nothing is stored there")
             connection.execute(sa.insert(schema.doomed), [{"blob": blob} for blob in blobs])
@@ -291,15 +266,25 @@ class _Batch:
         self._series: dict[int, int] = {}
 
     def run(self, entries: Sequence[Entry]) -> list[Applied]:
-        applied = [self._one(entry) for entry in entries]
+        applied: list[Applied] = []
+        for at in range(0, len(entries), _TOGETHER):
+            some = entries[at : at + _TOGETHER]
+            applied += self._add(some, "stored") if self._new(some) else map(self._one, some)
         self._grow()
         self._cursor.close()
         return applied
 
+    def _new(self, entries: Sequence[Entry]) -> bool:
+        """Whether none of the instances is stored, and each comes once."""
+        uids = {f"{number}": entry.keys.image.uid for number, entry in enumerate(entries)}
+        if len(set(uids.values())) < len(entries):
+            return False
+        return self._sql.any_known[len(entries) - 1].run(self._cursor, **uids).fetchone() is None
+
     def _one(self, entry: Entry) -> Applied:
         known = self._sql.known.run(self._cursor, uid=entry.keys.image.uid).fetchone()
         if known is None:
-            return self._add(entry, "stored")
+            return self._add([entry], "stored")[0]
         _, digest, transfer_syntax = known
         if digest == entry.digest and transfer_syntax == entry.transfer_syntax:
             return Applied("already-there", self._ref(entry.keys.image.uid), leftover=True)
@@ -309,39 +294,27 @@ class _Batch:
             return self._keep_first(entry)
         return self._replace(entry)
 
-    def _add(self, entry: Entry, kind: str) -> Applied:
-        keys, cursor, origin = entry.keys, self._cursor, entry.origin
-        series_id, warnings = self._series_of(entry) if keys.study.uid else (None, ())
-        self._sql.add_instance.run(
-            cursor,
-            series_id=series_id,
-            uid=keys.image.uid,
-            transfer_syntax=entry.transfer_syntax,
-            number_of_frames=keys.number_of_frames,
-            blob=entry.blob,
-            size=entry.size,
-            data_set_offset=entry.data_set_offset,
-            digest=entry.digest,
-            header_digest=entry.header_digest,
-            origin="\t".join((origin.kind, origin.peer, origin.calling, origin.called)),
-            stored_at=entry.stored_at,
-            attributes=keys.image.attributes,
-            **dict(zip(column_names(Level.IMAGE), keys.image.columns, strict=True)),
-        )
-        self._sql.add_change.run(
-            cursor,
-            kind=kind,
-            study_uid=keys.study.uid,
-            series_uid=keys.series.uid,
-            instance_uid=keys.image.uid,
-            at=entry.stored_at,
-            reason="",
-        )
-        ref = InstanceRef(
-            keys.study.uid, keys.series.uid, keys.image.uid, keys.sop_class, entry.transfer_syntax, entry.blob,
-            entry.size, entry.data_set_offset, entry.digest.hex(), entry.header_digest.hex(), keys.number_of_frames,
-        )  # fmt: skip
-        return Applied("replaced" if kind == "replaced" else "stored", ref, warnings)
+    def _add(self, entries: Sequence[Entry], kind: Literal["stored", "replaced"]) -> list[Applied]:
+        """New rows for instances, in one statement: the driver lets go of the interpreter several times in each."""
+        applied, rows, changes = [], [], []
+        for entry in entries:
+            keys, origin = entry.keys, entry.origin
+            image = keys.image
+            series_id, warnings = self._series_of(entry) if keys.study.uid else (None, ())
+            rows.append((
+                series_id, image.uid, *image.columns, entry.transfer_syntax, keys.number_of_frames, entry.blob,
+                entry.size, entry.data_set_offset, entry.digest, entry.header_digest,
+                "\t".join((origin.kind, origin.peer, origin.calling, origin.called)), entry.stored_at, image.attributes,
+            ))  # fmt: skip
+            changes.append((kind, keys.study.uid, keys.series.uid, image.uid, entry.stored_at, ""))
+            ref = InstanceRef(
+                keys.study.uid, keys.series.uid, image.uid, keys.sop_class, entry.transfer_syntax, entry.blob,
+                entry.size, entry.data_set_offset, entry.digest.hex(), entry.header_digest.hex(), keys.number_of_frames,
+            )  # fmt: skip
+            applied.append(Applied(kind, ref, warnings))
+        self._sql.add_instances.insert(self._cursor, rows)
+        self._sql.add_changes.insert(self._cursor, changes)
+        return applied
 
     def _series_of(self, entry: Entry) -> tuple[int, tuple[str, ...]]:
         """The series one more instance is in, made with its study if need be, and what is odd about that."""
@@ -390,9 +363,9 @@ class _Batch:
         self._grow()
         uid = entry.keys.image.uid
         self._sql.supersede.run(self._cursor, uid=uid)
-        _remove_rows(self._connection, sa.select(schema.instance.c.id).where(schema.instance.c.uid == uid))
+        remove_rows(self._connection, sa.select(schema.instance.c.id).where(schema.instance.c.uid == uid))
         self._writer._forget()
-        done = self._add(entry, "replaced")
+        (done,) = self._add([entry], "replaced")
         return Applied("replaced", done.ref, (*done.warnings, "other-bytes-kept-aside"))
 
     def _ref(self, uid: str) -> InstanceRef:
@@ -421,80 +394,3 @@ def _with(values: str, value: str) -> str:
     if not value or f"\\{value}\\" in values:
         return values
     return framed({*values.strip("\\").split("\\"), value})
-
-
-def framed(values: set[str]) -> str:
-    """The form in which a study's modalities and SOP classes are kept: every value between backslashes."""
-    return "\\" + "".join(f"{value}\\" for value in sorted(values) if value)
-
-
-# --- the rare ways: recount from the rows ----------------------------------------------------------------------------
-
-
-def _remove(connection: sa.Connection, scope: Scope) -> list[str]:
-    """Remove the rows of a scope, superseded ones included; their blobs."""
-    gone = schema.superseded
-    old = [gone.c.study_uid == scope.study]
-    if scope.series is not None:
-        old.append(gone.c.series_uid == scope.series)
-    if scope.instance is not None:
-        old.append(gone.c.uid == scope.instance)
-    rows = within(scope, schema.instance.c.id)
-    # Other bytes of a deleted instance go with it, whichever study they claimed to be of.
-    uids = within(scope, schema.instance.c.uid)
-    blobs = list(connection.scalars(sa.select(schema.instance.c.blob).where(schema.instance.c.id.in_(rows))))
-    if not blobs:
-        return []
-    aside = sa.or_(gone.c.uid.in_(uids), sa.and_(*old))
-    blobs += connection.scalars(sa.select(gone.c.blob).where(aside))
-    connection.execute(sa.delete(gone).where(aside))
-    _remove_rows(connection, rows)
-    return blobs
-
-
-def _remove_rows(connection: sa.Connection, rows: sa.Select[tuple[int]]) -> None:
-    """Remove instances, and the series and studies left empty; recount what stays."""
-    series, instance = schema.series, schema.instance
-    ids = list(connection.scalars(rows))
-    touched: set[int | None] = set()
-    for at in range(0, len(ids), 500):
-        some = ids[at : at + 500]
-        touched |= set(connection.scalars(sa.select(instance.c.series_id).where(instance.c.id.in_(some))))
-        connection.execute(sa.delete(instance).where(instance.c.id.in_(some)))
-    touched.discard(None)  # instances of no patient are in no series
-    studies: set[int] = set()
-    for series_id in touched:
-        studies |= set(connection.scalars(sa.select(series.c.study_id).where(series.c.id == series_id)))
-        connection.execute(sa.delete(schema.series_metadata).where(schema.series_metadata.c.series_id == series_id))
-        left = connection.scalar(sa.select(sa.func.count()).where(instance.c.series_id == series_id)) or 0
-        if left:
-            connection.execute(sa.update(series).where(series.c.id == series_id).values(instance_count=left))
-        else:
-            connection.execute(sa.delete(series).where(series.c.id == series_id))
-    for study_id in studies:
-        _recount(connection, study_id)
-
-
-def _recount(connection: sa.Connection, study_id: int) -> None:
-    study, series, instance = schema.study, schema.series, schema.instance
-    of_study = series.c.study_id == study_id
-    modalities = set(connection.scalars(sa.select(series.c.modality).where(of_study)))
-    if not connection.scalar(sa.select(sa.func.count()).select_from(series).where(of_study)):
-        connection.execute(sa.delete(study).where(study.c.id == study_id))
-        return
-    joined = instance.join(series)
-    classes = set(connection.scalars(sa.select(instance.c.sop_class).distinct().select_from(joined).where(of_study)))
-    count, size = connection.execute(
-        sa.select(sa.func.count(), sa.func.sum(instance.c.size)).select_from(joined).where(of_study)
-    ).one()
-    connection.execute(
-        sa.update(study)
-        .where(study.c.id == study_id)
-        .values(
-            series_count=sa.select(sa.func.count()).select_from(series).where(of_study).scalar_subquery(),
-            instance_count=count,
-            bytes=size,
-            modalities=framed({modality or "" for modality in modalities}),
-            sop_classes=framed(classes),
-        )
-    )
