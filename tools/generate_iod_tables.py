@@ -22,6 +22,10 @@ IODS = (
     "multi-frame-grayscale-byte-secondary-capture-image",
     "multi-frame-grayscale-word-secondary-capture-image",
     "multi-frame-true-color-secondary-capture-image",
+    "grayscale-softcopy-presentation-state",
+    "color-softcopy-presentation-state",
+    "pseudo-color-softcopy-presentation-state",
+    "blending-softcopy-presentation-state",
 )
 # User-optional modules and modules of other uses that the builders never write
 LEFT_OUT = (
@@ -32,6 +36,7 @@ LEFT_OUT = (
     "specimen",
     "multi-energy-ct-image",
     "overlay-plane",
+    "overlay-activation",
     "multi-frame-dimension",
     "frame-extraction",
     "common-instance-reference",

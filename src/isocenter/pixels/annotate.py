@@ -35,6 +35,7 @@ _LINE_THICKNESS = 0x00700253
 
 _MOST_OBJECTS = 2000  # of one state; a drawing of that many is meant to keep somebody busy
 _MOST_POINTS = 100_000  # of all of them
+_EDGE = Ink(0)
 _SMALLEST, _LARGEST = 8, 96  # pixels, of letters
 # For letters that the font of Pillow has not; the first that is installed
 _FONTS = ("NotoSansCJK-Regular.ttc", "NotoSans-Regular.ttf", "DejaVuSans.ttf", "Arial Unicode.ttf", "arial.ttf")
@@ -229,11 +230,14 @@ def _text(canvas: _Canvas, item: Attributes, ink: Ink) -> None:
     room = box[2] - box[0] if box is not None else 0.0
     place = {"CENTER": 0.5, "RIGHT": 1.0}.get(item.text(_JUSTIFICATION), 0.0) if box is not None else 0.0
 
-    def write(on: ImageDraw.ImageDraw) -> None:
+    def write(on: ImageDraw.ImageDraw, stroke: int = 0) -> None:
         for index, line in enumerate(lines):
             shown = line[:500]
-            on.text((x + place * (room - font.getlength(shown)), y + index * step), shown, fill=255, font=font)
+            at = (x + place * (room - font.getlength(shown)), y + index * step)
+            on.text(at, shown, fill=255, font=font, stroke_width=stroke)
 
+    # White letters are read on white bone only by their edge.
+    canvas.draw(_EDGE if ink.lab is not None or ink.p_value >= 0x8000 else WHITE, lambda on: write(on, 1))
     canvas.draw(ink, write)
     if box is not None and anchor is not None and item.text(_ANCHOR_VISIBLE) == "Y":
         near = np.clip(anchor, box[:2], box[2:])
