@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -94,20 +95,26 @@ def receiver(folder: Path, *, private: bool = False, **settings: Any) -> Iterato
             await server.listen(listener.socket, listener.tls)
         yield Receiver(server, folder, stored)
         await server.close()
-        storage.close()
 
     with background(make) as value:
         yield value
 
 
 @contextlib.contextmanager
-def node(data: Path, *, peers: Iterable[KnownPeer] = (), rules: Iterable[Rule] = (), **settings: Any) -> Iterator[Node]:
-    """What `isocenter serve` runs, on free ports."""
+def node(
+    data: Path,
+    *,
+    peers: Iterable[KnownPeer] = (),
+    rules: Iterable[Rule] = (),
+    clock: Callable[[], float] = time.time,
+    **settings: Any,
+) -> Iterator[Node]:
+    """What `isocenter serve` runs, on free ports; `clock` says when jobs are due."""
     from isocenter.server import running
 
     chosen = Settings().replace(
         archive_data=data,
         **{"dimse_port": 0, "dimse_tls_port": 0, "web_port": 0, "dimse_drain_timeout": 2.0, **settings},
     )
-    with background(lambda: running(chosen, peers, rules)) as value:
+    with background(lambda: running(chosen, peers, rules, clock=clock)) as value:
         yield value

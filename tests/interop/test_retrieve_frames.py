@@ -143,7 +143,6 @@ def test_our_client_and_command(node: tuple[str, ours.Receiver], tmp_path: Path)
     with isocenter.sync.connect(address) as pacs:
         storage = FolderStorage(tmp_path / "client")
         *_, last = pacs.get("FRAME", into=storage, root="INSTANCE", SOPInstanceUID=uid, CalculatedFrameList=[1, 9, 4])
-        storage.close()
         assert (True, 1) == (last.ok, last.completed), last.message
         with pytest.raises(UsageError, match="ascend"):
             list(pacs.get("FRAME", into=storage, root="INSTANCE", SOPInstanceUID=uid, SimpleFrameList=[2, 1]))

@@ -6,7 +6,6 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +45,6 @@ def in_folder(folder: Path) -> dict[str, bytes]:
     return {read_header(raw).sop_instance: data_set(raw) for raw in files if raw}
 
 
-@contextmanager
-def sink(folder: Path) -> Iterator[FolderStorage]:
-    storage = FolderStorage(folder)
-    yield storage
-    storage.close()
-
-
 def slices(count: int) -> tuple[str, list[bytes]]:
     """A study of `count` CT slices."""
     study, series = generate_uid(), generate_uid()
@@ -77,8 +69,8 @@ def test_get_and_move_from_dcmqrscp(tmp_path: Path) -> None:
         destinations = {"ISOCENTER": receiver.port}
         with peers.dcmqrscp(tmp_path, destinations=destinations) as scp, isocenter.sync.connect(scp.address) as pacs:
             assert {outcome.status for outcome in pacs.store(FILES[:3])} == {0}
-            with sink(tmp_path / "got") as storage:
-                *_, last = pacs.get("STUDY", into=storage, StudyInstanceUID=CT.StudyInstanceUID)
+            storage = FolderStorage(tmp_path / "got")
+            *_, last = pacs.get("STUDY", into=storage, StudyInstanceUID=CT.StudyInstanceUID)
             assert (True, 1, 0) == (last.ok, last.completed, last.failed)
             *_, last = pacs.move("ISOCENTER", "STUDY", StudyInstanceUID=CT.StudyInstanceUID)
             assert (True, 1) == (last.ok, last.completed)
@@ -92,15 +84,15 @@ def test_get_from_ourselves_as_stored(tmp_path: Path) -> None:
     studies = [str(header.StudyInstanceUID) for header in HEADERS]
     with ours.node(tmp_path / "data") as node, isocenter.sync.connect(node.address) as pacs:
         assert {outcome.status for outcome in pacs.store(FILES)} == {0}
-        with sink(tmp_path / "stored") as storage:
-            classes = sorted({str(header.SOPClassUID) for header in HEADERS})
-            syntaxes = sorted({str(header.file_meta.TransferSyntaxUID) for header in HEADERS})
-            asked = {"sop_classes": classes, "transfer_syntaxes": syntaxes, "StudyInstanceUID": studies}
-            answers = list(pacs.get("STUDY", into=storage, **asked))
+        storage = FolderStorage(tmp_path / "stored")
+        classes = sorted({str(header.SOPClassUID) for header in HEADERS})
+        syntaxes = sorted({str(header.file_meta.TransferSyntaxUID) for header in HEADERS})
+        asked = {"sop_classes": classes, "transfer_syntaxes": syntaxes, "StudyInstanceUID": studies}
+        answers = list(pacs.get("STUDY", into=storage, **asked))
         assert [3, 2, 1, None] == [answer.remaining for answer in answers]
         assert SENT == in_folder(tmp_path / "stored")
-        with sink(tmp_path / "usual") as storage:
-            *_, last = pacs.get("STUDY", into=storage, StudyInstanceUID=studies)
+        storage = FolderStorage(tmp_path / "usual")
+        *_, last = pacs.get("STUDY", into=storage, StudyInstanceUID=studies)
         assert (True, len(FILES)) == (last.ok, last.completed)
         assert set(SENT) == set(in_folder(tmp_path / "usual"))
         assert SENT[CT.SOPInstanceUID] == in_folder(tmp_path / "usual")[CT.SOPInstanceUID]
@@ -122,11 +114,8 @@ def test_pynetdicom_sends_and_its_warnings_are_told(tmp_path: Path) -> None:
         entity.add_supported_context(header.SOPClassUID, scu_role=True, scp_role=True)
     server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_GET, on_get)])
     try:
-        with (
-            sink(tmp_path) as storage,
-            isocenter.sync.connect(f"PYGET@127.0.0.1:{server.socket.getsockname()[1]}") as pacs,
-        ):
-            *_, last = pacs.get("STUDY", into=storage, StudyInstanceUID="1.2")
+        with isocenter.sync.connect(f"PYGET@127.0.0.1:{server.socket.getsockname()[1]}") as pacs:
+            *_, last = pacs.get("STUDY", into=FolderStorage(tmp_path), StudyInstanceUID="1.2")
     finally:
         server.shutdown()
     assert (0xB000, 1, 1) == (last.status, last.completed, last.failed)
@@ -145,19 +134,19 @@ def test_a_get_cancelled_midway_leaves_nothing_running(tmp_path: Path) -> None:
     study, objects = slices(60)
 
     async def get(address: str, folder: Path) -> int:
-        with sink(folder) as storage:
-            async with isocenter.connect(address) as pacs:
-                steps = pacs.get("STUDY", into=storage, StudyInstanceUID=study)
-                async for step in steps:
-                    if step.done == 5:
-                        break
-                await steps.aclose()
-                count = storage.count
-                await pacs.echo()
-                await asyncio.sleep(0.2)
-            assert count == storage.count
-            assert {task for task in asyncio.all_tasks() if task is not asyncio.current_task()} == set()
-            return count
+        storage = FolderStorage(folder)
+        async with isocenter.connect(address) as pacs:
+            steps = pacs.get("STUDY", into=storage, StudyInstanceUID=study)
+            async for step in steps:
+                if step.done == 5:
+                    break
+            await steps.aclose()
+            count = storage.count
+            await pacs.echo()
+            await asyncio.sleep(0.2)
+        assert count == storage.count
+        assert {task for task in asyncio.all_tasks() if task is not asyncio.current_task()} == set()
+        return count
 
     with ours.node(tmp_path / "data") as node:
         with isocenter.sync.connect(node.address) as pacs:
@@ -246,17 +235,17 @@ def test_orthanc_both_ways(tmp_path: Path) -> None:
             isocenter.sync.connect(orthanc.address) as pacs,
         ):
             assert {outcome.status for outcome in pacs.store(FILES)} == {0}
-            with sink(tmp_path / "got") as storage:
-                for header in HEADERS:
-                    # Orthanc cannot decode JPEG 2000 without a plug-in; for one SOP class it can send it as stored.
-                    asked = {"sop_classes": [str(header.SOPClassUID)], "StudyInstanceUID": str(header.StudyInstanceUID)}
-                    *_, last = pacs.get("STUDY", into=storage, **asked)
-                    assert (True, 1) == (last.ok, last.completed), last.message
+            storage = FolderStorage(tmp_path / "got")
+            for header in HEADERS:
+                # Orthanc cannot decode JPEG 2000 without a plug-in; for one SOP class it can send it as stored.
+                asked = {"sop_classes": [str(header.SOPClassUID)], "StudyInstanceUID": str(header.StudyInstanceUID)}
+                *_, last = pacs.get("STUDY", into=storage, **asked)
+                assert (True, 1) == (last.ok, last.completed), last.message
             assert set(SENT) == set(in_folder(tmp_path / "got"))
-            with sink(tmp_path / "nothing") as storage:
-                study = str(HEADERS[3].StudyInstanceUID)
-                *_, last = pacs.get("STUDY", into=storage, StudyInstanceUID=study)
-                assert (False, 1) == (last.ok, last.failed)
+            storage = FolderStorage(tmp_path / "nothing")
+            study = str(HEADERS[3].StudyInstanceUID)
+            *_, last = pacs.get("STUDY", into=storage, StudyInstanceUID=study)
+            assert (False, 1) == (last.ok, last.failed)
             *_, last = pacs.move("THERE", "STUDY", StudyInstanceUID=CT.StudyInstanceUID)
             assert last.ok
             assert [CT.SOPInstanceUID] == [request.command["AffectedSOPInstanceUID"] for _, request in receiver.stored]

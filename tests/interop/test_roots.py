@@ -39,7 +39,6 @@ def from_all_roots(pacs: Any, folder: Path, receiver: ours.Receiver, roots: dict
         level = {"PATIENT": "PATIENT", "STUDY": "STUDY", "INSTANCE": "IMAGE"}[root]
         storage = FolderStorage(folder / root)
         *_, last = pacs.get(level, into=storage, root=root, sop_classes=[str(CT.SOPClassUID)], **keys)
-        storage.close()
         assert (True, 1) == (last.ok, last.completed), (root, last.message)
         assert [INSTANCE] == arrived(folder / root)
         before = len(receiver.stored)

@@ -86,8 +86,5 @@ async def _get(
             storage = FolderStorage(folder, stored, limits=Limits.of(connecting["settings"]))
         except OSError as error:
             raise typer.BadParameter(f"{folder}: {error.strerror}") from None
-        try:
-            async with connect(address, **connecting) as peer:
-                return await retrieving.follow(peer.get(level, into=storage, **asked), bar)
-        finally:
-            storage.close()
+        async with connect(address, **connecting) as peer:
+            return await retrieving.follow(peer.get(level, into=storage, **asked), bar)

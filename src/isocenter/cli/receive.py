@@ -107,5 +107,4 @@ async def _receive(
     await stop.wait()
     loop.remove_reader(channel)
     await server.close()
-    storage.close()
     return storage.count
