@@ -89,14 +89,18 @@ class _WebServer(uvicorn.Server):
 
 @contextlib.asynccontextmanager
 async def running(
-    settings: Settings, peers: Iterable[KnownPeer] = (), rules: Iterable[Rule] = ()
+    settings: Settings,
+    peers: Iterable[KnownPeer] = (),
+    rules: Iterable[Rule] = (),
+    *,
+    clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[Node]:
     """The archive of `settings`, serving both skins while the context lasts; objects are moved to `peers` only, and
-    forwarded to them by `rules`.
+    forwarded to them by `rules`. `clock` is that of Archive.open().
 
     Raises DataFolderInUse, DataFolderError, CannotListen or SettingsError before anything is served.
     """
-    async with await Archive.open(settings.archive_data, settings) as archive:
+    async with await Archive.open(settings.archive_data, settings, clock=clock) as archive:
         storage = StorageService(ArchiveStorage(archive), private=settings.archive_private_sop_classes, sends=True)
         query = QueryService(ArchiveFinder(archive), settings.dimse_aet, Limits.of(settings))
         destinations: dict[str, KnownPeer] = {peer.aet: peer for peer in peers}  # one table, changed by reload()

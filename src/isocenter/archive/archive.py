@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -48,7 +49,9 @@ _ANSWERS = 512  # answers handed over at a time
 class Archive:
     """An open data folder. One process at a time; any number of tasks of one event loop."""
 
-    def __init__(self, folder: DataFolder, store: FileStore, index: SqlIndex, settings: Settings) -> None:
+    def __init__(
+        self, folder: DataFolder, store: FileStore, index: SqlIndex, settings: Settings, clock: Callable[[], float]
+    ) -> None:
         """Use `Archive.open`."""
         self.settings = settings
         self.set_aside: list[str] = []
@@ -65,22 +68,29 @@ class Archive:
             store, self._group, self._threads, limits, Examiner(limits), self._require_space, self._log
         )
         self._minimum_free = settings.archive_minimum_free
-        self.jobs = JobQueue(index.jobs, settings)
+        self.jobs = JobQueue(index.jobs, settings, clock=clock)
         self.router = index.routing = Router(settings, self.jobs.wake)
         self._pieces = metadata.Pieces()
         self._closed = False
 
     @classmethod
-    async def open(cls, data: Path | str, settings: Settings | None = None, *, must_exist: bool = False) -> Archive:
-        """Open or make the data folder.
+    async def open(
+        cls,
+        data: Path | str,
+        settings: Settings | None = None,
+        *,
+        must_exist: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> Archive:
+        """Open or make the data folder. `clock` (seconds since 1970) says when jobs are due.
 
         Raises DataFolderInUse when another process has it, DataFolderError when it is not usable, not there (with
         `must_exist`), made by a newer version, or has objects and no index; ArchiveBusy when the index stays locked.
         """
-        return await asyncio.to_thread(cls._open, data, settings or Settings(), must_exist)
+        return await asyncio.to_thread(cls._open, data, settings or Settings(), must_exist, clock)
 
     @classmethod
-    def _open(cls, data: Path | str, settings: Settings, must_exist: bool) -> Archive:
+    def _open(cls, data: Path | str, settings: Settings, must_exist: bool, clock: Callable[[], float]) -> Archive:
         folder = DataFolder(data, must_exist=must_exist)
         try:
             store = FileStore(folder.path)
@@ -94,7 +104,7 @@ class Archive:
         except BaseException:
             folder.close()
             raise
-        archive = cls(folder, store, index, settings)
+        archive = cls(folder, store, index, settings, clock)
         archive.set_aside = aside
         return archive
 
