@@ -16,7 +16,7 @@ from isocenter.dimse.endpoint import dimse_listeners, dimse_server
 from isocenter.dimse.folder import FolderStorage
 from isocenter.known_peers import KnownPeer
 from isocenter.net.server import DimseServer
-from isocenter.services.base import Request
+from isocenter.services.base import Request, Sink
 from isocenter.services.storage import StorageService
 from isocenter.services.verification import VerificationService
 from isocenter.settings import Settings
@@ -94,6 +94,23 @@ def receiver(folder: Path, *, private: bool = False, **settings: Any) -> Iterato
         for listener in dimse_listeners(chosen):
             await server.listen(listener.socket, listener.tls)
         yield Receiver(server, folder, stored)
+        await server.close()
+
+    with background(make) as value:
+        yield value
+
+
+@contextlib.contextmanager
+def sinking(open_sink: Callable[[Request], Sink], **settings: Any) -> Iterator[str]:
+    """A Storage SCP with sinks of the test's own; its address."""
+    chosen = Settings().replace(**{"dimse_port": 0, "dimse_drain_timeout": 0.1, **settings})
+
+    @contextlib.asynccontextmanager
+    async def make() -> AsyncIterator[str]:
+        server = dimse_server((VerificationService(), StorageService(open_sink)), chosen)
+        for listener in dimse_listeners(chosen):
+            await server.listen(listener.socket, listener.tls)
+        yield f"ISOCENTER@127.0.0.1:{server.address[1]}"
         await server.close()
 
     with background(make) as value:

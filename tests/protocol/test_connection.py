@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from isocenter.ul import events
-from isocenter.ul.connection import Connection, LocalError
+from isocenter.ul.connection import Connection, FilePart, LocalError
 from isocenter.ul.table import State
 from isocenter.wire import pdu
 from isocenter.wire.command import encode_command
@@ -48,6 +48,19 @@ def test_store_message_arrives_in_fragments_of_the_peers_size() -> None:
         _, length = pdu.PDU_HEADER.unpack_from(raw, position)
         assert length <= AC.user.max_length
         position += 6 + length
+
+
+@pytest.mark.parametrize("length", [2, 5000, 16_378, 16_380, 100_000])
+@pytest.mark.parametrize("last", [False, True])
+def test_a_part_of_a_file_is_framed_as_its_bytes_are(length: int, last: bool) -> None:
+    payload = random.Random(2).randbytes(length + 10)
+    (one, _), (other, _) = pair(), pair()
+    one.send_file(1, FilePart(7, 4, length), last=last)
+    other.send_data(1, payload[4 : 4 + length], last=last)
+    out = one.data_to_send()
+    assert {7} == {part.descriptor for part in out if isinstance(part, FilePart)}
+    raw = [payload[part.offset :][: len(part)] if isinstance(part, FilePart) else part for part in out]
+    assert sent(other) == b"".join(raw)
 
 
 def test_release_both_ways() -> None:

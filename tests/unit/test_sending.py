@@ -41,7 +41,7 @@ class Disk:
         self.asked.append(("thread", number))
         return self._make(ref, number, accepted, at_hand=number not in self.cold)
 
-    def at_once(self, ref: InstanceRef, accepted: Sequence[Agreed]) -> Prepared | None:
+    def at_once(self, ref: InstanceRef, accepted: Sequence[Agreed], *, as_file: bool) -> Prepared | None:
         assert threading.current_thread() is threading.main_thread()
         number = int(ref.instance.rpartition(".")[2])
         self.asked.append(("place", number))
@@ -63,6 +63,7 @@ class Receiver:
     lost_at: int | None = None
     sent: list[int] = field(default_factory=list)
     usable: bool = True
+    sends_files: bool = False
 
     def contexts_for(self, abstract_syntax: str, *, as_scp: bool = False) -> Sequence[Agreed]:
         return [Agreed(1, abstract_syntax, EXPLICIT, True, False)]
@@ -153,8 +154,9 @@ def test_what_was_prepared_in_vain_is_put_back_and_closed(
     async def lose() -> None:
         with pytest.raises(AssociationAborted):
             await sent(disk, work, Receiver(disk, lost_at=lost_at))
+        await asyncio.get_running_loop().shutdown_default_executor()
         while len(closed) < len(disk.made):  # the thread's last batch is closed when it comes
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0)
 
     asyncio.run(asyncio.wait_for(lose(), 20))
     assert 40 - lost_at - 1 == len(work)

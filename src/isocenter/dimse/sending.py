@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
@@ -30,7 +31,7 @@ from isocenter.services.retrieve import Suboperation
 from isocenter.services.storage import even_chunks, store_request
 from isocenter.std.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, transfer_syntax
 from isocenter.store.base import Blob
-from isocenter.ul.connection import Buffer
+from isocenter.ul.connection import Buffer, FilePart
 from isocenter.ul.negotiation import Agreed
 from isocenter.wire.bulk import without_bulk
 from isocenter.wire.command import CommandSet
@@ -39,7 +40,7 @@ from isocenter.wire.limits import Limits
 
 log = logging.getLogger("isocenter.dimse")
 
-_CHUNK = 1024 * 1024
+_CHUNK = 1024 * 1024 - 6  # of the longest PDU that we send, six bytes are the PDV's header
 _BATCH = 8  # objects that a thread prepares at a time; two batches of beginnings are in memory
 
 
@@ -52,8 +53,9 @@ class Content(Protocol):
     def __call__(self, ref: InstanceRef, accepted: Sequence[Agreed]) -> Prepared:
         """Blocking."""
 
-    def at_once(self, ref: InstanceRef, accepted: Sequence[Agreed]) -> Prepared | None:
-        """The same; None where it would wait for the disk or take its time."""
+    def at_once(self, ref: InstanceRef, accepted: Sequence[Agreed], *, as_file: bool) -> Prepared | None:
+        """The same; None where it would wait for the disk or take its time. `as_file`: where that can be done, in
+        `parts` of its file."""
 
 
 @dataclass(slots=True)
@@ -64,6 +66,7 @@ class Prepared:
     ref: InstanceRef
     context: Agreed | None = None
     chunks: Iterable[Buffer] = ()
+    parts: Sequence[FilePart] = ()
     blob: Blob | None = None
     why: str = ""
     at_hand: bool = False
@@ -139,9 +142,10 @@ class Sender:
                         yield Suboperation(ref.instance, None, one.why)
                         continue
                     command = store_request(invoker.next_message_id(), ref.sop_class, ref.instance) | self._elements
-                    chunks = even_chunks(one.chunks, pad=transfer_syntax(one.context.transfer_syntax).deflated)
+                    deflated = transfer_syntax(one.context.transfer_syntax).deflated
+                    data_set = one.parts or even_chunks(one.chunks, pad=deflated)
                     try:
-                        response = await invoker.request(one.context, command, chunks, meanwhile=ahead.look)
+                        response = await invoker.request(one.context, command, data_set, meanwhile=ahead.look)
                     except (NetworkError, OSError) as error:
                         yield Suboperation(ref.instance, None, str(error))
                         raise
@@ -161,6 +165,7 @@ class _Ahead:
         self._content = content
         self._work = work
         self._invoker = invoker
+        self._at_once = partial(content.at_once, as_file=invoker.sends_files)
         self._contexts: dict[str, Sequence[Agreed]] = {}
         self._ready: deque[Prepared] = deque()
         self._taken: list[InstanceRef] = []  # by the thread
@@ -183,7 +188,7 @@ class _Ahead:
         if self._ready or self._batch is not None:
             return
         for ref in self._work.take(1):
-            one = _prepared(self._content.at_once, ref, self._accepted(ref))
+            one = _prepared(self._at_once, ref, self._accepted(ref))
             if one is not None:
                 self._ready.append(one)
             else:
@@ -253,7 +258,7 @@ class Stored:
             )
         return Prepared(ref, context, _cut(view))
 
-    def at_once(self, ref: InstanceRef, accepted: Sequence[Agreed]) -> Prepared | None:
+    def at_once(self, ref: InstanceRef, accepted: Sequence[Agreed], *, as_file: bool) -> Prepared | None:
         context = _context(accepted, (ref.transfer_syntax,))
         if context.transfer_syntax != ref.transfer_syntax:
             return None
@@ -261,6 +266,11 @@ class Stored:
         if not _at_hand(blob, ref):
             blob.close()
             return None
+        if as_file and not (blob.size - ref.data_set_offset) % 2:  # others need their last byte moved or padded
+            parts = _parts(blob, ref.data_set_offset)
+            if len(parts) > 1:
+                os.posix_fadvise(blob.fileno(), parts[1].offset, 0, os.POSIX_FADV_WILLNEED)
+            return Prepared(ref, context, parts=parts, blob=blob, at_hand=True)
         return self._as_stored(ref, context, blob, at_hand=True)
 
     def _as_stored(self, ref: InstanceRef, context: Agreed, blob: Blob, *, at_hand: bool) -> Prepared:
@@ -271,7 +281,7 @@ class Stored:
             return Prepared(ref, context, (head,), at_hand=at_hand)
         # The rest is read while it is sent; the kernel fetches it meanwhile, so that the event loop does not wait.
         os.posix_fadvise(blob.fileno(), position, 0, os.POSIX_FADV_WILLNEED)
-        return Prepared(ref, context, _pieces(blob, head, position), blob, at_hand=at_hand)
+        return Prepared(ref, context, _pieces(blob, head, position), blob=blob, at_hand=at_hand)
 
 
 class WithoutBulk:
@@ -294,7 +304,7 @@ class WithoutBulk:
         syntaxes = (source.uid, EXPLICIT_VR_LITTLE_ENDIAN) if source.encapsulated else (source.uid,)
         return Made(view, syntaxes, self._limits)(ref, accepted)
 
-    def at_once(self, ref: InstanceRef, accepted: Sequence[Agreed]) -> None:
+    def at_once(self, ref: InstanceRef, accepted: Sequence[Agreed], *, as_file: bool) -> None:
         """Never: what is left out has to be found first."""
 
 
@@ -313,7 +323,7 @@ class Made:
         view = transcoded(self._view, 0, self._syntaxes[-1], context.transfer_syntax, self._limits)
         return Prepared(ref, context, _cut(view))
 
-    def at_once(self, ref: InstanceRef, accepted: Sequence[Agreed]) -> None:
+    def at_once(self, ref: InstanceRef, accepted: Sequence[Agreed], *, as_file: bool) -> None:
         """Never: it is one object, and there is none before it."""
 
 
@@ -343,6 +353,10 @@ def _at_hand(blob: Blob, ref: InstanceRef) -> bool:
     return blob.at_hand(ref.data_set_offset, _CHUNK)
 
 
+def _parts(blob: Blob, offset: int) -> list[FilePart]:
+    return [FilePart(blob.fileno(), at, min(_CHUNK, blob.size - at)) for at in range(offset, blob.size, _CHUNK)]
+
+
 def _pieces(blob: Blob, head: bytes, position: int) -> Iterator[bytes]:
     yield head
     while piece := blob.read(position, _CHUNK):
@@ -360,8 +374,10 @@ def _context(accepted: Sequence[Agreed], syntaxes: Sequence[str]) -> Agreed:
     Raises NoPresentationContext.
     """
     by_syntax = {context.transfer_syntax: context for context in accepted}
-    possible = [uid for uid in syntaxes if uid in by_syntax]
-    possible += [uid for uid in TARGETS if uid in by_syntax and can_transcode(syntaxes[-1], uid)]
-    if not possible:
-        raise NoPresentationContext("no presentation context that it could be sent in was accepted")
-    return by_syntax[possible[0]]
+    for uid in syntaxes:
+        if uid in by_syntax:
+            return by_syntax[uid]
+    for uid in TARGETS:
+        if uid in by_syntax and can_transcode(syntaxes[-1], uid):
+            return by_syntax[uid]
+    raise NoPresentationContext("no presentation context that it could be sent in was accepted")

@@ -39,7 +39,7 @@ from isocenter.services.base import (
 )
 from isocenter.std.statuses import CANCEL, PENDING, PENDING_WITH_WARNING
 from isocenter.ul import events
-from isocenter.ul.connection import Buffer, Connection
+from isocenter.ul.connection import Connection, FilePart, Payload
 from isocenter.ul.negotiation import Agreed
 from isocenter.wire.command import NO_DATA_SET, RESPONSE, CommandSet, Verb, encode_response, response_to
 
@@ -184,12 +184,12 @@ class Association(Link):
         self,
         context: Agreed,
         command: CommandSet,
-        data_set: Iterable[Buffer] | None = None,
+        data_set: Iterable[Payload] | None = None,
         *,
         meanwhile: Callable[[], None] | None = None,
     ) -> Response:
         """Send one request and wait for its response. Chunks of `data_set`, but the last, have an even length.
-        `meanwhile` is called when it is written, while the peer has it.
+        `meanwhile` is called when it is written, while the peer has it; parts of files are for where `sends_files`.
 
         Several tasks may do so at a time: as many as the window allows are sent, the others wait in their order.
         Raises PeerTimeout (and aborts) when no response comes, AssociationAborted when the association ends.
@@ -204,7 +204,7 @@ class Association(Link):
             self._forget(command)
 
     async def responses(
-        self, context: Agreed, command: CommandSet, data_set: Iterable[Buffer] | None = None
+        self, context: Agreed, command: CommandSet, data_set: Iterable[Payload] | None = None
     ) -> AsyncIterator[Response]:
         """Send one request and give its responses as they come, pending ones first. Raises as request() does."""
         queue = await self._expect(command)
@@ -288,14 +288,14 @@ class Association(Link):
             pass
         self.cancel(context, message_id)
 
-    async def _send(self, context_id: int, command: CommandSet, data_set: Iterable[Buffer] | None) -> None:
+    async def _send(self, context_id: int, command: CommandSet, data_set: Iterable[Payload] | None) -> None:
         try:
             await self._send_in_turn(context_id, command, data_set)
         except BaseException:
             self._settle(command["MessageID"])
             raise
 
-    async def _send_in_turn(self, context_id: int, command: CommandSet, data_set: Iterable[Buffer] | None) -> None:
+    async def _send_in_turn(self, context_id: int, command: CommandSet, data_set: Iterable[Payload] | None) -> None:
         async with self._line:
             if self._failure is not None:
                 raise self._failure
@@ -311,14 +311,17 @@ class Association(Link):
                 self.abort("a data set broke off")
                 raise
 
-    async def _send_chunks(self, context_id: int, data_set: Iterable[Buffer]) -> None:
+    async def _send_chunks(self, context_id: int, data_set: Iterable[Payload]) -> None:
         chunks = iter(data_set)
-        chunk = next(chunks, b"")
+        chunk: Payload = next(chunks, b"")
         while True:
             following = next(chunks, None)
             if self._failure is not None:
                 raise self._failure
-            self.connection.send_data(context_id, chunk, last=following is None)
+            if isinstance(chunk, FilePart):
+                self.connection.send_file(context_id, chunk, last=following is None)
+            else:
+                self.connection.send_data(context_id, chunk, last=following is None)
             self.connection.touch(self.loop.time())
             self.flush()
             await self.drain()

@@ -7,15 +7,13 @@ consumer that is busy simply stops pulling: the buffer fills, reading pauses and
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from typing import cast
 
-from isocenter.ul.connection import Buffer, Connection
+from isocenter.net.kernel import read, write_at_once
+from isocenter.ul.connection import Connection, FilePart, Payload
 from isocenter.ul.events import UpperLayerEvent
 from isocenter.ul.table import State
-
-_IOV_MAX = min(os.sysconf("SC_IOV_MAX"), 1024)
 
 
 class Link(asyncio.BufferedProtocol):
@@ -74,25 +72,21 @@ class Link(asyncio.BufferedProtocol):
         if transport.get_write_buffer_size():
             self._unread = self.loop.call_later(self.connection.config.artim, transport.abort)
 
-    def _write(self, transport: asyncio.Transport, out: list[Buffer]) -> None:
+    @property
+    def sends_files(self) -> bool:
+        """Whether a data set had better be sent as parts of its file than as bytes that were read from it."""
+        return self._descriptor >= 0 and self.connection.sends_long
+
+    def _write(self, transport: asyncio.Transport, out: list[Payload]) -> None:
         """Hand the bytes to the kernel at once where that can be done; the transport's turn comes later in the loop's
         iteration, and a peer that waits for a response waits for it."""
         if self._descriptor >= 0 and not transport.get_write_buffer_size():
-            try:
-                if len(out) == 1:
-                    sent = os.write(self._descriptor, out[0])
-                else:
-                    sent = os.writev(self._descriptor, out[:_IOV_MAX])
-            except OSError:
-                sent = 0  # full, or gone: the transport finds out which
-            while out and sent >= len(out[0]):
-                sent -= len(out.pop(0))
-            if sent:
-                out[0] = memoryview(out[0])[sent:]
-        if len(out) == 1:
-            transport.write(out[0])
-        elif out:
-            transport.writelines(out)
+            write_at_once(self._descriptor, out)
+        rest = [read(one) if isinstance(one, FilePart) else one for one in out]
+        if len(rest) == 1:
+            transport.write(rest[0])
+        elif rest:
+            transport.writelines(rest)
 
     async def drain(self) -> None:
         """Wait until the transport takes more (back-pressure of a slow peer)."""

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from isocenter.errors import BadRequest, DataSetError, IsocenterError, LimitExceeded, OutOfResources
 from isocenter.std.statuses import GENERAL, PENDING, PENDING_WITH_WARNING, SUCCESS
+from isocenter.ul.connection import Payload
 from isocenter.ul.negotiation import Agreed, Support
 from isocenter.wire.command import NORMALIZED, CommandSet
 
@@ -86,6 +87,10 @@ class Invoker(Protocol):
     def usable(self) -> bool:
         """Whether requests can be sent."""
 
+    @property
+    def sends_files(self) -> bool:
+        """Whether a data set had better be sent as parts of its file than as bytes that were read from it."""
+
     def contexts_for(self, abstract_syntax: str, *, as_scp: bool = False) -> Sequence[Agreed]:
         """Accepted contexts in which our side may act as SCU (or as SCP, to report events)."""
 
@@ -96,7 +101,7 @@ class Invoker(Protocol):
         self,
         context: Agreed,
         command: CommandSet,
-        data_set: Iterable[bytes | bytearray | memoryview] | None = None,
+        data_set: Iterable[Payload] | None = None,
         *,
         meanwhile: Callable[[], None] | None = None,
     ) -> Response:

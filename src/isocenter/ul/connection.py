@@ -28,6 +28,26 @@ from isocenter.wire.limits import DEFAULT_LIMITS, Limits
 
 Buffer = bytes | bytearray | memoryview
 
+
+@dataclass(frozen=True, slots=True)
+class FilePart:
+    """Some bytes of an open file, which are sent as others are and read by nobody before. The descriptor is not to be
+    closed until they are written."""
+
+    descriptor: int
+    offset: int
+    length: int
+
+    def __len__(self) -> int:
+        return self.length
+
+    def part(self, begin: int, end: int) -> FilePart:
+        """What begin:end are of a buffer."""
+        return FilePart(self.descriptor, self.offset + begin, min(end, self.length) - begin)
+
+
+Payload = Buffer | FilePart
+
 _COMMAND, _LAST = 0x01, 0x02  # message control header, PS3.8 Annex E.2
 # What Table 9-10 says of data, as it is asked for each message: where it may be sent, and where it may come.
 _MAY_SEND = frozenset(state for event, state in TRANSITIONS if event is Event.P_DATA_REQUEST)
@@ -35,6 +55,7 @@ _MAY_COME = frozenset(state for (_, state), action in TRANSITIONS.items() if act
 _SMALL = 4096  # fragments up to here are copied behind their header: one buffer is written sooner than two
 _FIRST_BUFFER = 16 * 1024  # what a connection costs whose peer sends little; it grows with what is read at a time
 _UNLIMITED_PDU = 1024 * 1024  # what we send at most to a peer that sets no limit
+_LONG = 512 * 1024 - 6
 _CRAWL = 16  # bytes a second; a message that comes slower for a whole idle time is as good as silence
 
 
@@ -80,7 +101,7 @@ class Connection:
         self._received, self._worked = 0, False  # since then: bytes, and whether a message began or ended
         self._artim: float | None = None
         self._events: deque[events.UpperLayerEvent] = deque()
-        self._out: list[Buffer] = []
+        self._out: list[Payload] = []
         self._rq: pdu.AssociateRQ | None = None
         self._contexts: Collection[int] = ()
         self._respond_to_release = False
@@ -180,6 +201,16 @@ class Connection:
         """P-DATA request for the next bytes of a data set. Chunks other than the last have an even length."""
         self._p_data(context_id, chunk, 0, last=last)
 
+    def send_file(self, context_id: int, part: FilePart, *, last: bool) -> None:
+        """The same, of bytes in a file."""
+        if not self.can_send:
+            raise LocalError(f"P-DATA is not possible in {self.state.name}")
+        for begin in range(0, len(part), self._room):
+            piece = part.part(begin, begin + self._room)
+            size = len(piece)
+            flags = _LAST if last and begin + size == len(part) else 0
+            self._out += (pdu.P_DATA_HEADER.pack(pdu.P_DATA_TF, size + 6, size + 2, context_id, flags), piece)
+
     @property
     def peer_max_pdu(self) -> int:
         """The longest P-DATA-TF PDU that the peer takes; 0 for any."""
@@ -196,8 +227,15 @@ class Connection:
         """Whether Table 9-10 allows a P-DATA request now."""
         return self.state in _MAY_SEND
 
-    def data_to_send(self) -> list[Buffer]:
-        """Everything to be written to the transport now, in order; forgets it. Views must stay valid until written."""
+    @property
+    def sends_long(self) -> bool:
+        """Whether the peer takes PDUs so long that send_file() is worth its calls: one more for each PDU (measured: a
+        third less CPU with 512 KiB and more, a fourth more with 128 KiB)."""
+        return self._room >= _LONG
+
+    def data_to_send(self) -> list[Payload]:
+        """Everything to be written to the transport now, in order; forgets it. Views must stay valid until written, and
+        there are parts of files only where send_file() was used."""
         out, self._out = self._out, []
         return out
 
