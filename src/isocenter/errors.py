@@ -369,6 +369,11 @@ class TooManyRequests(IsocenterError):
     retry = True
     hint = "Wait as long as Retry-After says."
 
+    def __init__(self, message: str, *, wait: float) -> None:
+        self.wait = wait
+        """Seconds."""
+        super().__init__(message)
+
 
 class UsageError(IsocenterError):
     """An argument to a function or command cannot be used as given."""
@@ -407,6 +412,14 @@ class ConnectFailed(NetworkError):
 
     code = "connect-failed"
     hint = "Check host and port, and that the peer is running."
+
+
+class IssuerUnreachable(NetworkError):
+    """The keys of who issues tokens cannot be fetched, so that no token can be verified."""
+
+    code = "issuer-unreachable"
+    http_status = 503
+    hint = "Check jwt.keys and jwt.issuer, and that this machine reaches them."
 
 
 class AssociationRejected(NetworkError):

@@ -254,6 +254,8 @@ class Query:
     `fuzzy` asks for fuzzy semantic matching of PN. Answers come in a stable order (insertion) and are cut by
     `offset` and `limit` (None: no limit beyond the configured one).
 
+    With `senders` there are only studies of which one of these AE titles sent something by DIMSE.
+
     With `sop_classes`, which are non-patient ones, their instances are searched, which are on no level but IMAGE; what
     is usual there is all that is kept. Without, they are never found.
     """
@@ -267,6 +269,7 @@ class Query:
     sop_classes: tuple[str, ...] = ()
     bare: bool = False
     zone: int | None = None
+    senders: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,3 +296,4 @@ class Change:
     scope: Scope
     at: str  # ISO 8601, UTC
     reason: str = ""
+    by: str = ""  # who deleted it, where that is known

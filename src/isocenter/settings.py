@@ -132,8 +132,13 @@ class Settings:
     )
     dimse_response_timeout: float = _row(60.0, "dimse", "Time to wait for a response as SCU.", unit="s", low=0.1)
 
-    # --- JSON Web Tokens as User Identity
-    jwt_keys: str = _row("", "jwt", "File of the public keys that sign tokens: a JWKS, or one key in PEM form.")
+    # --- JSON Web Tokens: User Identity of DIMSE, bearer tokens of DICOMweb
+    jwt_keys: str = _row(
+        "",
+        "jwt",
+        "Public keys that sign tokens: a file with a JWKS or one key in PEM form, the https address of a JWKS, or "
+        "`discover`: where the issuer says (OpenID Connect).",
+    )
     jwt_issuer: str = _row("", "jwt", "Issuer whose tokens are believed (iss).")
     jwt_audience: str = _row("", "jwt", "Audience that tokens have to be for (aud).")
     jwt_algorithms: str = _row(
@@ -141,6 +146,18 @@ class Settings:
     )
     jwt_leeway: float = _row(30.0, "jwt", "How far clocks may differ (exp, nbf, iat).", unit="s", low=0)
     jwt_user_claim: str = _row("sub", "jwt", "Claim that holds the user's name.")
+    jwt_scope_claim: str = _row(
+        "scope", "jwt", "Claim that lists what its bearer may do by DICOMweb: read, write, delete, admin."
+    )
+    jwt_scope_prefix: str = _row("", "jwt", "What stands before these words in that claim, as dicom: in dicom:read.")
+    jwt_patients_claim: str = _row(
+        "patients",
+        "jwt",
+        "Claim with a list of Patient IDs: where a token has it, only their studies are there.",
+    )
+    jwt_aets_claim: str = _row(
+        "aets", "jwt", "Claim with a list of AE titles: where a token has it, only studies that they sent are there."
+    )
 
     # --- TLS
     tls_certificate: str = _row("", "tls", "File of our certificate and those between it and the authority's (PEM).")
@@ -185,6 +202,19 @@ class Settings:
         "Listen elsewhere than on loopback though TLS (or a proxy) or authentication is missing: who reaches the port, "
         "or listens on the way, can then read and store.",
     )
+    web_tokens: str = _row("", "web", "File of static bearer tokens (`isocenter token`).")
+    web_users: str = _row("", "web", "File of users (`isocenter user`) who sign in with name and passcode.")
+    web_jwt: bool = _row(False, "web", "Believe bearer tokens by the [jwt] rows (OpenID Connect).")
+    web_user_scopes: str = _row("read,write", "web", "What users of web.users may do: read, write, delete, admin.")
+    web_admins: str = _row("", "web", "Users of web.users, divided by commas, who may do everything.")
+    web_open_scopes: str = _row(
+        "read,write,admin",
+        "web",
+        "What everybody may do where there is no authentication, that is none of web.tokens, web.users, web.jwt.",
+    )
+    web_session_time: float = _row(12 * 3600.0, "web", "Longest session of a browser.", unit="s", low=1)
+    web_session_idle: float = _row(3600.0, "web", "A session ends when nothing was asked for so long.", unit="s", low=1)
+    web_sessions: int = _row(10_000, "web", "Most sessions at a time; the one unused for longest ends.", low=1)
     web_cors_origins: str = _row(
         "",
         "web",
@@ -194,8 +224,16 @@ class Settings:
     web_cors_credentials: bool = _row(
         False, "web", "Whether browsers may send credentials they keep for us with requests of those pages."
     )
+    web_rate: float = _row(
+        2000.0, "web", "Requests a second of one user or address on average; twice as many at once.", low=0.1
+    )
+    web_max_requests: int = _row(256, "web", "Requests of one user or address that are answered at a time.", low=1)
+    web_failures: int = _row(
+        10, "web", "Failed authentications of one address before it has to wait; one more every 10 s.", low=1
+    )
     web_max_url: int = _row(32 * KiB, "web", "Longest path and query of a request.", unit="bytes", low=256)
     web_max_headers: int = _row(64 * KiB, "web", "Header fields of one request.", unit="bytes", low=1024)
+    web_delete_reason: bool = _row(True, "web", "Refuse to delete by DICOMweb without ?reason=, which is kept.")
     web_max_upload: int = _row(16 * GiB, "web", "Largest body of a Store request.", unit="bytes", low=1)
     web_default_limit: int = _row(1000, "web", "Answers of a search that names no limit.", low=1)
     web_max_limit: int = _row(100_000, "web", "Most answers of one search.", low=1)

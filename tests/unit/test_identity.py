@@ -14,7 +14,7 @@ from isocenter.wire.pdu import UserIdentity
 
 
 def verify(file: Path, kind: int, primary: bytes, secondary: bytes = b"") -> Verified | None:
-    return asyncio.run(UserFile(file).authenticate(UserIdentity(kind, primary, secondary), "MODALITY"))
+    return asyncio.run(UserFile(file, "dimse.users").authenticate(UserIdentity(kind, primary, secondary), "MODALITY"))
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_a_file_that_is_none(line: str, tmp_path: Path) -> None:
     file = tmp_path / "users"
     file.write_text("# comment\n\n" + line + "\n")
     with pytest.raises(SettingsError, match=r"dimse\.users .*line \d"):
-        UserFile(file)
+        UserFile(file, "dimse.users")
 
 
 def test_who_is_asked(users: Path) -> None:

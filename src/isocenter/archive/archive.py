@@ -284,20 +284,20 @@ class Archive:
 
     # --- out
 
-    async def delete(self, scope: Scope, reason: str) -> int:
+    async def delete(self, scope: Scope, reason: str, by: str = "") -> int:
         """Delete instances with all bytes that ever came under their UIDs; the number of files. NotFound if none.
 
-        The index row goes first; the change feed keeps scope and reason.
+        The index row goes first; the change feed keeps scope, reason and who it was (`by`).
         """
 
         def work() -> int:
-            blobs = self._index.delete(scope, reason)
+            blobs = self._index.delete(scope, reason, by)
             self._store.delete(blobs, durable=True)
             self._index.forget(blobs)
             return len(blobs)
 
         count = await self._read(work)
-        audit.deleted(scope, count, reason)
+        audit.deleted(scope, count, reason, by)
         return count
 
 

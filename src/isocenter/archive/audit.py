@@ -1,5 +1,6 @@
-"""What the archive did, for the log: who sent what and what became of it. UIDs, sizes and AE titles; nothing of
-patients."""
+"""What the archive did, for the log: who sent what and what became of it, and who asked for what. UIDs, sizes, AE
+titles and names of users; nothing of patients. Events have the names of PS3.15 section A.5.3 where it has any for them.
+"""
 
 from __future__ import annotations
 
@@ -77,13 +78,74 @@ def not_committed(finding: str, scope: Scope | None, blob: str) -> None:
     )
 
 
-def deleted(scope: Scope, count: int, reason: str) -> None:
-    """Instances were deleted. The reason is the operator's words and stays in the change feed only."""
+def deleted(scope: Scope, count: int, reason: str, by: str) -> None:
+    """Instances were deleted: DICOM Study Deleted (A.5.3.5, 110105), or less than one. The reason is the operator's
+    words and stays in the change feed only."""
     _audit.warning(
-        "deleted study=%s series=%s instance=%s objects=%d reason=%s",
+        "deleted by=%s study=%s series=%s instance=%s objects=%d reason=%s",
+        by or "?",
         scope.study,
         scope.series or "*",
         scope.instance or "*",
         count,
         "given" if reason else "none",
     )
+
+
+# --- who did what by HTTP
+
+
+def authenticated(user: str, address: str, way: str) -> None:
+    """Somebody signed in: User Authentication (A.5.3.12, 110114), Login."""
+    _audit.info("User Authentication: Login user=%s from=%s with=%s", user, address, way)
+
+
+def not_authenticated(user: str, address: str, why: str) -> None:
+    """Somebody showed credentials that are not believed: User Authentication, Login, with an outcome of failure."""
+    _audit.warning("User Authentication: Login failed user=%s from=%s: %s", user or "?", address, why)
+
+
+def signed_out(user: str, address: str) -> None:
+    """User Authentication, Logout."""
+    _audit.info("User Authentication: Logout user=%s from=%s", user, address)
+
+
+def denied(user: str, address: str, scope: str, method: str) -> None:
+    """Somebody asked for what he may not do: Security Alert (A.5.3.11, 110113)."""
+    _audit.warning("Security Alert: denied user=%s from=%s method=%s scope=%s", user or "?", address, method, scope)
+
+
+class AccessLog:
+    """Who looked at which studies: DICOM Instances Accessed (A.5.3.3, 110103) and Query (A.5.3.10, 110112).
+
+    A line for each user, address and study, with how often, a while after the first: a viewer fetches a study in
+    hundreds of requests. What was searched for is not said, since it is names and numbers of patients.
+    """
+
+    def __init__(self, gather: float = 5.0, most: int = 1000) -> None:
+        self._gather, self._most = gather, most
+        self._counts: dict[tuple[str, str, str], int] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, user: str, address: str, study: str) -> None:
+        """One request was answered with something of a study, or of a search where `study` is ""."""
+        key = (user, address, study)
+        self._counts[key] = self._counts.get(key, 0) + 1
+        if len(self._counts) >= self._most:
+            self.flush()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._gather, self.flush)
+
+    def flush(self) -> None:
+        """Say what has gathered."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        counts, self._counts = self._counts, {}
+        for (user, address, study), count in counts.items():
+            if study:
+                _audit.info(
+                    "DICOM Instances Accessed user=%s from=%s study=%s requests=%d", user or "?", address, study, count
+                )
+            else:
+                _audit.info("Query user=%s from=%s requests=%d", user or "?", address, count)

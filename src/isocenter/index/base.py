@@ -112,8 +112,9 @@ class Index(Protocol):
         """Make the entries visible, durably, in one transaction; ArchiveBusy or OutOfResources: none of them."""
         ...
 
-    def delete(self, scope: Scope, reason: str) -> list[str]:
-        """Make instances invisible, durably; the blobs to remove. They stay in `doomed` until `forget`."""
+    def delete(self, scope: Scope, reason: str, by: str = "") -> list[str]:
+        """Make instances invisible, durably; the blobs to remove. They stay in `doomed` until `forget`. The change feed
+        keeps the reason, and who it was."""
         ...
 
     def find(self, query: Query) -> Iterator[Found]:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from isocenter.index.keys import COLUMNS, FUZZY_NAME, OTHER_GROUPS, column_names
 from isocenter.model import Level
 
-HEAD = "0004"  # the newest revision in migrations/versions
+HEAD = "0005"  # the newest revision in migrations/versions
 
 metadata = sa.MetaData()
 
@@ -130,6 +130,7 @@ change = sa.Table(
     sa.Column("instance_uid", sa.Text),
     sa.Column("at", sa.Text, nullable=False),
     sa.Column("reason", sa.Text, nullable=False, server_default=""),
+    sa.Column("actor", sa.Text, nullable=False, server_default=""),  # who deleted it
     sqlite_autoincrement=True,
 )
 

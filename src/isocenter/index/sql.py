@@ -130,8 +130,8 @@ class SqlIndex:
         routing.committed()
         return applied
 
-    def delete(self, scope: Scope, reason: str) -> list[str]:
-        return self._writer.delete(scope, reason)
+    def delete(self, scope: Scope, reason: str, by: str = "") -> list[str]:
+        return self._writer.delete(scope, reason, by)
 
     def find(self, query: Query) -> Iterator[Found]:
         return self._reader.find(query)

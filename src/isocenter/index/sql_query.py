@@ -125,6 +125,8 @@ def plan(query: Query, dialect: str) -> Plan:
         column = COLUMN_OF.get(match.tag)
         if column is None or column.name != "uid" or not isinstance(match, Equal) or len(match.values) > 1:
             grouped = min(grouped, _level_of(match.tag))
+    if query.senders is not None:
+        conditions.append(_sent_by(query.senders))
     tables = [TABLES[level] for level in (Level.STUDY, Level.SERIES) if grouped <= level < query.level]
     order = tuple(table.c.id for table in [*tables, TABLES[query.level]])
     by_study = grouped <= Level.STUDY
@@ -191,6 +193,21 @@ def _condition(match: Match, dialect: str, fuzzy: bool) -> Condition | None:
         return _like(field, match.pattern.strip(" "), dialect)
     low, high = bounds(vr, match.low, match.high)
     return sa.and_(*([field >= low] if low else []), *([field <= high] if high else []))
+
+
+def _sent_by(titles: Iterable[str]) -> Condition:
+    """That something of the study came from one of these AE titles: `origin` is kind, peer, calling and called, with
+    tabs between them, and a peer that calls by DIMSE is an address."""
+    origin = schema.instance.c.origin
+    sent = sa.or_(sa.false(), *(_contains(origin, f"\t{title}\t") for title in titles))
+    within = schema.instance.join(schema.series)
+    return (
+        sa.select(schema.instance.c.id)
+        .select_from(within)
+        .where(schema.series.c.study_id == schema.study.c.id, sa.func.substr(origin, 1, 6) == "dimse\t", sent)
+        .correlate(schema.study)
+        .exists()
+    )
 
 
 def _given(values: Iterable[str]) -> list[str]:

@@ -111,7 +111,7 @@ class SqlReader:
         statement = sa.select(change).where(change.c.seq > since).order_by(change.c.seq).limit(limit)
         with translated(), self._engine.connect() as connection:
             return [
-                Change(row.seq, row.kind, Scope(row.study_uid, row.series_uid, row.instance_uid), row.at, row.reason)
+                Change(row.seq, row.kind, _scope_of(row), row.at, row.reason, row.actor)
                 for row in connection.execute(statement)
             ]
 
@@ -325,6 +325,10 @@ class _Answers:
         return {
             key(tag): {"vr": "IS", "Value": [int(number)]} for tag, number in zip(PATIENT_RELATED, totals, strict=True)
         }
+
+
+def _scope_of(row: Any) -> Scope:
+    return Scope(row.study_uid, row.series_uid, row.instance_uid)
 
 
 def _patient_attributes(study: Mapping[str, Any]) -> Attributes:

@@ -168,7 +168,7 @@ class SqlWriter:
                 insert_jobs(connection, wanted(entries, applied), time.time())
             return applied
 
-    def delete(self, scope: Scope, reason: str) -> list[str]:
+    def delete(self, scope: Scope, reason: str, by: str = "") -> list[str]:
         with self.transaction() as connection:
             self._forget()
             blobs = remove(connection, scope)
@@ -183,6 +183,7 @@ class SqlWriter:
                     instance_uid=scope.instance,
                     at=now(),
                     reason=reason,
+                    actor=by,
                 )
             )
             return blobs

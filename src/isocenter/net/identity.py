@@ -16,6 +16,7 @@ import hmac
 import importlib
 import os
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -57,7 +58,7 @@ def authenticator_of(settings: Settings) -> Authenticator | None:
         raise SettingsError("dimse.authenticator and dimse.users: one of them decides, not both")
     others: Authenticator | None = None
     if settings.dimse_users:
-        others = UserFile(Path(settings.dimse_users))
+        others = UserFile(Path(settings.dimse_users), "dimse.users")
     elif settings.dimse_authenticator:
         others = _named(settings.dimse_authenticator)
     if settings.jwt_keys:
@@ -80,7 +81,7 @@ class _Tokens:
 
     async def authenticate(self, identity: UserIdentity, calling: str) -> Verified | None:
         if identity.kind == JWT:
-            user = self._tokens.user_of(identity)
+            user = await self._tokens.user_of(identity)
             return None if user is None else Verified(user)
         return None if self._others is None else await self._others.authenticate(identity, calling)
 
@@ -170,11 +171,12 @@ _NOBODY = _Hash(_COST, _BLOCK, _LANES, bytes(16), bytes(32))
 class UserFile:
     """Authenticator over a file with one user a line: NAME:scrypt:N:r:p:SALT:HASH, or NAME: alone.
 
-    The second form is for kind 1: that name is believed without proof. Kinds 3 to 5 are rejected. Raises SettingsError.
+    The second form is for kind 1: that name is believed without proof. Kinds 3 to 5 are rejected. `row` is the setting
+    that names the file. Raises SettingsError.
     """
 
-    def __init__(self, file: Path) -> None:
-        self._users = _read(file)
+    def __init__(self, file: Path, row: str) -> None:
+        self._users = _read(file, row)
         self._turn = asyncio.Semaphore(_AT_A_TIME)  # a guesser is not to have all cores and memory
 
     async def authenticate(self, identity: UserIdentity, calling: str) -> Verified | None:
@@ -189,11 +191,11 @@ class UserFile:
         return Verified(name) if fits and known is not None else None
 
 
-def _read(file: Path) -> dict[str, _Hash | None]:
+def _read(file: Path, row: str) -> dict[str, _Hash | None]:
     try:
         lines = file.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"dimse.users = {file}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
+        raise SettingsError(f"{row} = {file}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
     users: dict[str, _Hash | None] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith("#"):
@@ -205,7 +207,7 @@ def _read(file: Path) -> dict[str, _Hash | None]:
             users[name] = _parsed(rest.strip()) if rest.strip() else None
         except (ValueError, binascii.Error):
             raise SettingsError(
-                f"dimse.users = {file}: line {number} is not NAME:scrypt:..., or names a user again; "
+                f"{row} = {file}: line {number} is not NAME:scrypt:..., or names a user again; "
                 "make lines with `isocenter user`"
             ) from None
     return users
@@ -235,10 +237,16 @@ def set_user(file: Path, name: str, passcode: str | None) -> bool:
     """
     if not name or ":" in name or name.startswith("#") or not name.isprintable() or name != name.strip():
         raise UsageError("a user's name is printable, without colon, and not blank at its ends")
-    users = _read(file) if file.exists() else {}
+    users = _read(file, "the file of users") if file.exists() else {}
     new = name not in users
     users[name] = None if passcode is None else _hashed(passcode.encode())
     lines = [f"{user}:{'' if hashed is None else hashed}\n" for user, hashed in users.items()]
+    rewrite(file, lines)
+    return new
+
+
+def rewrite(file: Path, lines: Iterable[str]) -> None:
+    """Put lines in place of a file with secrets, readable by its owner only; durable. Raises UsageError."""
     beside = file.with_name(file.name + ".new")
     try:
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -249,4 +257,3 @@ def set_user(file: Path, name: str, passcode: str | None) -> bool:
         beside.replace(file)
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}") from None
-    return new

@@ -79,7 +79,7 @@ def server_context(settings: Settings) -> ssl.SSLContext | None:
                 f"tls.verify_peer = {settings.tls_verify_peer}: tls.ca has to name the certificates that sign those of "
                 "peers; with tls.verify_peer = off everyone may connect"
             )
-        _load_authorities(context, settings.tls_ca)
+        load_authorities(context, settings.tls_ca)
     return context
 
 
@@ -90,7 +90,7 @@ def client_context(settings: Settings) -> ssl.SSLContext:
     _restrict(context, settings)
     context.check_hostname = settings.tls_verify_host
     if settings.tls_ca:
-        _load_authorities(context, settings.tls_ca)
+        load_authorities(context, settings.tls_ca)
     else:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     if settings.tls_certificate:
@@ -136,7 +136,8 @@ def _load_identity(context: ssl.SSLContext, settings: Settings) -> None:
         raise SettingsError(f"tls.key = {key}: {why}") from None
 
 
-def _load_authorities(context: ssl.SSLContext, place: str) -> None:
+def load_authorities(context: ssl.SSLContext, place: str) -> None:
+    """Trust the certificates of `tls.ca`, a file or hashed folder. Raises SettingsError."""
     try:
         if Path(place).is_dir():
             context.load_verify_locations(capath=place)

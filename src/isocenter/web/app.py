@@ -20,11 +20,12 @@ from starlette.staticfiles import StaticFiles
 
 from isocenter.errors import IsocenterError
 from isocenter.settings import Settings
-from isocenter.web import bulkdata, frames, npi, qido, rendered, stow, wado
+from isocenter.web import bulkdata, delete, frames, npi, qido, rendered, signing_in, stow, uri, wado
 from isocenter.web.context import Context
 from isocenter.web.cors import cors
 from isocenter.web.envelope import Envelope
 from isocenter.web.errors import on_http_exception, on_isocenter_error
+from isocenter.web.gate import Gate
 from isocenter.web.health import healthz
 from isocenter.web.metrics import Metrics, metrics
 from isocenter.web.reception import Hosts, Origins, Reception
@@ -48,7 +49,7 @@ async def viewer(request: Request) -> Response:
 def create_app(archive: Archive, settings: Settings) -> Starlette:
     """The ASGI application over an open archive, which it does not close. Raises SettingsError."""
     table = Metrics()
-    origins = Origins(settings)
+    origins, gate = Origins(settings), Gate(settings)
     app = Starlette(
         routes=[
             *stow.routes(),
@@ -58,6 +59,9 @@ def create_app(archive: Archive, settings: Settings) -> Starlette:
             *bulkdata.routes(),
             *rendered.routes(),
             *npi.routes(),
+            *uri.routes(),
+            *delete.routes(),
+            *signing_in.routes(),
             Route("/healthz", healthz, methods=["GET"]),
             Route("/metrics", metrics, methods=["GET"]),
             Route("/", viewer, methods=["GET"]),
@@ -71,9 +75,11 @@ def create_app(archive: Archive, settings: Settings) -> Starlette:
             Middleware(Envelope, metrics=table),
             Middleware(Reception, settings=settings, hosts=Hosts(settings), origins=origins),
             *cors(origins),
+            Middleware(gate.layer),
         ],
         exception_handlers={IsocenterError: on_isocenter_error, HTTPException: on_http_exception},
     )
     app.state.context = Context(archive, settings, Limits.of(settings), anyio.CapacityLimiter(DECODERS))
     app.state.metrics = table
+    app.state.gate = gate
     return app

@@ -5,7 +5,7 @@ Paths come from outside. They are checked here once, and only checked values rea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 import anyio
@@ -15,6 +15,8 @@ from isocenter.errors import BadRequest, NotFound
 from isocenter.model import InstanceRef, Scope, is_uid
 from isocenter.settings import Settings
 from isocenter.std.non_patient import RESOURCES
+from isocenter.web.identity import identity_of
+from isocenter.web.visible import VisibleArchive
 from isocenter.wire.limits import Limits
 
 if TYPE_CHECKING:
@@ -39,7 +41,13 @@ class Context:
 
 
 def context_of(request: Request) -> Context:
-    return cast(Context, request.app.state.context)
+    """What the request needs; the archive in it holds only what is there for whoever asks."""
+    context = cast(Context, request.app.state.context)
+    identity = identity_of(request)
+    if not identity.restricted:
+        return context
+    # It has the verbs that resources use, and refuses the others.
+    return replace(context, archive=cast("Archive", VisibleArchive(context.archive, identity)))
 
 
 def base_url(request: Request) -> str:

@@ -3,14 +3,16 @@
 `code` is stable and for programs, `message` and `hint` are for people. What the client is told never holds a trace,
 a path of this machine, or patient data; what is logged of an unforeseen failure is its type and where it happened.
 
-Statuses a client meets: 400 request not understood, 404 nothing there, 405 method not allowed, 406 no acceptable
-media type, 409 conflict with what is stored, 413 too large, 415 media type not taken, 422 pixel data that cannot be
-decoded, 500 our fault, 503 busy, 507 disk full.
+Statuses a client meets: 400 request not understood, 401 who asks is not known, 403 may not do it, 404 nothing there,
+405 method not allowed, 406 no acceptable media type, 409 conflict with what is stored, 413, 414 and 431 too large, 415
+media type not taken, 421 another host, 422 pixel data that cannot be decoded, 429 too often, 500 our fault, 503 busy,
+507 disk full.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import traceback
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -20,7 +22,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from isocenter.errors import IsocenterError, RangeNotSatisfiable
+from isocenter.errors import IsocenterError, RangeNotSatisfiable, TooManyRequests
 
 log = logging.getLogger("isocenter.web")
 
@@ -39,8 +41,12 @@ def error_response(
 
 def response_of(error: IsocenterError) -> Response:
     """The answer to a refusal."""
-    headers = {"Retry-After": "5"} if error.http_status == HTTPStatus.SERVICE_UNAVAILABLE else None
-    if isinstance(error, RangeNotSatisfiable):
+    headers = None
+    if isinstance(error, TooManyRequests):
+        headers = {"Retry-After": str(max(1, math.ceil(error.wait)))}
+    elif error.http_status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers = {"Retry-After": "5"}
+    elif isinstance(error, RangeNotSatisfiable):
         headers = {"Content-Range": f"bytes */{error.length}"}
     return error_response(error.code, str(error), error.http_status, error.hint, headers)
 

@@ -7,7 +7,6 @@ received, so that the archive can commit several together. Each instance succeed
 from __future__ import annotations
 
 import asyncio
-import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,12 +15,10 @@ from isocenter.errors import InstanceMismatch, IsocenterError, PayloadTooLarge
 from isocenter.index.keys import SOP_CLASS
 from isocenter.model import InstanceRef, Origin, is_uid
 from isocenter.std.non_patient import NON_PATIENT_KEYS
-from isocenter.std.transfer_syntaxes import transfer_syntax
 from isocenter.web.context import Context
 from isocenter.web.errors import log_failure
-from isocenter.web.qido import INSTANCE_UID, STUDY_UID
-from isocenter.wire.part10 import read_header, text_of
-from isocenter.wire.scan import scan
+from isocenter.web.heads import INSTANCE_UID, STUDY_HEAD, STUDY_UID, named_in
+from isocenter.wire.part10 import read_header
 
 if TYPE_CHECKING:
     from isocenter.archive.ingest import Incoming
@@ -29,7 +26,6 @@ if TYPE_CHECKING:
 MAX_PARTS = 100_000
 COMMITS = 32  # objects of one request that may wait for the disk at a time
 _HEAD = 4096  # file meta information is shorter, and names the object a failure is about
-_STUDY_HEAD = 1024 * 1024  # where the path says what objects are, this much is looked through for what they say
 
 
 @dataclass(slots=True)
@@ -54,7 +50,7 @@ class Target:
     def refusal(self, head: bytes, *, whole: bool) -> IsocenterError | None:
         """Why the object that begins with `head` does not belong there. What a `whole` one lacks is the archive's to
         refuse; it knows better why."""
-        named = _named_in(head)
+        named = named_in(head)
         sop_class = named.get(SOP_CLASS)
         if self.study and sop_class in NON_PATIENT_KEYS:
             return InstanceMismatch("the object is of no study", tag_path="(0008,0016)")
@@ -71,29 +67,6 @@ def _agree(value: str | None, allowed: tuple[str, ...], whole: bool) -> bool:
     return value in allowed or (value is None and whole)
 
 
-def _named_in(head: bytes) -> dict[int, str]:
-    """SOP Class, SOP Instance and Study Instance UID of the object that begins with `head`, a Part 10 file or data set;
-    those that are in it."""
-    try:
-        meta = read_header(head)
-        syntax = transfer_syntax(meta.transfer_syntax)
-        data, start = head, meta.data_set_offset
-        if syntax.deflated:
-            data, start = zlib.decompressobj(-zlib.MAX_WBITS).decompress(head[start:], _STUDY_HEAD), 0
-        found = scan(
-            data,
-            little=syntax.little,
-            explicit=syntax.explicit,
-            start=start,
-            wanted=frozenset({SOP_CLASS, INSTANCE_UID, STUDY_UID}),
-            stop=STUDY_UID + 1,
-            whole=False,
-        )
-    except (IsocenterError, zlib.error):
-        return {}
-    return {tag: text_of(data[at.offset : at.offset + at.length]) for tag, at in found.elements.items()}
-
-
 class _Part:
     """One object being received. After a failure the rest of it is thrown away."""
 
@@ -102,7 +75,7 @@ class _Part:
         self._incoming = incoming
         self._target = target
         self._head = bytearray()
-        self._kept = _HEAD if target == Target() else _STUDY_HEAD
+        self._kept = _HEAD if target == Target() else STUDY_HEAD
         self._size = 0
 
     def write(self, data: memoryview) -> None:

@@ -22,9 +22,11 @@ from isocenter.errors import (
     UnsupportedTransferSyntax,
 )
 from isocenter.model import Origin, is_uid
+from isocenter.net.identity import shown
 from isocenter.web.assembling import METADATA, Assembly
 from isocenter.web.context import DICOMWEB, base_url, context_of
 from isocenter.web.datasets import DICOM_XML
+from isocenter.web.identity import identity_of
 from isocenter.web.metrics import Metrics
 from isocenter.web.negotiate import DICOM, DICOM_JSON, JSON, Offer, accepted_ranges, require
 from isocenter.web.receiver import Receiver, Result, Target
@@ -198,7 +200,7 @@ async def store_into(request: Request, target: Target) -> Response:
     if request.headers.get("content-encoding", "identity") != "identity":
         raise UnsupportedMediaType("a Store request must not have a Content-Encoding")
     peer = f"{request.client.host}:{request.client.port}" if request.client else ""
-    receiver = Receiver(context, Origin("web", peer), target)
+    receiver = Receiver(context, Origin("web", peer, shown(identity_of(request).name)), target)
     body = _limited(request, context.settings.web_max_upload)
     trouble: IsocenterError | None = None
     try:

@@ -1,0 +1,244 @@
+"""Who may see some studies only: what one may not see does not exist, by any route. And what is deleted is recorded."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+from pydicom.data import get_testdata_file
+from pydicom.uid import generate_uid
+
+from isocenter.archive.archive import Archive
+from isocenter.errors import Forbidden
+from isocenter.model import Origin
+from isocenter.settings import Settings
+from isocenter.web.app import create_app
+from isocenter.web.identity import Identity
+from isocenter.web.site_tokens import issue
+from isocenter.web.visible import VisibleArchive
+from skins.web_harness import Web, portal, saved, web_of
+
+STUDIES = "/dicomweb/studies"
+
+
+@dataclass
+class Hospital:
+    """Three studies: of P1 from CT1, of P2 from CT2 (and one object that CT1 added), of P3 by HTTP."""
+
+    web: Web
+    uids: dict[str, tuple[str, str, str]]
+    tokens: dict[str, str]
+
+    def ask(self, who: str, path: str, method: str = "GET", **options: Any) -> Any:
+        headers = {"authorization": f"Bearer {self.tokens[who]}"} | options.pop("headers", {})
+        return self.web.request(method, path, headers=headers, **options)
+
+    def found(self, who: str, path: str = STUDIES) -> set[str]:
+        return {one["00100020"]["Value"][0] for one in self.ask(who, f"{path}?includefield=PatientID").json()}
+
+    def path(self, patient: str) -> str:
+        study, series, instance = self.uids[patient]
+        return f"{STUDIES}/{study}/series/{series}/instances/{instance}"
+
+
+def made(patient: str, study: str | None = None) -> tuple[bytes, tuple[str, str, str]]:
+    ds = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
+    ds.PatientID = patient
+    ds.StudyInstanceUID = study or generate_uid()
+    ds.SeriesInstanceUID = generate_uid()
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    return saved(ds), (ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID)
+
+
+@pytest.fixture
+def hospital(tmp_path: Path) -> Iterator[Hospital]:
+    file = tmp_path / "tokens"
+    every = ("read", "write", "delete")
+    tokens = {
+        "all": issue(file, "all", every)[1],
+        "p1": issue(file, "p1", every, patients=["P1"])[1],
+        "p1 and p3": issue(file, "both", every, patients=["P1", "P3"])[1],
+        "ct1": issue(file, "ct1", every, aets=["CT1"])[1],
+        "ct2": issue(file, "ct2", every, aets=["CT2"])[1],
+        "ct": issue(file, "ct", every, aets=["CT", "T1", "ISOCENTER"])[1],
+        "p2 of ct2": issue(file, "p2ct2", every, patients=["P2"], aets=["CT2"])[1],
+        "p1 of ct2": issue(file, "p1ct2", every, patients=["P1"], aets=["CT2"])[1],
+        "nobody": issue(file, "nobody", every, patients=[])[1],
+        "stars": issue(file, "stars", every, patients=["*", "P?", "P%"])[1],
+    }
+    settings = Settings(archive_data=tmp_path / "data", archive_minimum_free=0).replace(
+        web_hosts="archive.test", web_tokens=str(file)
+    )
+    uids = {}
+    with portal() as running:
+        archive = running.call(Archive.open, settings.archive_data, settings)
+        with web_of(create_app(archive, settings), archive, running) as web:
+            for patient, sender in (("P1", "CT1"), ("P2", "CT2"), ("P3", "")):
+                data, uids[patient] = made(patient)
+                origin = Origin("dimse", "10.0.0.9:104", sender, "ISOCENTER") if sender else Origin("web", "CT1", "CT1")
+                running.call(archive.ingest, [data], origin)
+            more, _ = made("P2", uids["P2"][0])
+            running.call(archive.ingest, [more], Origin("dimse", "10.0.0.9:104", "CT1", "ISOCENTER"))
+            yield Hospital(web, uids, tokens)
+        running.call(archive.close)
+
+
+SEEN = {
+    "all": {"P1", "P2", "P3"},
+    "p1": {"P1"},
+    "p1 and p3": {"P1", "P3"},
+    "ct1": {"P1", "P2"},
+    "ct2": {"P2"},
+    "ct": set(),
+    "p2 of ct2": {"P2"},
+    "p1 of ct2": set(),
+    "nobody": set(),
+    "stars": set(),
+}
+BELOW = ("", "/metadata", "/frames/1", "/rendered", "/thumbnail", "/bulkdata/7FE00010")
+
+
+@pytest.mark.parametrize("who", list(SEEN))
+def test_what_one_may_not_see_does_not_exist(hospital: Hospital, who: str) -> None:
+    for path in (STUDIES, "/dicomweb/series", "/dicomweb/instances"):
+        assert hospital.found(who, path) == SEEN[who]
+    for patient, (study, series, _) in hospital.uids.items():
+        there = patient in SEEN[who]
+        searched = hospital.ask(who, f"{STUDIES}?PatientID={patient}").json()
+        assert len(searched) == (1 if there else 0)
+        assert bool(hospital.ask(who, f"{STUDIES}/{study}/series").json()) == there
+        scopes = [f"{STUDIES}/{study}", f"{STUDIES}/{study}/series/{series}", hospital.path(patient)]
+        for below in BELOW:
+            path = hospital.path(patient) + below
+            assert (hospital.ask(who, path).status_code == 200) == there, path
+            if not there:
+                assert hospital.ask(who, path).status_code == 404, path
+        for scope in scopes:
+            for below in ("", "/metadata", "/rendered", "/thumbnail"):
+                assert hospital.ask(who, scope + below).status_code == (200 if there else 404), scope + below
+    limited = hospital.ask(who, f"{STUDIES}?limit=1")
+    more = len(SEEN[who]) - 1
+    assert limited.headers.get("warning", "").endswith(f"{more} additional results that can be requested") == (more > 0)
+
+
+def test_another_study_in_the_path_opens_nothing(hospital: Hospital) -> None:
+    (own, _, _), (_, series, instance) = hospital.uids["P1"], hospital.uids["P2"]
+    for below in BELOW:
+        path = f"{STUDIES}/{own}/series/{series}/instances/{instance}{below}"
+        assert hospital.ask("p1", path).status_code == 404, path
+
+
+def test_objects_of_no_patient_are_not_there(hospital: Hospital) -> None:
+    assert hospital.ask("p1", "/dicomweb/color-palettes").json() == []
+    assert hospital.ask("p1", "/dicomweb/inventories/1.2.3").status_code == 404
+
+
+def store(hospital: Hospital, who: str, data: bytes) -> int:
+    headers = {"authorization": f"Bearer {hospital.tokens[who]}"}
+    return hospital.web.store(data, headers=headers).status_code
+
+
+def test_only_what_one_may_see_can_be_stored(hospital: Hospital) -> None:
+    mine, uids = made("P1")
+    assert store(hospital, "p1", mine) == 200
+    assert hospital.ask("p1", f"{STUDIES}/{uids[0]}").status_code == 200
+    assert store(hospital, "p1", made("P2")[0]) == 403
+    assert store(hospital, "p1", made("")[0]) == 403
+    assert store(hospital, "p1", made("P1", hospital.uids["P2"][0])[0]) == 403, "into a study of another"
+    ds = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
+    ds.PatientID = "P1"
+    ds.StudyInstanceUID = generate_uid()
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = hospital.uids["P2"][2]
+    assert store(hospital, "p1", saved(ds)) == 403, "in place of an object of another"
+    assert store(hospital, "nobody", made("P1")[0]) == 403
+    assert store(hospital, "ct1", made("P9")[0]) == 403, "a new study comes from the device"
+    assert store(hospital, "ct1", made("P1", hospital.uids["P1"][0])[0]) == 200
+    both = hospital.web.store(
+        made("P1")[0], made("P2")[0], headers={"authorization": f"Bearer {hospital.tokens['p1']}"}
+    )
+    assert both.status_code == 202
+    assert both.json()["00081198"]["Value"][0]["00081197"]["Value"] == [0x0124]
+    assert hospital.found("all") == {"P1", "P2", "P3"}
+    assert len(hospital.ask("all", f"{STUDIES}?PatientID=P2").json()) == 1
+
+
+def test_only_what_one_may_see_can_be_deleted_and_it_is_recorded(
+    hospital: Hospital, caplog: pytest.LogCaptureFixture
+) -> None:
+    (own, series, instance), (other, _, _) = hospital.uids["P1"], hospital.uids["P2"]
+    assert hospital.ask("p1", f"{STUDIES}/{other}?reason=x", "DELETE").status_code == 404
+    assert hospital.ask("p1", f"{STUDIES}/{own}", "DELETE").status_code == 400, "a reason is needed"
+    for bad in ("", "%20", "a%0ab", "x" * 1001, "a&reason=b"):
+        assert hospital.ask("p1", f"{STUDIES}/{own}?reason={bad}", "DELETE").status_code == 400
+    assert hospital.ask("p1", f"{STUDIES}/{own}/series/1.2.3?reason=x", "DELETE").status_code == 404
+    assert hospital.ask("all", f"{STUDIES}/{other}/series/{series}?reason=x", "DELETE").status_code == 404
+    assert hospital.ask("p1", f"{STUDIES}/1..2?reason=x", "DELETE").status_code == 400
+    assert hospital.found("all") == {"P1", "P2", "P3"}
+    why = "Doe^Jane%20was%20scanned%20as%20Roe%20%ED%95%9C"
+    assert hospital.ask("p1", f"{hospital.path('P1')}?reason={why}", "DELETE").status_code == 204
+    assert hospital.ask("all", f"{STUDIES}/{own}").status_code == 404, "it was the last one of its study"
+    assert hospital.ask("p1", f"{hospital.path('P1')}?reason={why}", "DELETE").status_code == 404
+    assert (
+        hospital.ask("all", f"{STUDIES}/{other}/series/{hospital.uids['P2'][1]}?reason=x", "DELETE").status_code == 204
+    )
+    assert hospital.ask("all", f"{STUDIES}/{other}?reason=whole", "DELETE").status_code == 204
+    changes = hospital.web.portal.call(hospital.web.archive.changes, 0)
+    record = [(one.scope.instance, one.by, one.reason) for one in changes if one.kind == "deleted"]
+    assert record == [(instance, "p1", "Doe^Jane was scanned as Roe 한"), (None, "all", "x"), (None, "all", "whole")]
+    assert f"deleted by=p1 study={own} series={series} instance={instance} objects=1 reason=given" in caplog.text
+    assert "Doe" not in caplog.text
+
+
+def test_a_reason_may_be_left_out_where_that_is_said(tmp_path: Path) -> None:
+    settings = Settings(archive_data=tmp_path, archive_minimum_free=0).replace(
+        web_hosts="archive.test", web_open_scopes="read,delete", web_delete_reason=False
+    )
+    with portal() as running:
+        archive = running.call(Archive.open, settings.archive_data, settings)
+        data, (study, _, _) = made("P1")
+        running.call(archive.ingest, [data], Origin("test"))
+        with web_of(create_app(archive, settings), archive, running) as web:
+            assert web.request("DELETE", f"{STUDIES}/{study}").status_code == 204
+        running.call(archive.close)
+
+
+def test_who_looked_at_what_is_said_once(hospital: Hospital, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "isocenter.audit")
+    for _ in range(3):
+        hospital.ask("p1", f"{hospital.path('P1')}/frames/1")
+    hospital.ask("p1", f"{STUDIES}?PatientID=P1&PatientName=Doe*")
+    hospital.ask("p1", f"{hospital.path('P2')}/frames/1")
+    hospital.web.portal.call(flushed, hospital.web)
+    study = hospital.uids["P1"][0]
+    said = [record.getMessage() for record in caplog.records if record.name == "isocenter.audit"]
+    assert f"DICOM Instances Accessed user=p1 from=127.0.0.1 study={study} requests=3" in said
+    assert "Query user=p1 from=127.0.0.1 requests=1" in said
+    assert not [line for line in said if hospital.uids["P2"][0] in line]
+    assert "Doe" not in caplog.text
+
+
+async def flushed(web: Web) -> None:
+    web.app.state.gate.seen.flush()  # type: ignore[attr-defined]
+
+
+def test_every_verb_of_the_archive_is_narrowed_or_refused() -> None:
+    """A new verb is refused until somebody decides what it means for those who may see some studies only."""
+    narrowed = {name for name in vars(VisibleArchive) if not name.startswith("_")} | {"settings"}
+    assert narrowed <= {name for name, _ in inspect.getmembers(Archive)} | {"settings", "refusal"}
+    for who in (
+        Identity("a", frozenset(), patients=frozenset({"P1"})),
+        Identity("a", frozenset(), aets=frozenset({"X"})),
+    ):
+        archive = VisibleArchive(FakeVerbs(), who)  # type: ignore[arg-type]
+        for name in {name for name in vars(Archive) if not name.startswith("_")} - narrowed:
+            with pytest.raises(Forbidden):
+                getattr(archive, name)
+
+
+class FakeVerbs:
+    settings = Settings()
