@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -145,7 +144,7 @@ def test_a_failed_transaction_leaves_nothing(path: Path) -> None:
     index = SqlIndex(path)
     put(index, entry("1", "1.1", "1.1.1"))
     good = entry("2", "2.1", "2.1.1")
-    impossible = dataclasses.replace(entry("3", "3.1", "3.1.1"), blob=None)  # type: ignore[arg-type]
+    impossible = entry("3", "3.1", "3.1.1")._replace(blob=None)  # type: ignore[arg-type]
     with pytest.raises(IsocenterError, match="SQLITE_CONSTRAINT_NOTNULL"):
         put(index, good, impossible)
     assert [one.study for one in index.find(Query(Level.STUDY))] == ["1"]

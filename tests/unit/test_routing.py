@@ -56,11 +56,11 @@ def targets(router: Router, *entries: Entry, kind: Kind = "stored") -> list[str]
 
 def ct(origin: Origin = SCANNER, **attributes: str) -> Entry:
     named = {f"x{tag_of(keyword):08X}": value for keyword, value in attributes.items()}
-    return replace(entry("1", "1.1", "1.1.1", **named), origin=origin)
+    return entry("1", "1.1", "1.1.1", **named)._replace(origin=origin)
 
 
 def mr(origin: Origin = SCANNER) -> Entry:
-    return replace(entry("2", "2.1", "2.1.1", x00080060="MR", x00080016=MR), origin=origin)
+    return entry("2", "2.1", "2.1.1", x00080060="MR", x00080016=MR)._replace(origin=origin)
 
 
 def test_a_rule_without_conditions_takes_everything(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_what_is_wrong_is_said(tmp_path: Path, text: str, message: str) -> None:
 
 
 def test_instances_of_no_patient_go_where_a_rule_says_and_are_announced_to_nobody(tmp_path: Path) -> None:
-    protocol = replace(non_patient_entry(HANGING_PROTOCOL, "7.1", x00720002="Mammo"), origin=SCANNER)
+    protocol = non_patient_entry(HANGING_PROTOCOL, "7.1", x00720002="Mammo")._replace(origin=SCANNER)
     everything = rules_of(tmp_path, '[[forward]]\nto = "pacs"\n')
     assert targets(everything, protocol, ct()) == ["pacs"]
     assert targets(rules_of(tmp_path, '[[forward]]\nto = "pacs"\nwhen = { Modality = "CT" }\n'), protocol) == []

@@ -8,9 +8,9 @@ of one series come together and say the same about patient, study and series: wh
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from isocenter.errors import InstanceMismatch, InvalidUID, TruncatedError
 from isocenter.index.keys import (
@@ -62,8 +62,7 @@ Encoding = tuple[bool, bool, bytes]
 _Place = tuple[int, str, int, int, bytes | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Announced:
+class Announced(NamedTuple):
     """What the command or the file meta information says the object is; "" where it says nothing."""
 
     sop_class: str

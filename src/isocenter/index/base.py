@@ -18,8 +18,7 @@ Policy = Literal["keep-first", "replace", "reject"]
 Kind = Literal["stored", "already-there", "kept-first", "replaced", "rejected"]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One instance whose bytes are durable and whose row is wanted. `digest`: SHA-256 of the data set's bytes."""
 
     keys: Keys
@@ -33,8 +32,7 @@ class Entry:
     stored_at: str
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(NamedTuple):
     """What became of an entry. `leftover`: nothing refers to its blob, which can go. `ref` is the visible instance.
 
     `warnings` are of "patient-differs", "series-in-another-study", "other-bytes-kept-aside".

@@ -7,8 +7,7 @@ study list, a series list and an image stack show. Columns hold comparing forms 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -131,11 +130,11 @@ COLUMNS: tuple[Column, ...] = (
 )
 COLUMN_OF: dict[int, Column] = {column.tag: column for column in COLUMNS}
 FUZZY_NAME = "patient_name_words"
+_SHORT = 64  # characters of a value whose comparing form is remembered
 OTHER_GROUPS = ("_ideographic", "_phonetic")
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """What the index keeps of one instance for one level: its columns (in `column_names` order) and its JSON text."""
 
     uid: str
@@ -143,8 +142,7 @@ class Part:
     attributes: str
 
 
-@dataclass(frozen=True, slots=True)
-class Keys:
+class Keys(NamedTuple):
     """What the index keeps of one instance. `patient` tells patients apart; `modality` may be "".
 
     `study` and `series` of a non-patient instance are NO_PART.
@@ -247,7 +245,13 @@ def first(attributes: Mapping[str, Any], tag: int) -> str:
     if not values:
         return ""
     raw = values[0] if len(values) == 1 or not single else "\\".join("" if v is None else str(v) for v in values)
+    if type(raw) is str and vr != "UI" and len(raw) <= _SHORT:
+        return _normal(vr, raw)
     return "" if raw is None else normal(vr, raw)
+
+
+# Most images say what the image before said, UIDs apart.
+_normal: Callable[[str | None, str], str] = lru_cache(maxsize=4096)(normal)
 
 
 @lru_cache(maxsize=256)
