@@ -1,5 +1,5 @@
-"""Writes docs/reference/settings.md, cli.md and exit-codes.md from the running objects, and interop.md from the record
-of the interop tests (`pytest tests/interop --interop-table`).
+"""Writes docs/reference/settings.md, cli.md, exit-codes.md and codecs.md from the running objects, and interop.md from
+the record of the interop tests (`pytest tests/interop --interop-table`).
 
 python tools/generate_docs.py            write
 python tools/generate_docs.py --check    exit with 1 if a page is not what would be written
@@ -22,6 +22,9 @@ from isocenter.settings import rows
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "reference"
 sys.path.insert(0, str(FOLDER.parents[1] / "tests"))
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import codec_cells  # noqa: E402  (nor is tools/)
 import interop_table  # noqa: E402  (tests/ is not a package)
 
 _MADE = "<!-- Made by tools/generate_docs.py; edit what it is made from. -->\n"
@@ -190,11 +193,17 @@ def _tests(tests: list[str]) -> str:
     )
 
 
+def codecs_page() -> str:
+    """What each transfer syntax carries."""
+    return _MADE + codec_cells.page()
+
+
 PAGES = {
     "settings.md": settings_page,
     "cli.md": cli_page,
     "exit-codes.md": exit_codes_page,
     "interop.md": interop_page,
+    "codecs.md": codecs_page,
 }
 
 

@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "dump": ("isocenter.cli.dump", "Show what is in a DICOM file, damaged ones as far as they go."),
     "render": ("isocenter.cli.render", "Make pictures of DICOM files: PNG, JPEG, WebP or the terminal."),
     "volume": ("isocenter.cli.volume", "Make volumes of series: NIfTI, NRRD, or a list with gaps and tilt."),
+    "transcode": ("isocenter.cli.transcode", "Write DICOM files in another transfer syntax, compressed or not."),
     "create": ("isocenter.cli.create", "Make DICOM objects from arrays and pictures."),
     "user": ("isocenter.cli.user", "Add users who may open associations."),
     "check": ("isocenter.cli.check", "Verify every stored byte and the index; rebuild the index."),
