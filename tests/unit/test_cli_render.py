@@ -11,12 +11,14 @@ from pathlib import Path
 
 import imagecodecs
 import numpy as np
+import pydicom
 import pytest
 from pydicom.data import get_testdata_file
 from typer.testing import CliRunner, Result
 
 from isocenter.cli.main import app
 from isocenter.display.calibration import Characteristic, write_characteristic
+from isocenter.iod.presentation_state import presentation_state
 
 CT = str(get_testdata_file("CT_small.dcm"))
 MULTI = str(get_testdata_file("rtdose.dcm"))  # 15 frames of 10 by 10
@@ -180,3 +182,54 @@ def test_what_has_no_picture_says_so(source: str, tmp_path: Path) -> None:
     assert done.exit_code == 1
     assert Path(source).name in done.stderr
     assert not (tmp_path / "a.png").exists()
+
+
+def test_a_presentation_state_is_applied_to_the_images_it_is_made_for(tmp_path: Path) -> None:
+    state = presentation_state(pydicom.dcmread(CT), window=(40, 400), rotation=90, area=((1, 1), (100, 50)))
+    state.save_as(tmp_path / "state.dcm", enforce_file_format=True)
+    done = render(CT, MULTI, tmp_path, "--state", tmp_path / "state.dcm", "-o", f"{tmp_path}/out/")
+    assert done.exit_code == 0, done.output
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["CT_small.png"]
+    assert picture(tmp_path / "out" / "CT_small.png").shape == (100, 50)
+    # What is asked for besides comes on top of it.
+    again = render(CT, "--state", tmp_path / "state.dcm", "--invert", "--size", "20x20", "-o", tmp_path / "b.png")
+    assert again.exit_code == 0, again.output
+    assert picture(tmp_path / "b.png").shape == (20, 10)
+
+
+def test_states_that_cannot_be_applied(tmp_path: Path) -> None:
+    state = presentation_state(pydicom.dcmread(CT))
+    state.save_as(tmp_path / "state.dcm", enforce_file_format=True)
+    done = render(MULTI, "--state", tmp_path / "state.dcm", "-o", tmp_path / "a.png")
+    assert done.exit_code == 2
+    assert "made for" in done.output
+    assert render(CT, "--state", CT, "-o", tmp_path / "a.png").exit_code == 2
+
+
+def test_square_and_stored_pixels(tmp_path: Path) -> None:
+    flat = pydicom.dcmread(CT)
+    flat.PixelSpacing = [2, 1]
+    flat.save_as(tmp_path / "flat.dcm")
+    assert render(tmp_path / "flat.dcm", "-o", tmp_path / "a.png").exit_code == 0
+    assert picture(tmp_path / "a.png").shape == (256, 128)
+    assert render(tmp_path / "flat.dcm", "-o", tmp_path / "b.png", "--stored-pixels").exit_code == 0
+    assert picture(tmp_path / "b.png").shape == (128, 128)
+
+
+def test_overlays_and_what_is_wrong_with_them(tmp_path: Path) -> None:
+    ds = pydicom.dcmread(CT)
+    for number, vr, value in (
+        (0x10, "US", 128), (0x11, "US", 128), (0x40, "CS", "G"), (0x50, "SS", [1, 1]), (0x100, "US", 1),
+        (0x102, "US", 0), (0x3000, "OW", b"\xff" * 2048),
+    ):  # fmt: skip
+        ds.add_new((0x6000, number), vr, value)
+    ds.save_as(tmp_path / "over.dcm")
+    assert render(tmp_path / "over.dcm", "-o", tmp_path / "a.png").exit_code == 0
+    assert (picture(tmp_path / "a.png") == 255).all()
+    assert render(tmp_path / "over.dcm", "-o", tmp_path / "b.png", "--no-overlays").exit_code == 0
+    assert picture(tmp_path / "b.png").min() < 255
+    ds[0x6000, 0x3000].value = b"\xff" * 100
+    ds.save_as(tmp_path / "cut.dcm")
+    done = render(tmp_path / "cut.dcm", "-o", tmp_path / "c.png")
+    assert done.exit_code == 0
+    assert "an overlay is left out" in done.stderr

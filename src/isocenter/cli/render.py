@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,13 +13,15 @@ import typer
 
 from isocenter.cli import exit_codes, output
 from isocenter.cli.dump import opened
-from isocenter.errors import DataSetError, IsocenterError, NoSuchFrame, UsageError
+from isocenter.errors import DataSetError, IsocenterError, NoSuchFrame, PixelError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from isocenter.cli.states import State
     from isocenter.display.calibration import Characteristic
+    from isocenter.pixels.image import Image
     from isocenter.wire.elements import Buffer
 
 _TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
@@ -36,6 +39,9 @@ class _How:
     size: tuple[int, int] | None
     invert: bool
     display: Characteristic | None
+    square: bool
+    overlays: bool
+    state: State | None
 
 
 def command(
@@ -61,6 +67,16 @@ def command(
         Path | None,
         typer.Option(metavar="CURVE", help="Characteristic curve of the display to drive by the GSDF (PS3.14)."),
     ] = None,
+    state: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Presentation state to apply to the images it is made for.")
+    ] = None,
+    square: Annotated[
+        bool,
+        typer.Option("--square/--stored-pixels", help="Stretch pixels until they are square, the default; or not."),
+    ] = True,
+    overlays: Annotated[
+        bool, typer.Option("--overlays/--no-overlays", help="Show overlays, the default; or not.")
+    ] = True,
     montage: Annotated[
         int | None, typer.Option(metavar="COLUMNS", min=1, max=100, help="All pictures in one, so many a row.")
     ] = None,
@@ -74,9 +90,15 @@ def command(
     """Make pictures of DICOM files.
 
     Greys go through Modality LUT, VOI LUT and presentation as PS3.3 C.11 says. Without --out the picture is drawn in
-    the terminal. A file of which no picture can be made is named on stderr with the reason (exit code 1).
+    the terminal. A file of which no picture can be made is named on stderr with the reason (exit code 1). With --state
+    those images are passed over that it is not made for.
     """
     how = _how(window, function, size, invert, display)
+    if state is not None:
+        from isocenter.cli.states import load
+
+        how = replace(how, state=load(state, files))
+    how = replace(how, square=square, overlays=overlays)
     if not kind or f".{kind.lower()}" not in _TYPES:
         raise UsageError(f"--format {kind}: png, jpg and webp are known")
     if montage is not None and how.size is None:
@@ -89,6 +111,8 @@ def command(
         target = _Target(out, kind, quality, force, as_json, many=pictures.many)
         for name, picture in pictures:
             target.put(name, picture)
+    if how.state is not None and not how.state.used:
+        raise UsageError("--state: none of these is an image that the presentation state is made for")
     if pictures.failed:
         raise typer.Exit(exit_codes.SOME_FAILED)
 
@@ -109,7 +133,7 @@ def _how(window: str | None, function: str, size: str | None, invert: bool, disp
             curve = read_characteristic(display)
         except OSError as error:
             raise UsageError(f"{display}: {error.strerror or error}") from None
-    return _How(levels, function.upper(), None if size is None else _size(size), invert, curve)
+    return _How(levels, function.upper(), None if size is None else _size(size), invert, curve, True, True, None)
 
 
 def _pair(text: str, between: str, option: str) -> tuple[float, float]:
@@ -213,14 +237,30 @@ class _Pictures:
         how = self._how
         with memoryview(buf) as view:
             meta = read_header(view)
-            image = Image.of(view, meta.transfer_syntax, meta.data_set_offset)
+            try:
+                image = Image.of(view, meta.transfer_syntax, meta.data_set_offset)
+            except PixelError:
+                if how.state is not None:
+                    return  # as the state itself, among its images
+                raise
             numbers = self._frames.of(image.number_of_frames)
+            if how.state is not None:
+                numbers = how.state.covered(image, numbers)
             for number in numbers:
-                picture = render(
-                    image, number, window=how.window, function=how.function, size=how.size, invert=how.invert,
-                    display=how.display,
-                )  # fmt: skip
+                notes: list[str] = []
+                with _superimposed(how, image, number) as over:
+                    picture = render(
+                        image, number, window=how.window, function=how.function, size=how.size, invert=how.invert,
+                        display=how.display, square=how.square, overlays=how.overlays, notes=notes, over=over,
+                        state=None if how.state is None else how.state.of,
+                    )  # fmt: skip
+                for note in notes:
+                    output.note(f"{stem}: {note}")
                 yield (stem if len(numbers) == 1 else f"{stem}-{number:04d}"), picture
+
+
+def _superimposed(how: _How, image: Image, number: int) -> AbstractContextManager[tuple[Image, int] | None]:
+    return nullcontext() if how.state is None else how.state.over(image, number)
 
 
 def _montage(pictures: list[tuple[str, NDArray[np.uint8]]], columns: int) -> NDArray[np.uint8]:

@@ -7,6 +7,7 @@ frame is asked for, and then only that frame.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -235,12 +236,18 @@ class Image:
         Objects without that functional group answer with their top-level attributes, where classic objects have the
         same elements.
         """
-        for parent, index in ((_PER_FRAME, number - 1), (_SHARED, 0)):
-            item = self.attributes.item(parent, index)
-            inner = item.item(sequence) if item is not None else None
+        for item in self.groups(number):
+            inner = item.item(sequence)
             if inner is not None:
                 return inner
         return self.attributes
+
+    def groups(self, number: int) -> Iterator[Attributes]:
+        """The items that hold functional groups of frame `number` (C.7.6.16): its own, then the shared one."""
+        for parent, index in ((_PER_FRAME, number - 1), (_SHARED, 0)):
+            item = self.attributes.item(parent, index)
+            if item is not None:
+                yield item
 
 
 def _pixel_group(buf: Buffer, pos: int, syntax: TransferSyntax) -> dict[int, Element]:

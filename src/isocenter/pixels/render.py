@@ -16,6 +16,7 @@ from isocenter.display.calibration import Characteristic
 from isocenter.errors import NotAcceptable, PixelError, UsageError
 from isocenter.pixels import icc
 from isocenter.pixels.annotate import annotated
+from isocenter.pixels.blend import blend, moved, plane_of
 from isocenter.pixels.codecs import Decoded
 from isocenter.pixels.colour import WHITE, Ink, lay, to_rgb
 from isocenter.pixels.greys import Greys, Picture, default_window, padding_of
@@ -26,7 +27,7 @@ from isocenter.pixels.overlay import Mask, outline, overlays_of
 from isocenter.pixels.palette import Palette, has_palette, read_palette
 from isocenter.pixels.resample import fitted, pixel_aspect, resize, squared
 from isocenter.pixels.shutter import shutter_of
-from isocenter.pixels.state import COLOR, PSEUDO_COLOR, PresentationState
+from isocenter.pixels.state import BLENDING, GRAYSCALE, PresentationState
 from isocenter.pixels.voi import Rescale, Table, Window, modality, presentation, voi
 
 PIXEL_VALUE_TRANSFORMATION, FRAME_VOI_LUT, _FRAME_SHUTTER = 0x00289145, 0x00289132, 0x00189472
@@ -45,6 +46,7 @@ def render(
     invert: bool = False,
     display: Characteristic | None = None,
     state: PresentationState | None = None,
+    over: tuple[Image, int] | None = None,
     overlays: bool = True,
     shutter: bool = True,
     colours: str | None = "srgb",
@@ -62,7 +64,8 @@ def render(
     `display`: greys are the driving levels that make equal steps look equal on this display of at most 256 levels
     (PS3.14); colours are left alone.
     `state`: a presentation state made for this frame stands in for all that the object says of its presentation, with
-    its displayed area, turns, annotations and pixel shape; `window` and `invert` come on top of it.
+    its displayed area, turns, annotations and pixel shape; `window` and `invert` come on top of it. A blending state
+    needs `over`: the image, and the number of its frame, that it superimposes.
     `overlays`: graphics of groups 60xx are laid over it in white, regions of interest as their outline. `shutter`: what
     the display shutter hides is filled. `colours`: the space of `icc.SPACES` that colours with an ICC profile are
     converted to; None leaves them.
@@ -76,18 +79,23 @@ def render(
     notes = [] if notes is None else notes
     if state is not None:
         state.check(image, number)
+        if (state.kind == BLENDING) != (over is not None):
+            raise PixelError("a blending state, and no other, needs an image to superimpose", frame=number)
     decoded = image.decode(number)
     if decoded.photometric in _GREY and decoded.pixels.ndim == 2:
         greys = state.greys(image, number, decoded) if state is not None else _greys(image, number, decoded, window)
         if window is not None:
             greys = replace(greys, chosen=Window(*window, function))
-        greys = replace(greys, turned=greys.turned != invert, display=display)
+        # What comes out of a blending is colours, which no display curve is for.
+        greys = replace(greys, turned=greys.turned != invert, display=display if over is None else None)
         picture = greys.apply(decoded, image.layout.signed)
+        if state is not None and over is not None:
+            picture = _blended(image, number, state, picture, over)
     else:
         picture = _colour(image, number, decoded)
     if picture.ndim == 3:
         if colours is not None:
-            profiled = state.attributes if state is not None and state.kind in (COLOR, PSEUDO_COLOR) else None
+            profiled = state.attributes if state is not None and state.kind != GRAYSCALE else None
             picture = _converted(image, number, profiled, picture, colours, notes)
         if invert and decoded.pixels.ndim == 3:
             picture = 255 - picture
@@ -101,6 +109,25 @@ def render(
         rows, columns = fitted(*shape, size, aspect) if size is not None else squared(*shape, aspect)
         picture = resize(picture, rows, columns)
     return np.ascontiguousarray(picture)
+
+
+def _blended(image: Image, number: int, state: PresentationState, picture: Picture, over: tuple[Image, int]) -> Picture:
+    """The greys of `image` under what a blending state superimposes; where that has no pixels, or padding, alone."""
+    other, frame = over
+    if not state.covers(other, frame, superimposed=True):
+        raise PixelError("the presentation state does not superimpose this image", frame=frame)
+    decoded = other.decode(frame)
+    if decoded.photometric not in _GREY or decoded.pixels.ndim != 2:
+        raise PixelError("only greys can be superimposed", frame=frame, tag_path="(0028,0004)")
+    greys = state.greys(other, frame, decoded, superimposed=True)
+    seen = np.ones(decoded.pixels.shape, np.bool_)
+    if greys.padding is not None:
+        seen = (decoded.pixels < greys.padding[0]) | (decoded.pixels > greys.padding[1])
+    colours, seen = moved(
+        greys.apply(decoded, other.layout.signed), seen, plane_of(other, frame), plane_of(image, number),
+        (image.rows, image.columns),
+    )  # fmt: skip
+    return blend(np.repeat(picture[:, :, None], 3, axis=2), colours, seen, state.opacity)
 
 
 def _presented(

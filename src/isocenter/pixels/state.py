@@ -34,6 +34,7 @@ _TOP_LEFT, _BOTTOM_RIGHT, _SIZE_MODE = 0x00700052, 0x00700053, 0x00700100
 _SPACING, _ASPECT, _MAGNIFICATION = 0x00700101, 0x00700102, 0x00700103
 _LAYERS, _LAYER, _LAYER_ORDER, _LAYER_GREY, _LAYER_LAB = 0x00700060, 0x00700002, 0x00700062, 0x00700066, 0x00700401
 _MASK_SUBTRACTION = 0x00286100
+_BLENDING, _OPACITY, _POSITION = 0x00700402, 0x00700403, 0x00700405
 
 GRAYSCALE, COLOR, PSEUDO_COLOR, BLENDING = "grayscale", "color", "pseudo-color", "blending"
 # PS3.4 Table B.5-1. XA/XRF states are grayscale states with a mask and edge enhancement.
@@ -49,13 +50,17 @@ _MOST_ITEMS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """An image that a state is made for; no `frames` stand for all of them."""
+    """An image that a state is made for; no `frames` stand for all of them.
+
+    `superimposed` images are those that a blending state lays over the others.
+    """
 
     study: str
     series: str
     sop_class: str
     instance: str
     frames: tuple[int, ...] = ()
+    superimposed: bool = False
 
 
 class PresentationState:
@@ -68,7 +73,14 @@ class PresentationState:
         if not self.kind:
             raise PixelError("the object is no softcopy presentation state that is supported", tag_path="(0008,0016)")
         self.instance = attributes.text(_INSTANCE)
-        self.references = tuple(_references(attributes, attributes.text(_STUDY)))
+        self._under = self._over = attributes
+        if self.kind == BLENDING:
+            self._under, self._over = _blended(attributes)
+            under = _references(self._under, self._under.text(_STUDY))
+            over = _references(self._over, self._over.text(_STUDY), superimposed=True)
+            self.references = (*under, *over)
+        else:
+            self.references = tuple(_references(attributes, attributes.text(_STUDY)))
 
     @classmethod
     def of(cls, buf: Buffer, syntax: str, data_set_offset: int, limits: Limits = DEFAULT_LIMITS) -> PresentationState:
@@ -84,11 +96,21 @@ class PresentationState:
         found = scan(buf, little=encoding.little, explicit=encoding.explicit, start=start, limits=limits)
         return cls(Attributes(buf, found.elements, little=encoding.little, explicit=encoding.explicit, limits=limits))
 
-    def covers(self, image: Image, number: int = 1) -> bool:
-        """Whether the state is made for this frame of this image."""
+    @property
+    def opacity(self) -> float:
+        """Relative Opacity of what a blending state superimposes, 0 to 1."""
+        values = self.attributes.numbers(_OPACITY)
+        if not values or not 0 <= values[0] <= 1:
+            raise PixelError("Relative Opacity is 0 to 1", tag_path="(0070,0403)")
+        return values[0]
+
+    def covers(self, image: Image, number: int = 1, *, superimposed: bool = False) -> bool:
+        """Whether the state is made for this frame of this image, or superimposes it."""
         instance = image.attributes.text(_INSTANCE)
         return any(
-            reference.instance == instance and (not reference.frames or number in reference.frames)
+            reference.instance == instance
+            and reference.superimposed == superimposed
+            and (not reference.frames or number in reference.frames)
             for reference in self.references
         )
 
@@ -106,10 +128,7 @@ class PresentationState:
 
     def items(self, sequence: int, image: Image, number: int) -> Iterator[Attributes]:
         """The items of a sequence that apply to this frame: those that name it, or that name nothing."""
-        for index in range(min(_MOST_ITEMS, self.attributes.count(sequence))):
-            item = self.attributes.item(sequence, index)
-            if item is not None and _names(item, image, number):
-                yield item
+        yield from _items_for(self.attributes, sequence, image, number)
 
     def item(self, sequence: int, image: Image, number: int) -> Attributes | None:
         """The first of `items`."""
@@ -117,19 +136,22 @@ class PresentationState:
 
     # --- what it says -----------------------------------------------------------------------------------------------
 
-    def greys(self, image: Image, number: int, decoded: Decoded) -> Greys:
-        """The grey chain (PS3.4 N.2.1), with the palette of a pseudo-color state at its end (N.2.2)."""
+    def greys(self, image: Image, number: int, decoded: Decoded, *, superimposed: bool = False) -> Greys:
+        """The grey chain (PS3.4 N.2.1), with a palette at its end in a pseudo-color state and for what a blending state
+        superimposes (N.2.2, N.2.4)."""
         signed = image.layout.signed
-        stored = modality(self.attributes, signed)
+        source = self._over if superimposed else self._under
+        stored = modality(source, signed)
         negative = signed or (isinstance(stored, Rescale) and stored.intercept < 0)
-        item = self.item(_SOFTCOPY_VOI_LUT, image, number)
+        item = next(_items_for(source, _SOFTCOPY_VOI_LUT, image, number), None)
         chosen = voi(item, negative) if item is not None else None
         if chosen is None:
             if decoded.pixels.dtype.kind == "f":
                 raise PixelError("a state for floating-point pixels needs a VOI LUT", tag_path="(0028,3110)")
             chosen = whole_range(stored, decoded.bits, signed)
         table, inverse = presentation(self.attributes)
-        colours = read_palette(self.attributes, False) if self.kind == PSEUDO_COLOR else None
+        coloured = self.kind == PSEUDO_COLOR or superimposed
+        colours = read_palette(self.attributes, False) if coloured else None
         return Greys(stored, chosen, table, inverse, padding_of(image, decoded), colours=colours)
 
     def over(self, image: Image, number: int, aspect: float, notes: list[str]) -> Iterator[tuple[Mask, Ink]]:
@@ -200,7 +222,23 @@ class PresentationState:
         return Spatial(area, rotation % 360, flip, aspect, ratio[0] if ratio and ratio[0] > 0 else None)
 
 
-def _references(attributes: Attributes, study: str) -> Iterator[Reference]:
+def _blended(attributes: Attributes) -> tuple[Attributes, Attributes]:
+    """The items of Blending Sequence for what is underlying and what is superimposed."""
+    items = [attributes.item(_BLENDING, index) for index in range(min(2, attributes.count(_BLENDING)))]
+    found = {item.text(_POSITION): item for item in items if item is not None}
+    if set(found) != {"UNDERLYING", "SUPERIMPOSED"}:
+        raise PixelError("a blending state tells what is underlying and what is superimposed", tag_path="(0070,0402)")
+    return found["UNDERLYING"], found["SUPERIMPOSED"]
+
+
+def _items_for(attributes: Attributes, sequence: int, image: Image, number: int) -> Iterator[Attributes]:
+    for index in range(min(_MOST_ITEMS, attributes.count(sequence))):
+        item = attributes.item(sequence, index)
+        if item is not None and _names(item, image, number):
+            yield item
+
+
+def _references(attributes: Attributes, study: str, superimposed: bool = False) -> Iterator[Reference]:
     for index in range(min(_MOST_ITEMS, attributes.count(_SERIES_SEQUENCE))):
         series = attributes.item(_SERIES_SEQUENCE, index)
         assert series is not None
@@ -208,7 +246,12 @@ def _references(attributes: Attributes, study: str) -> Iterator[Reference]:
             item = series.item(_IMAGES, place)
             assert item is not None
             yield Reference(
-                study, series.text(_SERIES), item.text(_CLASS_OF), item.text(_UID_OF), item.integers(_FRAMES_OF)
+                study,
+                series.text(_SERIES),
+                item.text(_CLASS_OF),
+                item.text(_UID_OF),
+                item.integers(_FRAMES_OF),
+                superimposed,
             )
 
 

@@ -1,0 +1,110 @@
+"""Blending presentation states (PS3.3 C.11.14, PS3.4 N.2.4): an image in colours over another in greys.
+
+Both lie where their geometry says (C.7.6.2), on planes that are parallel; images without geometry have to have the same
+size. Registrations of frames of reference are not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isocenter.errors import PixelError
+from isocenter.pixels.image import Image
+
+Picture = NDArray[np.uint8]
+Floats = NDArray[np.float64]
+
+_PLANE_POSITION, _PLANE_ORIENTATION, _PIXEL_MEASURES = 0x00209113, 0x00209116, 0x00289110
+_POSITION, _ORIENTATION, _SPACING = 0x00200032, 0x00200037, 0x00280030
+_PARALLEL = 0.9962  # the cosine of 5 degrees
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plane:
+    """A frame in the patient: `position` of the centre of its first pixel, and the steps to the next pixel along a row
+    (`across`) and along a column (`down`), in mm, LPS."""
+
+    position: Floats
+    across: Floats
+    down: Floats
+
+    @property
+    def normal(self) -> Floats:
+        normal = np.cross(self.across, self.down)
+        return np.asarray(normal / np.linalg.norm(normal))
+
+    def distance(self, other: Plane) -> float:
+        """How far the planes are apart, in mm; infinite if they are not parallel."""
+        if abs(float(self.normal @ other.normal)) < _PARALLEL:
+            return float("inf")
+        return abs(float(self.normal @ (other.position - self.position)))
+
+
+def plane_of(image: Image, number: int) -> Plane | None:
+    """Where a frame lies; None if its header does not say."""
+    position = image.group(_PLANE_POSITION, number).numbers(_POSITION)
+    orientation = image.group(_PLANE_ORIENTATION, number).numbers(_ORIENTATION)
+    spacing = image.group(_PIXEL_MEASURES, number).numbers(_SPACING)
+    if (len(position), len(orientation), len(spacing)) != (3, 6, 2) or min(spacing) <= 0:
+        return None
+    cosines = np.array(orientation)
+    if not np.isfinite([*position, *orientation, *spacing]).all() or not np.cross(cosines[:3], cosines[3:]).any():
+        return None
+    return Plane(np.array(position), cosines[:3] * spacing[1], cosines[3:] * spacing[0])
+
+
+def nearest(plane: Plane | None, others: Sequence[Plane | None]) -> int | None:
+    """The index of the plane to be laid over another: the nearest parallel one, or the only one that there is."""
+    if len(others) == 1:
+        return 0
+    if plane is None:
+        return None
+    apart = [plane.distance(other) if other is not None else float("inf") for other in others]
+    best = int(np.argmin(apart)) if apart else -1
+    return best if best >= 0 and np.isfinite(apart[best]) else None
+
+
+def blend(below: Picture, over: Picture, seen: NDArray[np.bool_], opacity: float) -> Picture:
+    """`opacity` of `over`, the rest of `below`, where `seen`; RGB of one shape."""
+    mixed = np.rint(below * (1.0 - opacity) + over * opacity)
+    return np.asarray(np.where(seen[..., None], mixed, below), np.uint8)
+
+
+def moved(
+    picture: Picture, seen: NDArray[np.bool_], source: Plane | None, target: Plane | None, shape: tuple[int, int]
+) -> tuple[Picture, NDArray[np.bool_]]:
+    """A picture (RGB) of the plane `source` as it lies on `target`, whose frame has `shape` (rows, columns).
+
+    `seen` tells which of its pixels are shown; so does the second that comes back, of the new shape. Colours between
+    pixels are interpolated. PixelError where the two cannot be brought together.
+    """
+    if source is None or target is None:
+        if picture.shape[:2] != shape:
+            raise PixelError("images without geometry are blended only if they have the same size")
+        return picture, seen
+    if not np.isfinite(source.distance(target)):
+        raise PixelError("the images to be blended do not lie in parallel planes", tag_path="(0020,0037)")
+    inverse = np.linalg.inv(np.stack([source.across, source.down, source.normal], axis=1))
+    rows, columns = np.mgrid[: shape[0], : shape[1]].astype(np.float64)
+    start = inverse @ (target.position - source.position)
+    across, down = inverse @ target.across, inverse @ target.down
+    x = start[0] + columns * across[0] + rows * down[0]
+    y = start[1] + columns * across[1] + rows * down[1]
+    return _sampled(picture, seen, x, y)
+
+
+def _sampled(picture: Picture, seen: NDArray[np.bool_], x: Floats, y: Floats) -> tuple[Picture, NDArray[np.bool_]]:
+    height, width = picture.shape[:2]
+    inside = (x > -0.5) & (x < width - 0.5) & (y > -0.5) & (y < height - 0.5)
+    x, y = np.clip(x, 0, width - 1), np.clip(y, 0, height - 1)
+    left, top = np.floor(x).astype(np.intp), np.floor(y).astype(np.intp)
+    right, bottom = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
+    u, v = (x - left)[..., None], (y - top)[..., None]
+    upper = picture[top, left] * (1 - u) + picture[top, right] * u
+    lower = picture[bottom, left] * (1 - u) + picture[bottom, right] * u
+    near = seen[np.rint(y).astype(np.intp), np.rint(x).astype(np.intp)]
+    return np.rint(upper * (1 - v) + lower * v).astype(np.uint8), np.asarray(inside & near)

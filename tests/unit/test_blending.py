@@ -1,0 +1,147 @@
+"""Blending presentation states: colours over greys, each where its geometry puts it."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset
+from typer.testing import CliRunner
+
+import isocenter
+from isocenter.cli.main import app
+from isocenter.errors import PixelError
+from isocenter.iod.presentation_state import presentation_state
+from isocenter.pixels.blend import nearest, plane_of
+from isocenter.pixels.image import Image
+from isocenter.pixels.render import render
+from isocenter.pixels.state import BLENDING, PresentationState
+from isocenter.wire.part10 import read_header
+
+HOT = np.stack([np.arange(256), np.arange(256) // 2, np.arange(256)[::-1]], axis=1).astype(np.uint8)
+BELOW = np.random.default_rng(1).integers(0, 256, (20, 30), np.uint16)
+OVER = np.random.default_rng(2).integers(0, 256, (20, 30), np.uint16)
+
+
+def made(stored: np.ndarray, study: Dataset | None = None, **geometry: Any) -> list[Dataset]:
+    arguments = {"pixel_spacing": (1.0, 1.0), "slice_thickness": 3.0, "image_position_patient": (0, 0, 0), **geometry}
+    result = isocenter.create(
+        stored[None] if stored.ndim == 2 else stored, modality="CT", rescale=(1, 0), window=(128, 256), study=study,
+        **arguments,
+    )  # fmt: skip
+    assert isinstance(result, list)
+    return result
+
+
+def encoded(ds: Dataset) -> bytes:
+    buffer = BytesIO()
+    ds.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def loaded(ds: Dataset) -> Image:
+    data = encoded(ds)
+    meta = read_header(data)
+    return Image.of(data, meta.transfer_syntax, meta.data_set_offset)
+
+
+def read(ds: Dataset) -> PresentationState:
+    data = encoded(ds)
+    meta = read_header(data)
+    return PresentationState.of(data, meta.transfer_syntax, meta.data_set_offset)
+
+
+def blended(below: Dataset, over: Dataset, opacity: float = 0.25) -> np.ndarray:
+    state = presentation_state(below, palette=HOT, blend=over, opacity=opacity)
+    return render(loaded(below), state=read(state), over=(loaded(over), 1))
+
+
+def greys(stored: np.ndarray) -> np.ndarray:
+    """LINEAR, centre 128, width 256: 8-bit values are their own greys."""
+    return np.repeat(stored.astype(np.uint8)[..., None], 3, axis=-1).astype(float)
+
+
+def test_opacity_of_colours_over_greys() -> None:
+    (below,) = made(BELOW)
+    (over,) = made(OVER, below)
+    expected = greys(BELOW) * 0.75 + HOT[OVER] * 0.25
+    assert np.abs(blended(below, over) - expected).max() <= 0.51
+    assert (blended(below, over, 0.0) == greys(BELOW)).all()
+    assert (blended(below, over, 1.0) == HOT[OVER]).all()
+
+
+def test_padding_is_not_laid_over() -> None:
+    (below,) = made(BELOW)
+    (over,) = made(OVER, below)
+    over.PixelPaddingValue = int(OVER[3, 4])
+    hidden = OVER == OVER[3, 4]
+    picture = blended(below, over, 1.0)
+    assert (picture[hidden] == greys(BELOW)[hidden]).all()
+    assert (picture[~hidden] == HOT[OVER][~hidden]).all()
+
+
+def test_each_lies_where_its_geometry_says() -> None:
+    """A grid twice as coarse that begins at (10, 6) mm: its pixels are two by two of those below, and cover a part."""
+    (below,) = made(BELOW)
+    coarse = OVER[:5, :8]
+    (over,) = made(coarse, below, pixel_spacing=(2.0, 2.0), image_position_patient=(10.5, 6.5, 0.0))
+    picture = blended(below, over, 1.0)
+    expected = greys(BELOW)
+    # Centres: every pixel below lies a quarter of a coarse one from its centre.
+    weights = np.array([0.75, 0.25])
+    for row in range(6, 16):
+        for column in range(10, 26):
+            y, x = (row - 6.5) / 2, (column - 10.5) / 2
+            total = np.zeros(3)
+            near_y, near_x = int(np.rint(y)), int(np.rint(x))
+            other_y, other_x = near_y + (1 if y > near_y else -1), near_x + (1 if x > near_x else -1)
+            for cy, wy in zip((near_y, other_y), weights, strict=True):
+                for cx, wx in zip((near_x, other_x), weights, strict=True):
+                    total += wy * wx * HOT[coarse[np.clip(cy, 0, 4), np.clip(cx, 0, 7)]]
+            expected[row, column] = total
+    assert np.abs(picture - expected).max() <= 1
+
+
+def test_planes_that_are_not_parallel_and_sizes_that_differ_are_refused() -> None:
+    (below,) = made(BELOW)
+    (over,) = made(OVER, below, image_orientation_patient=(1, 0, 0, 0, 0, -1))
+    with pytest.raises(PixelError, match="parallel"):
+        blended(below, over)
+    (small,) = made(OVER[:5], below)
+    del small.ImagePositionPatient
+    with pytest.raises(PixelError, match="same size"):
+        blended(below, small)
+    state = read(presentation_state(below, palette=HOT, blend=small))
+    with pytest.raises(PixelError, match="needs an image"):
+        render(loaded(below), state=state)
+    with pytest.raises(PixelError, match="does not superimpose"):
+        render(loaded(below), state=state, over=(loaded(below), 1))
+
+
+def test_the_nearest_slice_is_taken() -> None:
+    stack = made(np.stack([OVER] * 4))
+    planes = [plane_of(loaded(ds), 1) for ds in stack]
+    (tilted,) = made(OVER, image_position_patient=(0, 0, 6.9))
+    assert nearest(plane_of(loaded(tilted), 1), planes) == 2
+    assert nearest(None, planes) is None
+    assert nearest(None, planes[:1]) == 0
+
+
+def test_the_command_finds_what_is_superimposed(tmp_path: Path) -> None:
+    slices = made(np.stack([BELOW, BELOW[::-1]]))
+    others = made(np.stack([OVER, OVER[::-1]]), slices[0])
+    for index, ds in enumerate([*slices, *others]):
+        (tmp_path / f"{index}.dcm").write_bytes(encoded(ds))
+    state = presentation_state(slices, palette=HOT, blend=others, opacity=1.0)
+    (tmp_path / "state.dcm").write_bytes(encoded(state))
+    assert read(state).kind == BLENDING
+    arguments = ["render", str(tmp_path), "--state", str(tmp_path / "state.dcm"), "-o", f"{tmp_path}/out/"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.png", "1.png"]
+    for name, stored in (("0.png", OVER), ("1.png", OVER[::-1])):
+        assert (imagecodecs.png_decode((tmp_path / "out" / name).read_bytes()) == HOT[stored]).all()
