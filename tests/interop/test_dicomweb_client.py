@@ -89,7 +89,7 @@ def test_retrieve_in_another_transfer_syntax(client: DICOMwebClient, stored: lis
     assert got.file_meta.TransferSyntaxUID == EXPLICIT
     assert np.array_equal(got.pixel_array, expected.pixel_array)
     with pytest.raises(requests.HTTPError, match="406"):
-        client.retrieve_instance(*where(expected), media_types=(("application/dicom", "1.2.840.10008.1.2.4.90"),))
+        client.retrieve_instance(*where(expected), media_types=(("application/dicom", "1.2.840.10008.1.2.4.102"),))
 
 
 @pytest.mark.interop(service="WADO-RS", peer="dicomweb-client", role="SCP")

@@ -124,7 +124,10 @@ def test_a_mixed_study_uncompressed(web: Web) -> None:
     assert [headers["content-type"] for headers, _ in parts] == [f"application/dicom; transfer-syntax={EXPLICIT}"] * 2
     assert np.array_equal(read(parts[0][1]).pixel_array, read(files[0]).pixel_array)
     assert parts[1][1] == files[1]
-    assert web.get(f"/dicomweb/studies/{study}", f"{MULTIPART_DICOM}; transfer-syntax={RLE}").status_code == 406
+    assert (
+        web.get(f"/dicomweb/studies/{study}", f"{MULTIPART_DICOM}; transfer-syntax=1.2.840.10008.1.2.4.102").status_code
+        == 406
+    )
 
 
 def test_a_broken_frame_is_an_error_and_no_half_object(web: Web) -> None:
@@ -271,7 +274,7 @@ def test_compressed_frames_as_stored_and_decoded(web: Web, name: str, media_type
         (400, "1-3", None),
         (400, "-1", None),
         (400, "99999999999999999999", None),
-        (406, "1", "image/jpeg"),
+        (406, "1", "video/mp4"),
         (406, "1,2", "application/octet-stream"),
         (406, "1", f'multipart/related; type="application/octet-stream"; transfer-syntax={JPEG}'),
         (200, "1,1,1", None),
@@ -321,7 +324,6 @@ def test_window_viewport_and_quality(web: Web) -> None:
     assert small.shape == (32, 32)
     low, high = (len(web.get(f"{path}/rendered?quality={q}").content) for q in (10, 95))
     assert low < high
-    assert "annotation" in web.get(f"{path}/rendered?annotation=patient").headers["warning"]
 
 
 @pytest.mark.parametrize(
@@ -336,7 +338,7 @@ def test_window_viewport_and_quality(web: Web) -> None:
         "viewport=0,5",
         "viewport=5",
         "viewport=99999,5",
-        "viewport=10,10,1,1,5,5",
+        "viewport=10,10,1,1,500,5",
         "quality=0",
         "quality=101",
         "quality=high",

@@ -5,7 +5,7 @@ Compound graphics are not read: each has its equal in simple ones (C.10.5.1.3.1)
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -243,6 +243,21 @@ def _text(canvas: _Canvas, item: Attributes, ink: Ink) -> None:
         near = np.clip(anchor, box[:2], box[2:])
         line = [(float(px) - 0.5, float(py) - 0.5) for px, py in (near, anchor)]
         canvas.draw(ink, lambda on: on.line(line, 255, 1))
+
+
+def caption(picture: Picture, lines: Sequence[str]) -> Picture:
+    """A copy of the picture with lines of text in its upper left corner, white with a black edge."""
+    from PIL import Image as Canvas
+    from PIL import ImageDraw
+
+    size = max(_SMALLEST, min(_LARGEST, picture.shape[0] // 28))
+    canvas = Canvas.fromarray(np.ascontiguousarray(picture))
+    on = ImageDraw.Draw(canvas)
+    white, black = (255, 0) if picture.ndim == 2 else ((255,) * 3, (0,) * 3)
+    for number, line in enumerate(lines):
+        place = (size // 2, size // 2 + number * (size + size // 3))
+        on.text(place, line, white, _font(line, size), stroke_width=max(1, size // 12), stroke_fill=black)
+    return np.asarray(canvas)
 
 
 def _font(text: str, size: int) -> ImageFont.FreeTypeFont:

@@ -172,6 +172,12 @@ def native_frame(image: Image, number: int) -> bytes:
     return _packed(decoded.pixels, _samples(image.layout, decoded))
 
 
+def encoded_frame(image: Image, number: int, target: str) -> bytes:
+    """Frame `number` (from 1) as a codestream of `target`. Raises as `Image.decode` and `codecs.encode`."""
+    decoded = image.decode(number)
+    return codecs.encode(target, decoded.pixels, _samples(image.layout, decoded))
+
+
 def _is_native(syntax: TransferSyntax) -> bool:
     return not (syntax.encapsulated or syntax.document or syntax.big_endian_pixels)
 

@@ -35,7 +35,7 @@ from isocenter.pixels.codestream import read_codestream
 from isocenter.std.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, TRANSFER_SYNTAXES, transfer_syntax
 from isocenter.web.context import Context
 from isocenter.web.datasets import DICOM_XML
-from isocenter.web.negotiate import COMPRESSED_MEDIA_TYPES, DICOM_JSON, JSON, canonical_name, is_video
+from isocenter.web.negotiate import COMPRESSED_MEDIA_TYPES, DEFAULT_SYNTAXES, DICOM_JSON, JSON, canonical_name, is_video
 from isocenter.web.receiver import MAX_PARTS, Receiver
 from isocenter.wire.dicomjson import Model, read_models
 from isocenter.wire.dicomxml import read_native_xml
@@ -55,19 +55,6 @@ _HEAD = 64 * 1024  # of a compressed frame, to know its kind by
 _LONGEST = 0xFFFFFFFE
 _LONG = Struct("<HH2sHI")
 _ITEM = Struct("<HHI")
-# PS3.18 Table 8.7.3-5: what a media type means without a transfer-syntax parameter
-_DEFAULTS = {
-    "image/jpeg": "1.2.840.10008.1.2.4.70",
-    "image/jls": "1.2.840.10008.1.2.4.80",
-    "image/jp2": "1.2.840.10008.1.2.4.90",
-    "image/jpx": "1.2.840.10008.1.2.4.92",
-    "image/jphc": "1.2.840.10008.1.2.4.201",
-    "image/jxl": "1.2.840.10008.1.2.4.110",
-    "image/dicom-rle": "1.2.840.10008.1.2.5",
-    "video/mpeg": "1.2.840.10008.1.2.4.100",
-    "video/mp4": "1.2.840.10008.1.2.4.102",
-    "video/h265": "1.2.840.10008.1.2.4.107",
-}
 
 
 @dataclass(slots=True)
@@ -217,7 +204,7 @@ class Assembly:
         name = canonical_name(part.media_type.name)
         stated = part.media_type.parameters.get("transfer-syntax")
         if stated is None:
-            default = _DEFAULTS.get(name, EXPLICIT_VR_LITTLE_ENDIAN)
+            default = DEFAULT_SYNTAXES.get(name, EXPLICIT_VR_LITTLE_ENDIAN)
             return self._seen(part) or default if name == "image/jpeg" else default
         if stated not in TRANSFER_SYNTAXES:
             raise UnsupportedMediaType("a transfer-syntax parameter that is not known")

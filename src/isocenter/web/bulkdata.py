@@ -122,8 +122,8 @@ def _pieces(context: Context, ref: InstanceRef, place: Place, offer: Offer) -> t
         return _read(context, ref, spans, 0, sum(length for _, length in spans)), False
     if place.frames is not None:
         stored = offer.transfer_syntax == ref.transfer_syntax
-        frames = frame_bytes(context, ref, range(1, place.frames + 1), stored)
-        return in_threads(frames, context.decoding), stored
+        frames = frame_bytes(context, ref, range(1, place.frames + 1), offer)
+        return in_threads(frames, context.decoding), offer.name != OCTET_STREAM or stored
 
     def once() -> Iterator[bytes]:
         yield _value(context, ref, place.element)

@@ -11,13 +11,14 @@ from starlette.routing import Route
 
 from isocenter.errors import BadRequest, NoSuchFrame, PixelError
 from isocenter.model import InstanceRef
-from isocenter.pixels.uncompressed import can_decode, native_frame
+from isocenter.pixels.transcode import can_decode, encoded_frame, native_frame
 from isocenter.std.implementation import IMPLEMENTATION_VERSION_NAME as VERSION
 from isocenter.std.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, transfer_syntax
 from isocenter.web.body import in_threads, multipart_type, new_boundary, streamed
 from isocenter.web.caching import unchanged, validated
 from isocenter.web.context import Context, base_url, context_of, scope_of
-from isocenter.web.negotiate import OCTET_STREAM, Offer, accepted_ranges, frame_media_type, require
+from isocenter.web.negotiate import DEFAULT_SYNTAXES, OCTET_STREAM, Offer, accepted_ranges, frame_media_type, require
+from isocenter.web.transcoding import frame_targets
 from isocenter.web.wado import INSTANCE
 from isocenter.wire.multipart import MultipartWriter
 
@@ -49,11 +50,18 @@ def frame_offers(syntax: str, single: bool) -> list[Offer]:
             offers.append(Offer(OCTET_STREAM, multipart, EXPLICIT_VR_LITTLE_ENDIAN, stored=False))
         offers.append(Offer(frame_media_type(syntax), multipart, syntax))
         offers.append(Offer(OCTET_STREAM, multipart, syntax, default=not decodable))
+    for multipart in (True, False) if single else (True,):
+        for target in frame_targets(syntax):
+            name = frame_media_type(target)
+            default = DEFAULT_SYNTAXES.get(name) == target
+            offers.append(Offer(name, multipart, target, stored=False, default=default, coded=True))
     return offers
 
 
-def frame_bytes(context: Context, ref: InstanceRef, numbers: Sequence[int], stored: bool) -> Iterator[bytes]:
-    """The frames one by one, after all of them were found to exist; blocking. `stored`: the compressed codestreams."""
+def frame_bytes(context: Context, ref: InstanceRef, numbers: Sequence[int], offer: Offer) -> Iterator[bytes]:
+    """The frames one by one as offered, after all of them were found to exist; blocking."""
+    stored = transfer_syntax(ref.transfer_syntax).encapsulated and offer.transfer_syntax == ref.transfer_syntax
+    target = None if stored or offer.name == OCTET_STREAM else offer.transfer_syntax
     with context.archive.image(ref) as image:
         for number in numbers:
             if number > image.number_of_frames:
@@ -61,7 +69,10 @@ def frame_bytes(context: Context, ref: InstanceRef, numbers: Sequence[int], stor
         if stored and not image.encapsulated:
             raise PixelError("the object has native pixel data under the name of a compressed transfer syntax")
         for number in numbers:
-            yield image.frame_bytes(number) if stored else native_frame(image, number)
+            if stored:
+                yield image.frame_bytes(number)
+            else:
+                yield native_frame(image, number) if target is None else encoded_frame(image, number, target)
 
 
 async def retrieve_frames(request: Request) -> Response:
@@ -85,7 +96,7 @@ async def retrieve_frames(request: Request) -> Response:
     )
     if answer := unchanged(request, fields):
         return answer
-    frames = in_threads(frame_bytes(context, ref, numbers, stored), context.decoding)
+    frames = in_threads(frame_bytes(context, ref, numbers, offer), context.decoding)
     first = await anext(frames)  # while a failure can still become a status
     if not offer.multipart:
         await frames.aclose()

@@ -47,6 +47,20 @@ COMPRESSED_MEDIA_TYPES: dict[str, str] = {
     **{_J + last: name for name, parts in _BY_LAST_PART.items() for last in parts.split()},
 }
 
+# The same table: what a media type means without a transfer-syntax parameter
+DEFAULT_SYNTAXES = {
+    "image/jpeg": "1.2.840.10008.1.2.4.70",
+    "image/jls": "1.2.840.10008.1.2.4.80",
+    "image/jp2": "1.2.840.10008.1.2.4.90",
+    "image/jpx": "1.2.840.10008.1.2.4.92",
+    "image/jphc": "1.2.840.10008.1.2.4.201",
+    "image/jxl": "1.2.840.10008.1.2.4.110",
+    "image/dicom-rle": "1.2.840.10008.1.2.5",
+    "video/mpeg": "1.2.840.10008.1.2.4.100",
+    "video/mp4": "1.2.840.10008.1.2.4.102",
+    "video/h265": "1.2.840.10008.1.2.4.107",
+}
+
 _SPACE = re.compile(r"(?<=[a-z]) (?=json|xml)")
 
 # Names older editions and clients use
@@ -69,13 +83,15 @@ def is_video(transfer_syntax: str) -> bool:
 
 
 class Offer(NamedTuple):
-    """One representation. `stored`: what `transfer-syntax=*` asks for; `default`: what is meant by naming none."""
+    """One representation. `stored`: what `transfer-syntax=*` asks for; `default`: what is meant by naming none.
+    `coded` ones are compressed for this answer: for who takes nothing else as gladly."""
 
     name: str
     multipart: bool = False
     transfer_syntax: str | None = None
     stored: bool = True
     default: bool = True
+    coded: bool = False
 
     def part_type(self) -> str:
         """Content-Type of a part, or of the body if it is not multipart."""
@@ -141,33 +157,37 @@ def _compatible(parameter: Range, header: Sequence[Range]) -> bool:
     return any(r.weight > 0 and r.specificity(offer) for r in header)
 
 
-def accepted_ranges(request: Request) -> list[Range]:
-    """What the client takes: the `accept` query parameter, as far as the Accept header allows it, else the header.
+def accepted_ranges(request: Request, name: str = "accept") -> list[Range]:
+    """What the client takes: the query parameter `name`, as far as the Accept header allows it, else the header.
 
-    Without either, anything. Raises BadRequest for an `accept` parameter or header that is no list of media types.
+    Without either, anything. Raises BadRequest for a parameter or header that is no list of media types.
     """
     header = parse_ranges(",".join(request.headers.getlist("accept")) or "*/*")
     # A plus sign written as it is in a query means a space, and no media type has one there.
-    parameter = _SPACE.sub("+", ",".join(request.query_params.getlist("accept")))
+    parameter = _SPACE.sub("+", ",".join(request.query_params.getlist(name)))
     if not parameter:
         return header
     ranges = parse_ranges(parameter)
     if any(ANY in r.name for r in ranges):
-        raise BadRequest("the accept parameter has a wildcard; only the Accept header may (PS3.18 section 8.3.3.1)")
+        raise BadRequest(f"{name} has a wildcard; only the Accept header may (PS3.18 section 8.3.3.1)")
     return [r for r in ranges if _compatible(r, header)]
 
 
-def ranked(ranges: Sequence[Range], offers: Iterable[Offer]) -> tuple[tuple[float, int], Offer] | None:
-    """The best acceptable offer, and how good it is beside others: weight, then the client's order; or None."""
-    best: tuple[tuple[float, int], Offer] | None = None
+Rank = tuple[float, bool, int]
+
+
+def ranked(ranges: Sequence[Range], offers: Iterable[Offer]) -> tuple[Rank, Offer] | None:
+    """The best acceptable offer, and how good it is beside others: weight, what is there, then the client's order; or
+    None."""
+    best: tuple[Rank, Offer] | None = None
     for offer in offers:
         matching = [(r.specificity(offer), -order) for order, r in enumerate(ranges)]
         specificity, order = max(matching, default=(0, 0))
         if specificity == 0:
             continue
         weight = ranges[-order].weight
-        if weight > 0 and (best is None or (weight, order) > best[0]):
-            best = (weight, order), offer
+        if weight > 0 and (best is None or (weight, not offer.coded, order) > best[0]):
+            best = (weight, not offer.coded, order), offer
     return best
 
 

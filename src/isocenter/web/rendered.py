@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import anyio.to_thread
 from starlette.requests import Request
@@ -13,24 +12,20 @@ from starlette.routing import Route
 
 from isocenter.errors import BadRequest, NoSuchFrame, NotFound, PixelError
 from isocenter.model import InstanceRef
-from isocenter.pixels.render import encode, render
+from isocenter.pixels.state import KINDS
 from isocenter.std.implementation import IMPLEMENTATION_VERSION_NAME as VERSION
 from isocenter.web.bulkdata import PIXEL_DATA, answer_alone, find_document
 from isocenter.web.caching import unchanged, validated
-from isocenter.web.context import Context, base_url, context_of, scope_of
+from isocenter.web.context import Context, context_of, scope_of
 from isocenter.web.frames import frame_numbers
 from isocenter.web.negotiate import Offer, accepted_ranges, frame_media_type, is_video, require
+from isocenter.web.rendering import Rendering, by_state, parse_rendering, picture
 from isocenter.web.wado import INSTANCE, SERIES, STUDY
 
 THUMBNAIL = 128  # pixels, the longer side, if the client says nothing
-MAX_VIEWPORT = 16384
-DEFAULT_QUALITY = 90
 
 # JPEG is what PS3.18 Table 8.7.4-1 makes the default of single frame images.
-_OFFERS = (Offer("image/jpeg"), Offer("image/png"))
-_FUNCTIONS = {"linear": "LINEAR", "linear-exact": "LINEAR_EXACT", "sigmoid": "SIGMOID"}
-_NUMBER = re.compile(r"[+-]?\d{1,9}(?:\.\d{1,9})?", re.ASCII)
-_UNSUPPORTED = ("annotation", "iccprofile")
+PICTURES = (Offer("image/jpeg"), Offer("image/png"))
 _CANDIDATES = 9
 
 _DOCUMENT = "00420011"
@@ -54,66 +49,6 @@ _ENDINGS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Rendering:
-    """What the query asks for. `viewport` is (width, height) in pixels to fit the image into."""
-
-    window: tuple[float, float] | None = None
-    function: str = "LINEAR"
-    viewport: tuple[int, int] | None = None
-    quality: int = DEFAULT_QUALITY
-
-
-def _numbers(name: str, words: Sequence[str]) -> list[float]:
-    if not all(_NUMBER.fullmatch(word) for word in words):
-        raise BadRequest(f"{name} has something that is no number")
-    return [float(word) for word in words]
-
-
-def _viewport(text: str) -> tuple[int, int]:
-    words = text.split(",")
-    if len(words) == 6 and not any(words[2:]):
-        words = words[:2]
-    if len(words) != 2:
-        raise BadRequest("viewport is width,height; a source region is not supported")
-    width, height = _numbers("viewport", words)
-    if not (1 <= width <= MAX_VIEWPORT and 1 <= height <= MAX_VIEWPORT):
-        raise BadRequest(f"viewport sides are 1 to {MAX_VIEWPORT} pixels")
-    return int(width), int(height)
-
-
-def parse_rendering(parameters: dict[str, str]) -> Rendering:
-    """Query parameters of a rendering. Raises BadRequest for what is not of the form of section 8.3.5."""
-    result = Rendering()
-    if "window" in parameters:
-        words = parameters["window"].split(",")
-        function = _FUNCTIONS.get(words[2].lower()) if len(words) == 3 else None
-        if function is None:
-            raise BadRequest("window is center,width,function with a function of linear, linear-exact or sigmoid")
-        center, width = _numbers("window", words[:2])
-        if width <= 0 or (function == "LINEAR" and width < 1):
-            raise BadRequest("window width must be above zero, and at least one for linear (PS3.3 C.11.2.1.2)")
-        result = replace(result, window=(center, width), function=function)
-    if "viewport" in parameters:
-        result = replace(result, viewport=_viewport(parameters["viewport"]))
-    if "quality" in parameters:
-        quality = _numbers("quality", [parameters["quality"]])[0]
-        if not (1 <= quality <= 100 and quality.is_integer()):
-            raise BadRequest("quality is a whole number of 1 to 100")
-        result = replace(result, quality=int(quality))
-    return result
-
-
-def _picture(context: Context, ref: InstanceRef, frame: int | None, rendering: Rendering, media_type: str) -> bytes:
-    """One encoded picture; blocking. `frame` None is the middle one, which says most about an object."""
-    with context.archive.image(ref) as image:
-        number = (image.number_of_frames + 1) // 2 if frame is None else frame
-        if number > image.number_of_frames:
-            raise NoSuchFrame(f"the object has {image.number_of_frames} frames", frame=number)
-        pixels = render(image, number, window=rendering.window, function=rendering.function, size=rendering.viewport)
-    return encode(pixels, media_type, rendering.quality)
-
-
 def _candidates(refs: Sequence[InstanceRef]) -> list[InstanceRef]:
     """Instances from the middle outwards, a few: the representative one must have pixels (section 10.4.1.1.4)."""
     middle = (len(refs) - 1) / 2
@@ -128,7 +63,7 @@ def _representative(
     failure: PixelError | None = None
     for ref in _candidates(refs):
         try:
-            return _picture(context, ref, frame, rendering, media_type)
+            return picture(context, ref, frame, rendering, media_type)
         except NoSuchFrame:
             raise
         except PixelError as error:
@@ -143,8 +78,8 @@ async def _respond(request: Request, default_viewport: tuple[int, int] | None) -
     if len(refs) == 1 and default_viewport is None and "frames" not in request.path_params:
         itself = as_itself(refs[0])
         if itself is not None:
-            return await _answer_itself(request, refs[0], require(ranges, [itself]))
-    offer = require(ranges, _OFFERS)
+            return await answer_itself(request, refs[0], require(ranges, [itself]))
+    offer = require(ranges, PICTURES)
     rendering = parse_rendering(dict(request.query_params))
     if rendering.viewport is None:
         rendering = replace(rendering, viewport=default_viewport)
@@ -154,9 +89,13 @@ async def _respond(request: Request, default_viewport: tuple[int, int] | None) -
         if len(numbers) != 1:
             raise BadRequest("one frame can be rendered at a time")
         frame = numbers[0]
+    if len(refs) == 1 and refs[0].sop_class in KINDS:
+        image, frame, rendering = await by_state(context, refs[0], rendering)
+        refs = [image]
     fields = validated(
         context,
         *(ref.digest for ref in refs),
+        rendering.state and rendering.state.digest,
         *sorted(request.query_params.multi_items()),
         frame,
         default_viewport,
@@ -167,15 +106,10 @@ async def _respond(request: Request, default_viewport: tuple[int, int] | None) -
     )
     if answer := unchanged(request, fields):
         return answer
-    picture = await anyio.to_thread.run_sync(
+    shown = await anyio.to_thread.run_sync(
         _representative, context, refs, frame, rendering, offer.name, limiter=context.decoding
     )
-    response = Response(picture, 200, fields, media_type=offer.name)
-    ignored = [name for name in _UNSUPPORTED if name in request.query_params]
-    if ignored:
-        base = base_url(request)
-        response.headers["warning"] = f"299 {base}: These parameters are not supported: {', '.join(ignored)}"
-    return response
+    return Response(shown, 200, fields, media_type=offer.name)
 
 
 def as_itself(ref: InstanceRef) -> Offer | None:
@@ -187,7 +121,8 @@ def as_itself(ref: InstanceRef) -> Offer | None:
     return None
 
 
-async def _answer_itself(request: Request, ref: InstanceRef, offer: Offer) -> Response:
+async def answer_itself(request: Request, ref: InstanceRef, offer: Offer) -> Response:
+    """The document or the video (as `as_itself` has it)."""
     context = context_of(request)
     path = PIXEL_DATA if is_video(ref.transfer_syntax) else _DOCUMENT
     place = await anyio.to_thread.run_sync(find_document, context, ref, path, limiter=context.decoding)

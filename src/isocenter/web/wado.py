@@ -15,11 +15,12 @@ from starlette.routing import Route
 
 from isocenter.model import InstanceRef, Level
 from isocenter.std.implementation import IMPLEMENTATION_VERSION_NAME as VERSION
+from isocenter.std.transfer_syntaxes import transfer_syntax as transfer_syntax_of
 from isocenter.web.body import in_threads, multipart_type, new_boundary, primed, stored_bytes, streamed
 from isocenter.web.caching import ranged, unchanged, validated
 from isocenter.web.context import DICOMWEB, Context, base_url, context_of, scope_of
 from isocenter.web.datasets import MANY, ONE, answer_metadata
-from isocenter.web.negotiate import DICOM, ZIP, Offer, Range, accepted_ranges, not_acceptable, ranked, require
+from isocenter.web.negotiate import DICOM, ZIP, Offer, Range, Rank, accepted_ranges, not_acceptable, ranked, require
 from isocenter.web.transcoding import instance_pieces, targets
 from isocenter.web.zipped import zipped
 from isocenter.wire.multipart import MultipartWriter
@@ -48,7 +49,10 @@ def instance_offers(transfer_syntax: str, packaging: Packaging) -> list[Offer]:
     made = targets(transfer_syntax)
     return [
         Offer(name, multipart, transfer_syntax),
-        *(Offer(name, multipart, target, stored=False, default=False) for target in made),
+        *(
+            Offer(name, multipart, target, stored=False, default=False, coded=transfer_syntax_of(target).encapsulated)
+            for target in made
+        ),
     ]
 
 
@@ -59,14 +63,14 @@ def packagings(single: bool) -> tuple[Packaging, ...]:
 
 def choose_instances(
     refs: Sequence[InstanceRef], ranges: Sequence[Range], ways: Sequence[Packaging]
-) -> tuple[tuple[float, int], dict[str, Offer]] | None:
+) -> tuple[Rank, dict[str, Offer]] | None:
     """The representation of each stored transfer syntax, all packed in one way, and how good it is; None if there is
     none.
 
     All or nothing: an answer without the instances that cannot be had as asked for would pass for the whole study.
     """
     syntaxes = {ref.transfer_syntax for ref in refs}
-    best: tuple[tuple[float, int], dict[str, Offer]] | None = None
+    best: tuple[Rank, dict[str, Offer]] | None = None
     for packaging in ways:
         found = {syntax: ranked(ranges, instance_offers(syntax, packaging)) for syntax in syntaxes}
         ranks = [one[0] for one in found.values() if one is not None]
