@@ -1,8 +1,8 @@
-"""Frames out of objects: decoding, access by number and rendering beside pydicom, its plug-ins and DCMTK.
+"""Frames out of objects: decoding and rendering beside pydicom, its plug-ins and DCMTK.
 
 `decode` is one frame of an object already opened, from its bytes to an array: `Image.decode` beside pydicom's decoder
-with each plug-in that can do it (pylibjpeg, GDCM, pyjpegls, pydicom's own RLE). `frame 5,000 of 10,000` opens the file
-from memory and takes one frame. `render` is a CT file to a PNG file: a library call beside one dcmj2pnm a picture.
+with each plug-in that can do it (pylibjpeg, GDCM, pyjpegls, pydicom's own RLE). `render` is a CT file to a PNG file: a
+library call beside one dcmj2pnm a picture.
 """
 
 from __future__ import annotations
@@ -149,33 +149,6 @@ def rle_encoding() -> harness.Comparison:
     )
 
 
-def access(table: bool) -> harness.Comparison:
-    """Frame 5,000 of 10,000, from the bytes of the file."""
-    layout = Layout(64, 64)
-    frames = [bytes([n % 251]) * 4096 for n in range(10_000)]
-    uid = LOSSLESS["RLE"]
-    coded = [encode(uid, np.frombuffer(frame, np.uint8).reshape(64, 64), layout) for frame in frames]
-    content = part10(layout, uid, encapsulate(coded, has_bot=table), 10_000)
-    expected = np.frombuffer(frames[4999], np.uint8).reshape(64, 64)
-
-    def ours() -> None:
-        assert (opened(content).frame(5000) == expected).all()
-
-    def pydicoms() -> None:
-        ds = pydicom.dcmread(BytesIO(content))
-        found, _ = get_decoder(uid).as_array(ds, index=4999, raw=True, decoding_plugin="pylibjpeg")
-        assert (found == expected).all()
-
-    return harness.Comparison(
-        f"frame 5,000 of 10,000, {'offset table' if table else 'no table'}",
-        "ms",
-        lambda: milliseconds(ours, 5),
-        {"pydicom": lambda: milliseconds(pydicoms, 2)},
-        100.0 if table else None,
-        "lower",
-    )
-
-
 def rendering(folder: Path) -> harness.Comparison:
     """A CT file to a PNG file, window from the header."""
     peers.require("dcmj2pnm")
@@ -205,7 +178,7 @@ def main() -> None:
     """The command line."""
     options = harness.arguments(__doc__).parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        wanted = [*decodings(), rle_encoding(), access(True), access(False), rendering(Path(folder))]
+        wanted = [*decodings(), rle_encoding(), rendering(Path(folder))]
         harness.run("pixels", "Frames, decoded and rendered", wanted, options, Path(folder))
 
 

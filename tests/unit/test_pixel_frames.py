@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from isocenter.errors import NoSuchFrame, PixelError
+from isocenter.errors import DataSetError, LimitExceeded, NoSuchFrame, PixelError
 from isocenter.pixels.image import Image
+from isocenter.wire.elements import LITTLE
+from isocenter.wire.fragments import items, places
+from isocenter.wire.limits import DEFAULT_LIMITS, Limits
 from pixel_objects import (
     BIG_ENDIAN,
     ENCAPSULATED,
@@ -21,6 +24,7 @@ from pixel_objects import (
     data_set,
     element,
     encapsulated,
+    fragments,
     image,
     offset_table,
 )
@@ -214,3 +218,41 @@ def test_a_frame_of_your_own() -> None:
     first = found.frame(1)
     first[0, 0] = 255
     assert found.frame(1)[0, 0] == 0
+
+
+@pytest.mark.parametrize("cut", [0, 1, 7, 8, 9, 15, 16, 17, 31, 40])
+def test_the_quick_walk_over_fragments_sees_what_the_careful_one_sees(cut: int) -> None:
+    parts = [bytes([n]) * (2 * n) for n in range(6)]
+    whole = fragments(b"", *parts)
+    data = whole[: len(whole) - cut]
+    offsets, lengths, error = places(data, 0, len(data), LITTLE, DEFAULT_LIMITS)
+    careful: list[tuple[int, int]] = []
+    message = None
+    try:
+        careful.extend(items(data, 0, len(data), LITTLE, DEFAULT_LIMITS))
+    except DataSetError as reason:
+        message = str(reason)
+    assert list(zip(offsets, lengths, strict=True)) == [item for item in careful if item[1] >= 0]
+    assert (None if error is None else str(error)) == message
+
+
+def test_no_more_fragments_are_walked_than_there_may_be() -> None:
+    data = fragments(b"", *(b"\0\0" for _ in range(200)))
+    offsets, _, error = places(data, 0, len(data), LITTLE, Limits(elements=100))
+    assert len(offsets) <= 100
+    assert isinstance(error, LimitExceeded)
+
+
+@pytest.mark.parametrize("explicit", [True, False])
+def test_sequences_of_undefined_length_before_the_pixels_are_passed(explicit: bool) -> None:
+    """Functional groups of many frames: a regular sequence is found to its end in one loop, an odd one by walking."""
+    inner = struct.pack("<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF) + struct.pack("<HHI", 0xFFFE, 0xE00D, 0)
+    value = 300 * inner + struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+    if explicit:
+        groups = b"\x00\x52\x30\x92SQ\0\0\xff\xff\xff\xff" + value
+    else:
+        groups = b"\x00\x52\x30\x92\xff\xff\xff\xff" + value
+    syntax = EXPLICIT if explicit else IMPLICIT
+    found = image(data_set(b"".join(FRAMES), frames=3, explicit=explicit, last=groups), syntax)
+    assert found.frame_bytes(3) == FRAMES[2]
+    assert found.attributes.count(0x52009230) == 300

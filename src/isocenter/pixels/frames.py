@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import copy
 from array import array
+from collections.abc import Iterable
 from struct import Struct
 from typing import Self
 
 from isocenter.errors import DataSetError, NoSuchFrame, PixelError, TruncatedError
 from isocenter.pixels.layout import Layout
 from isocenter.wire.elements import BIG, LITTLE, Buffer
-from isocenter.wire.fragments import items
+from isocenter.wire.fragments import items, places
 from isocenter.wire.limits import Limits
 
 _BOT_ENTRY = Struct("<I")
@@ -55,13 +56,8 @@ class _Frames:
 class _Groups:
     """The fragments of each frame in 16 bytes a fragment: what a walk has found is kept for as long as it is of use."""
 
-    def __init__(self, groups: list[list[tuple[int, int]]]) -> None:
-        self._offsets, self._lengths, self._ends = array("Q"), array("I"), array("I")
-        for group in groups:
-            for offset, length in group:
-                self._offsets.append(offset)
-                self._lengths.append(length)
-            self._ends.append(len(self._offsets))
+    def __init__(self, offsets: array[int], lengths: array[int], ends: array[int]) -> None:
+        self._offsets, self._lengths, self._ends = offsets, lengths, ends
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -183,7 +179,7 @@ class EncapsulatedFrames(_Frames):
                 return found
             self.flags.add("offset-table-ignored")
         if self._scanned is None:
-            self._scanned = _Groups(self._scan())
+            self._scanned = self._scan()
         if number > len(self._scanned):
             raise PixelError(self._cut or f"there are fragments for {len(self._scanned)} frames only", frame=number)
         return self._scanned[number - 1]
@@ -231,33 +227,26 @@ class EncapsulatedFrames(_Frames):
             return None
         return None
 
-    def _scan(self) -> list[list[tuple[int, int]]]:
+    def _scan(self) -> _Groups:
         """All fragments, grouped by frame. What cannot be read ends the list and is remembered in `_cut`."""
-        found: list[tuple[int, int]] = []
-        try:
-            for offset, length in items(self._buf, self._start, self._end, self._encoding, self._limits):
-                if length >= 0:
-                    found.append((offset, length))
-        except DataSetError as error:
+        offsets, lengths, error = places(self._buf, self._start, self._end, self._encoding, self._limits)
+        if error is not None:
             self._cut = error.message
             self.flags.add("fragments-cut-off")
+        count = len(offsets)
+        ends: Iterable[int] = range(1, count + 1)
         if self._frames == 1:
             # Without a delimiter the fragments may still be all there: the decoder finds out.
-            return [found] if found else []
-        signature = next((s for s in _SIGNATURES if found and self._begins(found[0], s)), None)
-        if signature is not None:
-            groups: list[list[tuple[int, int]]] = []
-            for fragment in found:
-                if self._begins(fragment, signature):
-                    groups.append([])
-                groups[-1].append(fragment)
-            if len(groups) == self._frames or len(found) != self._frames:
-                return groups
-        elif len(found) > self._frames:
-            self._cut = f"{len(found)} fragments for {self._frames} frames, and no table tells which is whose"
-            return []
-        return [[fragment] for fragment in found]
+            ends = [count] if count else []
+        elif count != self._frames and count:
+            signature = next((s for s in _SIGNATURES if self._begins(offsets[0], lengths[0], s)), None)
+            if signature is not None:
+                begins = [at for at in range(count) if self._begins(offsets[at], lengths[at], signature)]
+                ends = [*begins[1:], count]
+            elif count > self._frames:
+                self._cut = f"{count} fragments for {self._frames} frames, and no table tells which is whose"
+                ends = []
+        return _Groups(offsets, lengths, array("I", ends))
 
-    def _begins(self, fragment: tuple[int, int], signature: bytes) -> bool:
-        offset, length = fragment
+    def _begins(self, offset: int, length: int, signature: bytes) -> bool:
         return length >= len(signature) and bytes(self._buf[offset : offset + len(signature)]) == signature

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from struct import Struct
 
@@ -46,6 +47,37 @@ def items(buf: Buffer, offset: int, end: int, encoding: Encoding, limits: Limits
         yield pos, length
         pos += length
     raise LimitExceeded(f"more than {limits.elements} fragments (limits.elements)", tag_path=_PATH, offset=offset)
+
+
+def places(
+    buf: Buffer, offset: int, end: int, encoding: Encoding, limits: Limits
+) -> tuple[array[int], array[int], DataSetError | None]:
+    """Offset and length of the value of every item from `offset` on, and what ended them before their delimiter.
+
+    As `items`, for thousands: in one loop over what is regular, 12 bytes an item.
+    """
+    unpack = encoding.implicit.unpack_from
+    offsets, lengths = array("Q"), array("I")
+    pos, last = offset, end - 8
+    for _ in range(limits.elements - 1):
+        if pos > last:
+            break
+        group, element, length = unpack(buf, pos)
+        if element != 0xE000 or group != 0xFFFE or length > last - pos:
+            break
+        pos += 8
+        offsets.append(pos)
+        lengths.append(length)
+        pos += length
+    try:
+        for at, size in items(buf, pos, end, encoding, limits):
+            if size < 0:
+                return offsets, lengths, None
+            # The loop above ended for the limit, and this is the item beyond it.
+            raise LimitExceeded(f"more than {limits.elements} fragments (limits.elements)", tag_path=_PATH, offset=at)
+    except DataSetError as error:
+        return offsets, lengths, error
+    raise AssertionError("items ends with the delimiter, or an error")
 
 
 def encapsulated_fragments(

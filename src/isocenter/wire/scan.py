@@ -203,7 +203,7 @@ def _explicit(scan: _Scan, pos: int) -> int:
             if vr in long and not length and pos <= last_long:
                 (length,) = u32(buf, pos + 8)
                 size, after = length, pos + 12 + length
-                if whole and long[vr] == "SQ":
+                if long[vr] == "SQ" and (whole or length == UNDEFINED):
                     size = -1 if length == UNDEFINED else length
                     after = regular_end(buf, pos + 12, size, end, encoding=encoding, explicit=True, limits=limits)
                     length = 0  # what is regular is even
@@ -235,7 +235,7 @@ def _implicit(scan: _Scan, pos: int) -> int:
     buf, elements = scan.buf, scan.elements
     unpack, new = scan.encoding.implicit.unpack_from, tuple.__new__
     wanted: Container[int] = _EVERYTHING if scan.wanted is None else scan.wanted
-    sequences = sequence_tags() if scan.whole else frozenset()
+    sequences, whole = sequence_tags(), scan.whole
     previous, ceiling = _LOWEST, min(_CEILING, scan.stop)
     end, encoding, limits = scan.end, scan.encoding, scan.limits
     last = end - 8
@@ -248,7 +248,7 @@ def _implicit(scan: _Scan, pos: int) -> int:
         group, number, length = unpack(buf, pos)
         tag = group << 16 | number
         if previous < tag < ceiling:
-            if tag in sequences:
+            if tag in sequences and (whole or length == UNDEFINED):
                 size = -1 if length == UNDEFINED else length
                 after = regular_end(buf, pos + 8, size, end, encoding=encoding, explicit=False, limits=limits)
                 if after >= 0:
