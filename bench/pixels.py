@@ -7,7 +7,6 @@ library call beside one dcmj2pnm a picture.
 
 from __future__ import annotations
 
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,12 +23,9 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder
 
 import harness
-import peers
 from isocenter.pixels.codecs import encode
 from isocenter.pixels.image import Image
 from isocenter.pixels.layout import Layout
-from isocenter.pixels.render import encode as to_file
-from isocenter.pixels.render import render
 from isocenter.wire.part10 import read_header
 
 LOSSLESS = {
@@ -149,37 +145,12 @@ def rle_encoding() -> harness.Comparison:
     )
 
 
-def rendering(folder: Path) -> harness.Comparison:
-    """A CT file to a PNG file, window from the header."""
-    peers.require("dcmj2pnm")
-    program = str(peers.find_program("dcmj2pnm"))
-    source, target = folder / "ct.dcm", folder / "ct.png"
-    pixels, _, _ = pictures()["CT 512 x 512, 16 bits"]
-    ds = pydicom.dcmread(str(get_testdata_file("CT_small.dcm")))
-    ds.Rows = ds.Columns = 512
-    ds.PixelData = pixels.tobytes()
-    ds.WindowCenter, ds.WindowWidth = "1000", "2000"
-    del ds.PixelPaddingValue
-    ds.save_as(source)
-
-    def ours() -> None:
-        target.write_bytes(to_file(render(opened(source.read_bytes())), "image/png"))
-
-    def dcmtk() -> None:
-        subprocess.run([program, "+Wi", "1", "+on", str(source), str(target)], check=True, capture_output=True)
-
-    return harness.Comparison(
-        "render a CT to PNG", "ms", lambda: milliseconds(ours, 20),
-        {"dcmj2pnm, one process a picture": lambda: milliseconds(dcmtk, 5)}, 3.0, "lower",
-    )  # fmt: skip
-
-
 def main() -> None:
     """The command line."""
     options = harness.arguments(__doc__).parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        wanted = [*decodings(), rle_encoding(), rendering(Path(folder))]
-        harness.run("pixels", "Frames, decoded and rendered", wanted, options, Path(folder))
+        wanted = [*decodings(), rle_encoding()]
+        harness.run("pixels", "Frames, decoded", wanted, options, Path(folder))
 
 
 if __name__ == "__main__":
