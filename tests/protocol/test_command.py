@@ -18,6 +18,7 @@ from isocenter.wire.command import (
     Verb,
     decode_command,
     encode_command,
+    encode_request,
     encode_response,
     response_to,
 )
@@ -152,3 +153,23 @@ def test_what_a_reader_gives_is_nobody_elses() -> None:
 @given(COMMANDS, st.sampled_from([0x0000, 0x0110, 0xA700]))
 def test_a_response_is_encoded_as_its_command_set_would_be(request: CommandSet, status: int) -> None:
     assert encode_command(response_to(request, status)) == encode_response(request, status)
+
+
+@pytest.mark.parametrize("uid", [None, "1.2.3.4", "1.2.3.45", "1.2." + "9" * 60])
+@pytest.mark.parametrize("number", [1, 0xFFFF])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"Priority": 2, "CommandDataSetType": 1},
+        {"MoveOriginatorApplicationEntityTitle": "SOMEBODY", "MoveOriginatorMessageID": 9},
+        {"RequestedSOPInstanceUID": "1.2.9", "AttributeIdentifierList": (0x00100010, 0x00100020)},
+    ],
+)
+def test_a_request_is_encoded_as_its_command_set_would_be(uid: str | None, number: int, more: CommandSet) -> None:
+    request: CommandSet = {"AffectedSOPClassUID": "1.2.840.10008.1.1", "CommandField": 1, "MessageID": number, **more}
+    if uid is not None:
+        request["AffectedSOPInstanceUID"] = uid
+    before = dict(request)
+    assert encode_command(request) == encode_request(request)
+    assert before == request

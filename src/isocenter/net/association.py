@@ -20,10 +20,10 @@ from isocenter.errors import (
     LimitExceeded,
     NetworkError,
     NoPresentationContext,
-    PeerTimeout,
     ProtocolError,
 )
 from isocenter.net.link import Link
+from isocenter.net.waiting import Mailbox, Patience
 from isocenter.services.base import (
     UNRECOGNIZED_OPERATION,
     Cancellation,
@@ -41,7 +41,7 @@ from isocenter.std.statuses import CANCEL, PENDING, PENDING_WITH_WARNING
 from isocenter.ul import events
 from isocenter.ul.connection import Connection, FilePart, Payload
 from isocenter.ul.negotiation import Agreed
-from isocenter.wire.command import NO_DATA_SET, RESPONSE, CommandSet, Verb, encode_response, response_to
+from isocenter.wire.command import NO_DATA_SET, RESPONSE, CommandSet, Verb, encode_request, encode_response, response_to
 
 log = logging.getLogger("isocenter.dimse")
 
@@ -54,7 +54,6 @@ _DATA_SET_FOLLOWS = 0x0001
 _MOST_UNREAD = 256  # responses to one request that are kept for whoever asked
 _CLOSING = 1.0  # seconds for what is still written when an association is over
 
-_Queue = asyncio.Queue[Response | NetworkError]
 Answer = Awaitable[Reply] | AsyncIterator[Reply] | AsyncIterator[Reply | PendingReplies]
 
 _METHODS: dict[int, Callable[[Service, Request, bytes], Answer]] = {
@@ -118,6 +117,7 @@ class Association(Link):
         self.operations = 1  # requests of the peer served at a time
         self._as_requestor = connection.requestor
         self._timeout = timeout
+        self._patience = Patience(loop, timeout, lambda: self.heard, lambda: self.abort("no response in time"))
         self._failure: NetworkError | None = None
         # incoming
         self._receiving: _Receiving | None = None
@@ -129,7 +129,7 @@ class Association(Link):
         self._tasks: set[asyncio.Task[None]] = set()
         # outgoing
         self._message_id = 0
-        self._waiting: dict[int, _Queue] = {}
+        self._waiting: dict[int, Mailbox] = {}
         self._queueing = 0  # who wait for a place in the window
         self._owed: set[int] = set()  # Message IDs of which the peer owes us the final response
         self.window = 1
@@ -194,12 +194,12 @@ class Association(Link):
         Several tasks may do so at a time: as many as the window allows are sent, the others wait in their order.
         Raises PeerTimeout (and aborts) when no response comes, AssociationAborted when the association ends.
         """
-        queue = await self._expect(command)
+        mailbox = await self._expect(command)
         try:
             await self._send(context.id, command, data_set)
             if meanwhile is not None:
                 meanwhile()
-            return await self._next(queue)
+            return await self._next(mailbox)
         finally:
             self._forget(command)
 
@@ -207,19 +207,19 @@ class Association(Link):
         self, context: Agreed, command: CommandSet, data_set: Iterable[Payload] | None = None
     ) -> AsyncIterator[Response]:
         """Send one request and give its responses as they come, pending ones first. Raises as request() does."""
-        queue = await self._expect(command)
+        mailbox = await self._expect(command)
         try:
             await self._send(context.id, command, data_set)
             pending = True
             while pending:
-                response = await self._next(queue)
+                response = await self._next(mailbox)
                 pending = response.status in (PENDING, PENDING_WITH_WARNING)
                 yield response
         finally:
             self._forget(command)
 
-    async def _expect(self, command: CommandSet) -> _Queue:
-        """A place in the window, and the queue for the responses."""
+    async def _expect(self, command: CommandSet) -> Mailbox:
+        """A place in the window, and where the responses will be."""
         self._queueing += 1
         try:
             if self._held is not None:
@@ -230,10 +230,9 @@ class Association(Link):
         if self._failure is not None:
             self._slots.release()  # for the next one that waits, who is to hear of it as well
             raise self._failure
-        queue: _Queue = asyncio.Queue()
-        self._waiting[command["MessageID"]] = queue
+        self._waiting[command["MessageID"]] = mailbox = Mailbox()
         self._owed.add(command["MessageID"])
-        return queue
+        return mailbox
 
     def _forget(self, command: CommandSet) -> None:
         """Nobody reads the responses any more."""
@@ -247,22 +246,10 @@ class Association(Link):
             self._owed.discard(message_id)
             self._slots.release()
 
-    async def _next(self, queue: _Queue) -> Response:
-        while True:
-            begun = self.loop.time()
-            try:
-                async with asyncio.timeout(self._timeout):
-                    response = await queue.get()
-                if self._held is not None and queue.qsize() < _MOST_UNREAD // 2:
-                    self._take_held()
-                break
-            except TimeoutError:
-                if self.heard > begun:
-                    continue  # sub-operations of a C-GET: whoever sends objects is not silent
-                self.abort("no response in time")
-                raise PeerTimeout(f"no response within {self._timeout:g} s") from None
-        if isinstance(response, NetworkError):
-            raise response
+    async def _next(self, mailbox: Mailbox) -> Response:
+        response = await self._patience.next(mailbox)
+        if self._held is not None and len(mailbox) < _MOST_UNREAD // 2:
+            self._take_held()
         return response
 
     def cancel(self, context: Agreed, message_id: int) -> None:
@@ -300,7 +287,7 @@ class Association(Link):
             if self._failure is not None:
                 raise self._failure
             command = {**command, "CommandDataSetType": NO_DATA_SET if data_set is None else _DATA_SET_FOLLOWS}
-            self.connection.send_message(context_id, command)
+            self.connection.send_command(context_id, encode_request(command))
             if data_set is None:
                 self.flush()
                 return
@@ -367,12 +354,13 @@ class Association(Link):
         """The association is over: everybody who waits hears of it."""
         if self._failure is None:
             self._failure = error
-        for queue in self._waiting.values():
-            queue.put_nowait(error)
+        for mailbox in self._waiting.values():
+            mailbox.put(error)
         self._slots.release()
 
     def on_end(self) -> None:
         self._held = None
+        self._patience.end()
         receiving, self._receiving = self._receiving, None
         if receiving is not None and receiving.sink is not None and receiving.failed is None:
             # The bytes stopped in the middle of an object: nothing was promised, nothing is kept.
@@ -467,10 +455,10 @@ class Association(Link):
         return self._services_by_context[key]
 
     def _on_response(self, message: events.MessageStarted) -> bool:
-        queue = self._waiting.get(message.command.get("MessageIDBeingRespondedTo", 0))
-        if queue is None:
+        mailbox = self._waiting.get(message.command.get("MessageIDBeingRespondedTo", 0))
+        if mailbox is None:
             log.info("%s: response to no request of ours; ignored", self.peer_address)
-        elif queue.qsize() >= _MOST_UNREAD and len(self._waiting) == 1 and not self._queueing:
+        elif len(mailbox) >= _MOST_UNREAD and len(self._waiting) == 1 and not self._queueing:
             # Answers of a search come faster than they are used: no more is read. But not where another request waits
             # for its turn, which may be made for each answer.
             self._held = message
@@ -540,14 +528,14 @@ class Association(Link):
         message_id = command.get("MessageIDBeingRespondedTo", 0)
         if command.get("Status") not in (PENDING, PENDING_WITH_WARNING):
             self._settle(message_id)
-        queue = self._waiting.get(message_id)
-        if queue is None:
+        mailbox = self._waiting.get(message_id)
+        if mailbox is None:
             return
         if receiving.failed is not None:
-            queue.put_nowait(ProtocolError(receiving.failed.comment))
+            mailbox.put(ProtocolError(receiving.failed.comment))
             return
         assert receiving.collector is not None
-        queue.put_nowait(Response(command, receiving.collector.raw if receiving.message.has_data else None))
+        mailbox.put(Response(command, receiving.collector.raw if receiving.message.has_data else None))
 
     async def _serve(self, request: Request, work: Reply | Answer) -> None:
         try:

@@ -170,11 +170,13 @@ class FileBlob:
 
     def at_hand(self, offset: int, length: int) -> bool:
         # The ends stand for what is between them: pages come and go in runs (preadv2(2), RWF_NOWAIT).
-        ends = (offset, min(offset + length, self.size) - 1)
+        last, probe = max(offset, min(offset + length, self.size) - 1), [bytearray(1)]
         try:
-            return all(os.preadv(self._descriptor, [bytearray(1)], max(0, end), os.RWF_NOWAIT) >= 0 for end in ends)
+            os.preadv(self._descriptor, probe, offset, os.RWF_NOWAIT)
+            os.preadv(self._descriptor, probe, last, os.RWF_NOWAIT)
         except OSError:  # not in the page cache, or a file system that does not say
             return False
+        return True
 
     def close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1

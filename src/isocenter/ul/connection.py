@@ -29,10 +29,10 @@ from isocenter.wire.limits import DEFAULT_LIMITS, Limits
 Buffer = bytes | bytearray | memoryview
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FilePart:
     """Some bytes of an open file, which are sent as others are and read by nobody before. The descriptor is not to be
-    closed until they are written."""
+    closed until they are written. Not to be changed, and not frozen, as a frozen one takes thrice as long to make."""
 
     descriptor: int
     offset: int

@@ -1,0 +1,91 @@
+"""Waiting for responses: where those to one request of ours come in, and how long a peer may be silent meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from isocenter.errors import NetworkError, PeerTimeout
+from isocenter.services.base import Response
+
+
+class Mailbox:
+    """Responses to one request, in order, for the one task that asked; an error in place of the next."""
+
+    def __init__(self) -> None:
+        self._came: deque[Response | NetworkError] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._came)
+
+    def put(self, one: Response | NetworkError) -> None:
+        self._came.append(one)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def wait(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Until something is there."""
+        while not self._came:
+            self._waiter = loop.create_future()
+            await self._waiter
+
+    def take(self) -> Response:
+        """The next one. Raises it if it is an error."""
+        one = self._came.popleft()
+        if isinstance(one, NetworkError):
+            raise one
+        return one
+
+
+class Patience:
+    """Gives up on a peer of which nothing was heard for so many `seconds` while somebody waited.
+
+    One timer for all who wait, set anew only when it fires: a timer for each response cost a tenth of what sending a
+    small object does. `heard` is when the peer's last bytes came; then `give_up` is called, once.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        seconds: float,
+        heard: Callable[[], float],
+        give_up: Callable[[], None],
+    ) -> None:
+        self._loop = loop
+        self._seconds = seconds
+        self._heard = heard
+        self._give_up = give_up
+        self._since: dict[Mailbox, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def next(self, mailbox: Mailbox) -> Response:
+        """The next response. Raises PeerTimeout and what came instead of one."""
+        if not mailbox:
+            self._since[mailbox] = now = self._loop.time()
+            if self._timer is None:
+                self._timer = self._loop.call_at(now + self._seconds, self._look)
+            try:
+                await mailbox.wait(self._loop)
+            finally:
+                del self._since[mailbox]
+        return mailbox.take()
+
+    def end(self) -> None:
+        """Nobody will wait any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _look(self) -> None:
+        self._timer = None
+        if not self._since:
+            return
+        # Whoever sends the objects of a C-GET is not silent, though its last response may take long.
+        until = max(min(self._since.values()), self._heard()) + self._seconds
+        if self._loop.time() < until:
+            self._timer = self._loop.call_at(until, self._look)
+            return
+        for mailbox in self._since:
+            mailbox.put(PeerTimeout(f"no response within {self._seconds:g} s"))
+        self._give_up()
