@@ -156,6 +156,7 @@ async def running(
                 host, port = web_socket.getsockname()[:2]
                 yield Node(archive, dimse.address, (host, port), settings, dimse.tls_address, reload)
             finally:
+                archive.feed.end()  # or those who follow it would keep their connections open
                 web.should_exit = True
                 await dimse.close()
                 await serving

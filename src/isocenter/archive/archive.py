@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Self, TypeVar, cast
 from isocenter.archive import audit, commitment, metadata
 from isocenter.archive.commit import GroupCommit
 from isocenter.archive.examine import Announced, Examiner
+from isocenter.archive.feed import Feed
 from isocenter.archive.ingest import Incoming, Intake, Outcome
 from isocenter.archive.jobs import JobQueue
 from isocenter.archive.lifecycle import DataFolder, require_index, sweep
@@ -68,8 +69,9 @@ class Archive:
             store, self._group, self._threads, limits, Examiner(limits), self._require_space, self._log
         )
         self._minimum_free = settings.archive_minimum_free
+        self.feed = Feed(self.changes)
         self.jobs = JobQueue(index.jobs, settings, clock=clock)
-        self.router = index.routing = Router(settings, self.jobs.wake)
+        self.router = index.routing = Router(settings, self.jobs.wake, self.feed.wake)
         self._pieces = metadata.Pieces()
         self._closed = False
 
@@ -265,6 +267,10 @@ class Archive:
         """What happened after entry `since` of the change feed, oldest first."""
         return await self._read(lambda: self._index.changes(since, limit))
 
+    async def last_change(self) -> int:
+        """The newest entry of the change feed; 0 if nothing happened yet."""
+        return await self._read(self._index.last_change)
+
     async def statistics(self) -> Statistics:
         """How much is stored."""
         return await self._read(self._index.counts)
@@ -297,6 +303,7 @@ class Archive:
             return len(blobs)
 
         count = await self._read(work)
+        self.feed.wake()
         audit.deleted(scope, count, reason, by)
         return count
 

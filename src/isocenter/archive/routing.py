@@ -80,10 +80,14 @@ def _any_fits(patterns: Sequence[str], text: str) -> bool:
 
 
 class Router:
-    """Makes jobs of what is stored (index.base.Routing); `on_jobs` is called, in any thread, when some were written."""
+    """Makes jobs of what is stored (index.base.Routing); `on_jobs` is called, in any thread, when some were written,
+    `on_commit` after each transaction."""
 
-    def __init__(self, settings: Settings, on_jobs: Callable[[], None]) -> None:
+    def __init__(
+        self, settings: Settings, on_jobs: Callable[[], None], on_commit: Callable[[], None] | None = None
+    ) -> None:
         self._on_jobs = on_jobs
+        self._on_commit = on_commit
         self._wrote = False
         self.replace(settings, (), ())
 
@@ -110,6 +114,8 @@ class Router:
         if self._wrote:
             self._wrote = False
             self._on_jobs()
+        if self._on_commit is not None:
+            self._on_commit()
 
 
 @dataclass(frozen=True, slots=True)

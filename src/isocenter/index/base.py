@@ -127,6 +127,10 @@ class Index(Protocol):
 
     def changes(self, since: int, limit: int) -> list[Change]: ...
 
+    def last_change(self) -> int:
+        """The highest number of an entry of the change feed; 0 without any."""
+        ...
+
     def counts(self) -> Counts: ...
 
     def blobs(self, instances: Sequence[str] | None = None) -> Iterator[BlobRow]:

@@ -145,6 +145,9 @@ class SqlIndex:
     def changes(self, since: int, limit: int) -> list[Change]:
         return self._reader.changes(since, limit)
 
+    def last_change(self) -> int:
+        return self._reader.last_change()
+
     def counts(self) -> Counts:
         return self._reader.counts()
 

@@ -115,6 +115,10 @@ class SqlReader:
                 for row in connection.execute(statement)
             ]
 
+    def last_change(self) -> int:
+        with translated(), self._engine.connect() as connection:
+            return connection.scalar(sa.select(sa.func.max(schema.change.c.seq))) or 0
+
     def counts(self) -> Counts:
         study, series = schema.study, schema.series
         totals = sa.select(

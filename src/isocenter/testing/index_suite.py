@@ -123,6 +123,7 @@ class IndexSuite:
         assert again == [Applied("already-there", first.ref, leftover=True)] * 2
         assert index.counts().instances == 1
         assert [change.kind for change in index.changes(0, 10)] == ["stored"]
+        assert index.last_change() == index.changes(0, 10)[-1].seq
 
     def test_other_bytes_keep_first(self, index: FullIndex) -> None:
         first = put(index, entry("1", "1.1", "1.1.1", "a"))[0]

@@ -1,0 +1,76 @@
+"""Whoever wants to know at once what happens in the archive: followers of the change feed.
+
+They are woken by the transaction that changed something, and read its rows themselves; so none is missed, and a
+follower that is slow costs memory to nobody. With no follower a commit costs one look at an empty list.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Final
+
+from isocenter.errors import ArchiveBusy
+from isocenter.model import Change
+
+MOST: Final = 100  # followers at a time
+
+Read = Callable[[int], Awaitable[list[Change]]]
+
+
+class Feed:
+    """`wake` may be called from any thread, the rest in the event loops of the followers."""
+
+    def __init__(self, read: Read) -> None:
+        """`read` gives some of the entries after one, oldest first."""
+        self._read = read
+        self._lock = threading.Lock()
+        self._followers: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+        self._ended = False
+
+    def wake(self) -> None:
+        """Something was committed."""
+        if not self._followers:
+            return
+        with self._lock:
+            followers = list(self._followers)
+        for loop, event in followers:
+            with contextlib.suppress(RuntimeError):  # the loop ended, and its follower with it
+                loop.call_soon_threadsafe(event.set)
+
+    def end(self) -> None:
+        """Followers get what there is and then no more: the server is about to stop."""
+        self._ended = True
+        self.wake()
+
+    async def follow(self, since: int, quiet: float) -> AsyncGenerator[list[Change], None]:
+        """Entries after `since` as they come, some at a time; [] after so many seconds in which nothing came.
+
+        Raises ArchiveBusy when there are too many followers already.
+        """
+        event = asyncio.Event()
+        follower = (asyncio.get_running_loop(), event)
+        with self._lock:
+            if len(self._followers) >= MOST:
+                raise ArchiveBusy(f"{MOST} clients follow the changes already")
+            self._followers.append(follower)
+        try:
+            while True:
+                event.clear()
+                ended = self._ended
+                found = await self._read(since)
+                if found:
+                    since = found[-1].seq
+                    yield found
+                elif ended:
+                    return
+                else:
+                    try:
+                        await asyncio.wait_for(event.wait(), quiet)
+                    except TimeoutError:
+                        yield []
+        finally:
+            with self._lock:
+                self._followers.remove(follower)
