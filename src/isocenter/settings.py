@@ -224,6 +224,22 @@ class Settings:
     web_cors_credentials: bool = _row(
         False, "web", "Whether browsers may send credentials they keep for us with requests of those pages."
     )
+    web_max_connections: int = _row(
+        2000, "web", "Most connections at a time; for one more, one that asks for nothing is ended.", low=1
+    )
+    web_max_connections_per_address: int = _row(
+        500, "web", "The same, from one network address; proxies may have more.", low=1
+    )
+    web_header_timeout: float = _row(
+        20.0, "web", "Time that the head of a request may take to come.", unit="s", low=0.1
+    )
+    web_idle_timeout: float = _row(
+        60.0,
+        "web",
+        "End a connection whose client sends or takes less than 256 bytes a second for so long, while it should.",
+        unit="s",
+        low=0.1,
+    )
     web_rate: float = _row(
         2000.0, "web", "Requests a second of one user or address on average; twice as many at once.", low=0.1
     )

@@ -249,16 +249,16 @@ def test_tokens_that_are_over_or_revoked(site: Site) -> None:
     kept, good = issue(file, "good", ["read"], days=1)
     gate = site.web.app.state.gate  # type: ignore[attr-defined]
     settings = Settings().replace(web_tokens=str(file))
-    gate.reload(settings)
+    gate.reloading(settings)()
     site.tokens |= {"late": text, "good": good}
     assert (site.status("late"), site.status("good")) == (401, 200)
     revoke(file, kept.id)
     assert site.status("good") == 200, "the file is read when the server is told so"
-    gate.reload(settings)
+    gate.reloading(settings)()
     assert site.status("good") == 401
     file.write_text("{}\n")
     with pytest.raises(SettingsError, match="line 1"):
-        gate.reload(settings)
+        gate.reloading(settings)()
     assert site.status("read") == 200, "what cannot be used changes nothing"
     assert token.id
 

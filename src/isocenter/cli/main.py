@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "transcode": ("isocenter.cli.transcode", "Write DICOM files in another transfer syntax, compressed or not."),
     "create": ("isocenter.cli.create", "Make DICOM objects from arrays and pictures."),
     "user": ("isocenter.cli.user", "Add users who may open associations."),
+    "token": ("isocenter.cli.token", "Make, list and revoke bearer tokens for DICOMweb."),
     "check": ("isocenter.cli.check", "Verify every stored byte and the index; rebuild the index."),
     "settings": ("isocenter.cli.settings", "Show every setting, its value and where it comes from."),
 }

@@ -83,6 +83,21 @@ def server_context(settings: Settings) -> ssl.SSLContext | None:
     return context
 
 
+def web_context(settings: Settings) -> ssl.SSLContext | None:
+    """The web server's context by the same profile and certificate; None unless web.tls. Browsers are asked for no
+    certificate: who they are, they say in HTTP. Raises SettingsError naming the row."""
+    if not settings.web_tls:
+        return None
+    if not settings.tls_certificate:
+        raise SettingsError("web.tls = true: tls.certificate has to name our certificate")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    _restrict(context, settings)
+    context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.set_alpn_protocols(["http/1.1"])
+    _load_identity(context, settings)
+    return context
+
+
 def client_context(settings: Settings) -> ssl.SSLContext:
     """The requestor's context by the `tls` rows. The peer's certificate is always verified, its host name unless
     tls.verify_host is false; without tls.ca the system's authorities count. Raises SettingsError naming the row."""

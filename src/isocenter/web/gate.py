@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from urllib.parse import quote
 
@@ -51,7 +51,7 @@ def scope_needed(method: str, path: str) -> str | None:
 
 
 class Gate:
-    """Wraps the router. `reload()` takes over tokens, users and keys while requests go on."""
+    """Wraps the router."""
 
     def __init__(self, settings: Settings) -> None:
         """Raises SettingsError."""
@@ -61,10 +61,14 @@ class Gate:
         self._crowd = Crowd(settings.web_max_requests)
         self.seen = audit.AccessLog()
 
-    def reload(self, settings: Settings) -> None:
-        """Take over other settings; all sessions end. Raises SettingsError and then changes nothing."""
+    def reloading(self, settings: Settings) -> Callable[[], None]:
+        """What takes over tokens, users and keys of other settings, and ends all sessions. Raises SettingsError."""
         credentials = Credentials(settings)
-        self.credentials, self.sessions = credentials, Sessions(settings)
+
+        def take_over() -> None:
+            self.credentials, self.sessions = credentials, Sessions(settings)
+
+        return take_over
 
     def layer(self, app: ASGIApp) -> ASGIApp:
         """The gate before an application."""
