@@ -6,12 +6,9 @@ import asyncio
 import contextlib
 import logging
 import signal
-import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
-
-import uvicorn
 
 from isocenter.archive.archive import Archive
 from isocenter.archive.routing import FORWARD, NOTIFY, Rule
@@ -34,6 +31,7 @@ from isocenter.services.storage_commitment import StorageCommitmentService
 from isocenter.services.verification import VerificationService
 from isocenter.settings import Settings
 from isocenter.web.app import create_app
+from isocenter.web.serving import WebServer
 from isocenter.wire.limits import Limits
 
 log = logging.getLogger("isocenter.server")
@@ -68,23 +66,8 @@ class Node:
     @property
     def url(self) -> str:
         host, port = self.web
-        return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
-
-
-class _WebServer(uvicorn.Server):
-    """uvicorn without its own signal handling: one place decides when everything stops."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.listening = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.listening.set()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+        scheme = "https" if self.settings.web_tls else "http"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
 @contextlib.asynccontextmanager
@@ -120,13 +103,18 @@ async def running(
 
         def reload(changed: Settings, others: Iterable[KnownPeer], new_rules: Iterable[Rule]) -> None:
             known: dict[str, KnownPeer] = {peer.aet: peer for peer in others}
+            others_ready = (app.state.gate.reloading(changed), web.reloading(changed))
             reload_dimse(dimse, changed, known.values())
+            for take_over in others_ready:
+                take_over()
             destinations.clear()
             destinations.update(known)
             archive.router.replace(changed, new_rules, known.values())
             archive.jobs.wake()
 
-        web_socket = listening_socket(settings.web_host, settings.web_port, "The web server")
+        app = create_app(archive, settings)
+        web = WebServer(app, settings)
+        web_socket = listening_socket(settings.web_host, settings.web_port, "The web server", secured=True)
         with contextlib.closing(web_socket):
             for listener in dimse_listeners(settings):
                 await dimse.listen(listener.socket, listener.tls)
@@ -137,15 +125,6 @@ async def running(
                     COMMITMENT: commitment,
                     COMMITMENT_REQUEST: requests,
                 }
-            )
-            web = _WebServer(
-                uvicorn.Config(
-                    create_app(archive, settings),
-                    log_config=None,
-                    access_log=False,
-                    server_header=False,
-                    timeout_graceful_shutdown=max(1, int(settings.dimse_drain_timeout)),
-                )
             )
             serving = asyncio.create_task(web.serve(sockets=[web_socket]))
             try:
