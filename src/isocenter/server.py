@@ -23,6 +23,8 @@ from isocenter.dimse.retrieve import ArchiveRetriever
 from isocenter.dimse.storage import ArchiveStorage
 from isocenter.errors import SettingsError
 from isocenter.known_peers import KnownPeer
+from isocenter.pixels import isolation
+from isocenter.pixels.isolation import Bounds, isolated
 from isocenter.services.availability import AvailabilityService
 from isocenter.services.query import QueryService
 from isocenter.services.retrieve import RetrieveService
@@ -115,7 +117,8 @@ async def running(
         app = create_app(archive, settings)
         web = WebServer(app, settings)
         web_socket = listening_socket(settings.web_host, settings.web_port, "The web server", secured=True)
-        with contextlib.closing(web_socket):
+        bounds = Bounds(settings.limits_codec_seconds, settings.limits_codec_memory)
+        with contextlib.closing(web_socket), isolated(settings.limits_codec_processes, bounds):
             for listener in dimse_listeners(settings):
                 await dimse.listen(listener.socket, listener.tls)
             archive.jobs.start(
@@ -159,12 +162,14 @@ async def serve(load: Callable[[], Loaded], ready: Callable[[Node], object]) -> 
         result = ready(node)
         loop.add_signal_handler(signal.SIGHUP, _reload, node, load)
         work = asyncio.ensure_future(result) if asyncio.iscoroutine(result) else None
+        warming = asyncio.ensure_future(asyncio.to_thread(isolation.warm))
         await stop.wait()
         log.info("stopping: open associations have %g s to finish", settings.dimse_drain_timeout)
         if work is not None:
             work.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await work
+        await warming
 
 
 def _reload(node: Node, load: Callable[[], Loaded]) -> None:

@@ -1,10 +1,9 @@
 """Every codec in one table, keyed by transfer syntax (PS3.5 Annex A).
 
-A row says what decodes and encodes one frame and whether that is installed; what writes is in encoders.py. `decode` is
-a pure function of a frame's bytes and its Layout, with values in and an array out that any process can run: this is the
-seam at which decoders move into a worker process, so that a native crash costs one frame and not the server. Until then
-they run where they are called, after `_announced` has compared the codestream's header with the object's, so that no
-decoder allocates what only the frame claims.
+A row says what decodes and encodes one frame and whether that is installed; what writes is in encoders.py. Decoding is
+a pure function of a frame's bytes and its Layout, so that any process can do it: where isolation.py runs, native code
+has one of its own, and its crash costs one frame. Before a decoder sees a frame, `_announced` compares the codestream's
+header with the object's, so that no decoder allocates what only the frame claims.
 
 What a codestream says of its precision is followed where the header differs (PS3.5 section 8.2.4 and its siblings),
 and reported in `Decoded.warnings`. Its sign is only a label on the same bits: the samples are read modulo two to the
@@ -23,30 +22,18 @@ import imagecodecs
 import numpy as np
 
 from isocenter.errors import CodecMissing, PixelError
-from isocenter.pixels import encoders
+from isocenter.pixels import encoders, isolation
 from isocenter.pixels.codestream import Codestream, is_complete, read_codestream
+from isocenter.pixels.decoded import Decoded
 from isocenter.pixels.encoders import Loss
 from isocenter.pixels.layout import Array, Layout, integer_dtype, sample_values
 from isocenter.pixels.native import arrange, unpack
 from isocenter.pixels.rle import decode_rle
 from isocenter.wire.limits import DEFAULT_LIMITS, Limits
 
+__all__ = ["CODECS", "Codec", "Decoded", "decode", "decode_codestream", "decode_native", "described", "encode"]
+
 Buffer = bytes | memoryview
-
-
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """One frame: stored values, shape (rows, columns) or (rows, columns, samples), and the colour space they are in.
-
-    `photometric` differs from Photometric Interpretation where the codec has a colour transform of its own:
-    YBR_FULL_422 from JPEG, and YBR_RCT and YBR_ICT from JPEG 2000, come back as RGB; native YBR_FULL_422 as YBR_FULL.
-    `bits` is the number of significant bits a sample has; `warnings` tells what was followed against the header.
-    """
-
-    pixels: Array
-    photometric: str
-    bits: int
-    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +209,13 @@ _DECODERS: dict[str, Callable[[bytes, Codestream, Layout], tuple[Array, str]]] =
 
 
 def decode_codestream(data: Buffer, layout: Layout) -> Decoded:
-    """Any JPEG-family frame: the codestream says which decoder it is for, whatever the transfer syntax."""
+    """Any JPEG-family frame: the codestream says which decoder it is for, whatever the transfer syntax.
+
+    In another process where there is one for it (isolation.py).
+    """
+    pool = isolation.current()
+    if pool is not None:
+        return pool.decode(data, layout)
     octets = bytes(data)
     stream = _announced(octets, layout)
     pixels, photometric = _complete(octets, stream, layout)

@@ -1,0 +1,186 @@
+"""Decoders in processes of their own: the same frames, and a crash, a hang or a bomb that costs one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+
+import imagecodecs
+import numpy as np
+import pytest
+
+from isocenter.errors import PixelError
+from isocenter.pixels import isolation
+from isocenter.pixels.codecs import CODECS, decode, encode
+from isocenter.pixels.isolation import Bounds, Pool, isolated
+from isocenter.pixels.layout import Layout
+from pixel_objects import HTJ2K, J2K, JPEG, JPEG_LS, RLE, data_set, encapsulated, gradient, image
+
+LAYOUT = Layout(64, 80, 1, 16, 12, 11, True)
+PIXELS = gradient(64, 80, 1, 12, signed=True)
+FRAME = encode(HTJ2K, PIXELS, LAYOUT)
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Pool]:
+    with isolated(1) as started:
+        yield started
+
+
+def test_every_codestream_comes_back_as_it_does_in_place() -> None:
+    made = {}
+    for uid, codec in CODECS.items():
+        if codec.encoder is None or not codec.needs:
+            continue
+        lossy = codec.encoder.loses == "always"
+        layout = Layout(64, 80) if lossy else LAYOUT
+        pixels = gradient(64, 80, 1, 8) if lossy else PIXELS
+        data = encode(uid, pixels, layout)
+        made[uid] = (data, layout, decode(uid, data, layout))
+    colour = gradient(16, 24, 3, 8)
+    data, layout = bytes(imagecodecs.jpeg8_encode(colour, level=95)), Layout(16, 24, 3, photometric="YBR_FULL_422")
+    made["colour"] = (data, layout, decode(JPEG, data, layout))
+    precise = Layout(64, 80, 1, 16, 10, 9, True)  # the codestream says 12: what was followed is told
+    made["told"] = (FRAME, precise, decode(HTJ2K, FRAME, precise))
+    with isolated(2) as started:
+        for name, (data, layout, here) in made.items():
+            there = decode(name if name in CODECS else JPEG, data, layout)
+            np.testing.assert_array_equal(here.pixels, there.pixels)
+            assert here.pixels.dtype == there.pixels.dtype
+            assert (here.photometric, here.bits, here.warnings) == (there.photometric, there.bits, there.warnings)
+            there.pixels[0] = 1  # an array of the caller's own
+        assert 0 < len(started.processes()) <= 2
+    assert decode(HTJ2K, FRAME, precise).warnings
+
+
+def test_errors_are_those_of_the_decoder(pool: Pool) -> None:
+    with pytest.raises(PixelError, match="cut off"):
+        decode(HTJ2K, FRAME[:-30], LAYOUT)
+    with pytest.raises(PixelError, match=r"64 by 80 where Rows by Columns is 4 by 6 .*frame 2|frame 2.*64 by 80"):
+        image(data_set(encapsulated(b"", FRAME, FRAME), frames=2), HTJ2K).frame(2)
+    assert len(pool.processes()) == 1
+
+
+def test_what_is_not_native_code_stays_here() -> None:
+    with isolated(1) as started:
+        data = encode(RLE, PIXELS, LAYOUT)
+        np.testing.assert_array_equal(decode(RLE, data, LAYOUT).pixels, PIXELS)
+        assert started.processes() == []
+
+
+def stopped(pid: int) -> None:
+    """Stop a process, and wait until it has stopped: the frame it is then given is one in the middle of which it is."""
+    os.kill(pid, signal.SIGSTOP)
+    while True:
+        with open(f"/proc/{pid}/stat") as stat:
+            if stat.read().rpartition(")")[2].split()[0] == "T":
+                return
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL, signal.SIGABRT])
+def test_a_crash_in_the_middle_of_a_frame_costs_that_frame(pool: Pool, number: int) -> None:
+    decode(HTJ2K, FRAME, LAYOUT)
+    (pid,) = pool.processes()
+    stopped(pid)
+    failures: list[PixelError] = []
+
+    def frame() -> None:
+        try:
+            image(data_set(encapsulated(b"", FRAME), rows=64, columns=80, allocated=16, stored=12), HTJ2K).frame(1)
+        except PixelError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=frame)
+    thread.start()
+    while pool._idle.qsize():  # until the worker is taken
+        time.sleep(0.001)
+    os.kill(pid, number)
+    os.kill(pid, signal.SIGCONT)
+    thread.join(30)
+    (failure,) = failures
+    assert f"frame 1: the decoder crashed (signal {number})" == str(failure)
+    np.testing.assert_array_equal(decode(HTJ2K, FRAME, LAYOUT).pixels, PIXELS)
+    assert pool.processes() != [pid]
+    assert len(pool.processes()) == 1
+
+
+def test_a_frame_that_never_ends_costs_that_frame() -> None:
+    with isolated(1, Bounds(seconds=0.5)) as started:
+        for _ in range(20):  # the interpreter may take longer than that to start
+            try:
+                decode(HTJ2K, FRAME, LAYOUT)
+                break
+            except PixelError:
+                started._bounds = Bounds(seconds=20)
+        started._bounds = Bounds(seconds=0.5)
+        (pid,) = started.processes()
+        stopped(pid)
+        with pytest.raises(PixelError, match=r"took over 0\.5 seconds"):
+            decode(HTJ2K, FRAME, LAYOUT)
+        started._bounds = Bounds(seconds=20)
+        np.testing.assert_array_equal(decode(HTJ2K, FRAME, LAYOUT).pixels, PIXELS)
+
+
+def test_a_bomb_ends_at_the_bound_of_memory() -> None:
+    """16 MP of blank JPEG 2000: OpenJPEG wants four times the frame."""
+    big = np.zeros((4000, 4000), np.uint16)
+    layout = Layout(4000, 4000, 1, 16, 16, 15)
+    data = encode(J2K, big, layout)
+    with isolated(1):
+        assert not decode(J2K, data, layout).pixels.any()
+    with isolated(1, Bounds(memory=300 << 20)):
+        with pytest.raises(PixelError):
+            decode(J2K, data, layout)
+        np.testing.assert_array_equal(decode(HTJ2K, FRAME, LAYOUT).pixels, PIXELS)
+
+
+def test_several_threads_get_each_their_own_frame() -> None:
+    frames = [gradient(64, 80, 1, 12, signed=True, seed=n) for n in range(24)]
+    coded = [encode(JPEG_LS, frame, LAYOUT) for frame in frames]
+    wrong: list[int] = []
+    with isolated(2) as started:
+
+        def some(first: int) -> None:
+            for number in range(first, 24, 4):
+                if not np.array_equal(decode(JPEG_LS, coded[number], LAYOUT).pixels, frames[number]):
+                    wrong.append(number)
+
+        threads = [threading.Thread(target=some, args=(n,)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        pids = started.processes()
+    assert wrong == []
+    assert 1 <= len(pids) <= 2
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+    assert isolation.current() is not started
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {},
+        {"dtype": "object", "bits": 12, "photometric": "MONOCHROME2", "warnings": []},
+        {"dtype": "float64", "bits": 12, "photometric": "MONOCHROME2", "warnings": []},
+        {"dtype": "int16", "bits": 999, "photometric": "MONOCHROME2", "warnings": []},
+        {"dtype": "int16", "bits": 12, "photometric": "<script>", "warnings": []},
+        {"dtype": "int16", "bits": 12, "photometric": "MONOCHROME2", "warnings": "x"},
+    ],
+)
+def test_nothing_that_a_worker_says_is_believed(pool: Pool, reply: dict[str, object]) -> None:
+    decode(HTJ2K, FRAME, LAYOUT)
+    (worker,) = pool._all
+    with pytest.raises(PixelError, match="nonsense"):
+        isolation._result(reply, worker, LAYOUT)
+    huge = Layout(60000, 60000, 1, 16, 12, 11, True)
+    with pytest.raises(PixelError, match="nonsense"):
+        isolation._result({"dtype": "int16", "bits": 12, "photometric": "MONOCHROME2", "warnings": []}, worker, huge)
+    with pytest.raises(PermissionError):  # sealed: nobody can cut off what the other one reads
+        os.ftruncate(worker.memory, 0)
