@@ -195,9 +195,12 @@ def test_a_zone_is_heeded_where_it_was_negotiated_and_never_answered_empty() -> 
     assert "00080201" not in without
 
 
-def test_a_view_is_not_supported_and_that_is_said() -> None:
-    question = ask(STUDY_LEVEL, explicit(0x00080053, "CS", b"ENHANCED"))
-    assert question.unsupported == (0x00080053,)
+def test_a_view_of_what_is_not_converted_is_refused() -> None:
+    for view in (b"ENHANCED", b"CLASSIC ", b"NONE"):
+        with pytest.raises(BadRequest, match="not offered") as refused:
+            ask(STUDY_LEVEL, explicit(0x00080053, "CS", view))
+        assert (refused.value.dimse_status, refused.value.tag_path) == (0xA900, "(0008,0053)")
+    assert ask(STUDY_LEVEL, explicit(0x00080053, "CS")).unsupported == (0x00080053,)
 
 
 def answer_to(attributes: dict[str, Any], *keys: bytes) -> dict[str, Any]:

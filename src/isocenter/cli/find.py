@@ -31,6 +31,20 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
     "IMAGE": ("InstanceNumber", "SOPClassUID", "SOPInstanceUID"),
 }  # fmt: skip
 
+# The same for objects of no patient
+MODEL_COLUMNS: dict[str, tuple[str, ...]] = {
+    "HANGING_PROTOCOL": ("HangingProtocolName", "HangingProtocolDescription", "HangingProtocolLevel", "SOPInstanceUID"),
+    "COLOR_PALETTE": ("ContentLabel", "ContentDescription", "ContentCreatorName", "SOPInstanceUID"),
+    "GENERIC_IMPLANT_TEMPLATE": ("Manufacturer", "ImplantName", "ImplantSize", "ImplantPartNumber", "SOPInstanceUID"),
+    "IMPLANT_ASSEMBLY_TEMPLATE": ("ImplantAssemblyTemplateName", "SOPInstanceUID"),
+    "IMPLANT_TEMPLATE_GROUP": ("ImplantTemplateGroupName", "ImplantTemplateGroupDescription", "SOPInstanceUID"),
+    "DEFINED_PROCEDURE_PROTOCOL": (
+        "ProtocolName", "Manufacturer", "ManufacturerModelName", "SOPClassUID", "SOPInstanceUID",
+    ),
+    "INVENTORY": ("InventoryPurpose", "InventoryLevel", "ContentDate", "ContentTime", "SOPInstanceUID"),
+    "PROTOCOL_APPROVAL": ("Manufacturer", "InstitutionName", "SOPInstanceUID"),
+}  # fmt: skip
+
 _LABELS = {
     "NumberOfPatientRelatedStudies": "Studies",
     "NumberOfStudyRelatedInstances": "Instances",
@@ -50,9 +64,16 @@ def command(
             "Sequence.Keyword=VALUE. Without a value, the attribute is only asked for.",
         ),
     ] = None,
-    level: Annotated[str, typer.Option("--level", "-l", help="PATIENT, STUDY, SERIES or IMAGE.")] = "STUDY",
+    level: Annotated[
+        str | None, typer.Option("--level", "-l", help="PATIENT, STUDY, SERIES or IMAGE. [default: STUDY]")
+    ] = None,
     root: Annotated[
-        str | None, typer.Option("--root", help="PATIENT or STUDY. [default: STUDY, PATIENT at the PATIENT level]")
+        str | None,
+        typer.Option(
+            "--root",
+            help="PATIENT or STUDY [default: STUDY, PATIENT at the PATIENT level]; or, for objects of no patient, "
+            f"{', '.join(MODEL_COLUMNS)}.",
+        ),
     ] = None,
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Cancel after N answers.")] = None,
     charset: Annotated[
@@ -63,41 +84,56 @@ def command(
         bool, typer.Option("--combined", help="A range of dates and one of times are one range.")
     ] = False,
     fuzzy: Annotated[bool, typer.Option("--fuzzy", help="Names that sound alike, as the peer understands it.")] = False,
+    view: Annotated[
+        str, typer.Option("--view", metavar="VIEW", help="CLASSIC or ENHANCED instances, of a peer that converts.")
+    ] = "",
     *,
     call: calling.Call,
     as_json: output.Json = False,
 ) -> None:
     """Search a peer (C-FIND): a table, or with --json one DICOM JSON object for each answer, as it comes.
 
-    A level needs the UIDs of those above it: --level SERIES StudyInstanceUID=1.2.3
+    A level needs the UIDs of those above it: --level SERIES StudyInstanceUID=1.2.3. Objects of no patient have no
+    levels: --root COLOR_PALETTE ContentLabel=HOT*
     """
     from isocenter.net.client import connect
 
-    level = level.upper()
-    if level not in _COLUMNS:
-        raise UsageError(f"--level is one of {', '.join(_COLUMNS)}")
+    level, root, columns = _asked(level, root)
     wanted = parse_keys(keys or [])
     settings = call.settings()
     asked = {
-        "root": (root or ("PATIENT" if level == "PATIENT" else "STUDY")).upper(),
+        "root": root,
         "charset": charset,
         "relational": relational,
         "combined": combined,
         "fuzzy": fuzzy,
-        **dict.fromkeys(_COLUMNS[level], ""),
+        "view": view.upper(),
+        **dict.fromkeys(columns, ""),
         **wanted,
     }
     known = call.peer(address)
     peer = connect(known.address, **call.connecting(known, settings))
     found = running.run(_find(peer, level, asked, limit, as_json))
     if not as_json:
-        columns = list(dict.fromkeys((*_COLUMNS[level], *wanted)))
+        shown = list(dict.fromkeys((*columns, *wanted)))
         output.table(
             "",
-            [_LABELS.get(name, name) for name in columns],
-            [[_cell(match, name) for name in columns] for match in found],
+            [_LABELS.get(name, name) for name in shown],
+            [[_cell(match, name) for name in shown] for match in found],
         )
         output.note(f"{len(found)} found{'' if len(found) != limit else '; there may be more'}")
+
+
+def _asked(level: str | None, root: str | None) -> tuple[str, str, tuple[str, ...]]:
+    """Level and root, and what a person wants to see there. Raises UsageError."""
+    if root is not None and root.upper() in MODEL_COLUMNS:
+        if level is not None:
+            raise UsageError("--level: objects of no patient have none")
+        return "IMAGE", root.upper(), MODEL_COLUMNS[root.upper()]
+    level = (level or "STUDY").upper()
+    if level not in _COLUMNS:
+        raise UsageError(f"--level is one of {', '.join(_COLUMNS)}")
+    return level, (root or ("PATIENT" if level == "PATIENT" else "STUDY")).upper(), _COLUMNS[level]
 
 
 def parse_keys(words: Iterable[str]) -> dict[str, Any]:

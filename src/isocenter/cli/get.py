@@ -24,6 +24,8 @@ def command(
     series: retrieving.Series = None,
     instance: retrieving.Instance = None,
     frames: retrieving.Frames = None,
+    model: retrieving.Root = None,
+    view: retrieving.View = "",
     no_bulk_data: Annotated[
         bool,
         typer.Option("--no-bulk-data", help="The instances of --instance without pixel data and the like (headers)."),
@@ -50,14 +52,20 @@ def command(
     """
     settings = call.settings()
     known = call.peer(address)
-    level, root, keys = retrieving.asked(patient, study, series, instance, frames)
+    level, root, keys = retrieving.asked(patient, study, series, instance, frames, model)
     if no_bulk_data:
         if (level, root) != ("IMAGE", "INSTANCE"):
             raise UsageError("--no-bulk-data needs --instance alone")
         root = "WITHOUT_BULK_DATA"
     output.hush()
     connecting = call.connecting(known, settings)
-    asked = {**keys, "root": root, "sop_classes": sop_class or (), "transfer_syntaxes": syntax or ()}
+    asked = {
+        **keys,
+        "root": root,
+        "view": view.upper(),
+        "sop_classes": sop_class or (),
+        "transfer_syntaxes": syntax or (),
+    }
     last = running.run(_get(known.address, connecting, folder, level, asked, as_json))
     retrieving.tell(last, f"retrieved into {folder}", known.address, as_json)
 

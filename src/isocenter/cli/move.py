@@ -27,6 +27,8 @@ def command(
     series: retrieving.Series = None,
     instance: retrieving.Instance = None,
     frames: retrieving.Frames = None,
+    model: retrieving.Root = None,
+    view: retrieving.View = "",
     *,
     call: calling.Call,
     as_json: output.Json = False,
@@ -36,9 +38,9 @@ def command(
     known = call.peer(address)
     receivers = load_peers(call.config)
     title = receivers[destination].aet if destination in receivers else destination
-    level, root, keys = retrieving.asked(patient, study, series, instance, frames)
+    level, root, keys = retrieving.asked(patient, study, series, instance, frames, model)
     connecting = call.connecting(known, settings)
-    last = running.run(_move(known.address, connecting, title, level, {**keys, "root": root}))
+    last = running.run(_move(known.address, connecting, title, level, {**keys, "root": root, "view": view.upper()}))
     retrieving.tell(last, f"moved to {title}", known.address, as_json)
 
 

@@ -11,6 +11,7 @@ import typer
 
 from isocenter.cli import exit_codes, output
 from isocenter.errors import UsageError
+from isocenter.std.non_patient import MODEL_NAMED
 
 if TYPE_CHECKING:
     from isocenter.net.retrieve import Progress
@@ -31,6 +32,18 @@ Frames = Annotated[
     ),
 ]
 
+Root = Annotated[
+    str | None,
+    typer.Option(
+        "--root",
+        metavar="NAME",
+        help="Where --instance belongs to no patient: HANGING_PROTOCOL, COLOR_PALETTE, ... (isocenter find --root).",
+    ),
+]
+View = Annotated[
+    str, typer.Option("--view", metavar="VIEW", help="CLASSIC or ENHANCED instances, from a peer that converts.")
+]
+
 Keys = dict[str, str | list[str] | list[int] | list[float]]
 
 
@@ -40,12 +53,19 @@ def asked(
     series: list[str] | None,
     instance: list[str] | None,
     frames: str | None = None,
+    root: str | None = None,
 ) -> tuple[str, str, Keys]:
-    """Level, root and keys. Raises UsageError if nothing is asked for."""
+    """Level, root and keys; `root` is that of non-patient objects. Raises UsageError if nothing is asked for."""
     given = {"PatientID": patient, "StudyInstanceUID": study, "SeriesInstanceUID": series, "SOPInstanceUID": instance}
     keys: Keys = {name: value for name, value in given.items() if value}
     if not keys:
         raise UsageError("nothing is asked for: --patient, --study, --series or --instance")
+    if root is not None:
+        if root.upper() not in MODEL_NAMED:
+            raise UsageError(f"--root is one of {', '.join(MODEL_NAMED)}")
+        if frames is not None or keys.keys() != {"SOPInstanceUID"}:
+            raise UsageError("--root needs --instance alone")
+        return "IMAGE", root.upper(), keys
     if frames is not None:
         if keys.keys() != {"SOPInstanceUID"}:
             raise UsageError("--frames needs --instance alone")

@@ -10,11 +10,11 @@ import asyncio
 import itertools
 import os
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from isocenter.errors import (
     DataSetError,
@@ -27,19 +27,15 @@ from isocenter.errors import (
 from isocenter.model import AETitle, ae_title
 from isocenter.net import commitment
 from isocenter.net.address import Address, parse_address
-from isocenter.net.find import answers
 from isocenter.net.flight import Flight
 from isocenter.net.identity import user_identity
 from isocenter.net.normalized import EventHandler, NormalizedVerbs, event_receiver
+from isocenter.net.query_retrieve import QueryRetrieveVerbs
 from isocenter.net.requestor import Proposal, Requestor, associate
-from isocenter.net.retrieve import GET_ROOTS, MOVE_ROOTS, Progress, get_proposals, identifier_of, progress, selection_of
-from isocenter.net.retrieve import SYNTAXES as RETRIEVE_SYNTAXES
 from isocenter.net.tls import client_context
-from isocenter.services.base import Request, Services, Sink
-from isocenter.services.keys import ROOTS, question
+from isocenter.services.base import Services
 from isocenter.services.normalized import TRANSFER_SYNTAXES as NORMALIZED_SYNTAXES
-from isocenter.services.retrieve import get_request, move_request
-from isocenter.services.storage import StorageService, even_chunks, store_request
+from isocenter.services.storage import even_chunks, store_request
 from isocenter.services.storage_commitment import CommitmentReport, Reference
 from isocenter.services.verification import TRANSFER_SYNTAXES as VERIFICATION_TRANSFER_SYNTAXES
 from isocenter.services.verification import echo_request
@@ -53,7 +49,7 @@ from isocenter.wire.part10 import FileMeta, data_set_uids, read_header
 from isocenter.wire.pdu import UserIdentity
 
 if TYPE_CHECKING:
-    from pydicom import Dataset
+    pass
 
 
 class Readable(Protocol):
@@ -165,7 +161,7 @@ def _prepare(item: StoreItem, limits: Limits) -> _Prepared | StoreOutcome:
         return StoreOutcome(source, "", "", None, error.strerror or str(error))
 
 
-class Peer(NormalizedVerbs):
+class Peer(QueryRetrieveVerbs, NormalizedVerbs):
     """A remote application entity, as SCU sees it. Made by connect()."""
 
     def __init__(
@@ -177,6 +173,7 @@ class Peer(NormalizedVerbs):
         identity: UserIdentity | None = None,
         on_event: EventHandler | None = None,
         reports: commitment.Reports | None = None,
+        proposing: Iterable[tuple[str, str]] = (),
     ) -> None:
         self.address = address
         self._calling = calling
@@ -186,13 +183,14 @@ class Peer(NormalizedVerbs):
         self._identity = identity
         self._association: Requestor | None = None
         self._proposed: set[tuple[str, str]] = set()
+        self._proposing = frozenset(proposing)
         self._extended: dict[str, bytes] = {}
         self._reports = reports or commitment.Reports()
         handled = () if on_event is None else (event_receiver(on_event),)
         self._services = Services((self._reports.service, *handled))
 
     async def __aenter__(self) -> Self:
-        await self._associate(set())
+        await self._associate(set(self._proposing))
         return self
 
     async def __aexit__(
@@ -214,49 +212,6 @@ class Peer(NormalizedVerbs):
         response = await association.request(context, echo_request(association.next_message_id()))
         if response.status != 0:
             raise NetworkError(f"C-ECHO answered with status {response.status:04X}")
-
-    async def find(
-        self,
-        level: str,
-        *,
-        root: str = "STUDY",
-        charset: str = "ISO_IR 192",
-        relational: bool = False,
-        combined: bool = False,
-        fuzzy: bool = False,
-        zone: str = "",
-        **keys: Any,
-    ) -> AsyncGenerator[Dataset, None]:
-        """C-FIND: what the peer has at `level` (PATIENT, STUDY, SERIES, IMAGE) that matches `keys`, as it comes.
-
-        `keys` are keywords with values to match, as PatientID="12*", StudyDate="20240101-"; empty ones ask for the
-        attribute. `root` is the information model, PATIENT or STUDY; `charset` what names are sent in and asked for in.
-        `relational` (no keys of the levels above), `combined` (a range of dates and one of times are one range) and
-        `fuzzy` (names) need the peer's agreement (PS3.4 C.5.1.1), and so does `zone`, an offset from UTC as +0900 that
-        moments asked for and answered are in. Leaving the iteration early cancels.
-        Raises UsageError, OperationFailed with the peer's status, NoPresentationContext and other NetworkErrors.
-        """
-        sop_class = ROOTS.get(root)
-        if sop_class is None:
-            raise UsageError(f"{root!r} is no root: {', '.join(ROOTS)}")
-        if zone:
-            keys["TimezoneOffsetFromUTC"] = zone
-        question(level, keys, _FIND_SYNTAXES[0], charset=charset)  # what cannot be asked needs no association
-        options = (relational, combined, fuzzy, bool(zone))
-        extended = bytes(options) if any(options) else b""
-        needs = {(sop_class, syntax) for syntax in _FIND_SYNTAXES}
-        if self._extended.get(sop_class, b"") != extended:
-            self._extended[sop_class] = extended
-            association = await self._associate(needs)
-        else:
-            association = await self._association_for(needs)
-        context = association.context_for(sop_class)
-        if any(wanted > agreed for wanted, agreed in zip(extended, context.extended.ljust(4, b"\0"), strict=False)):
-            raise NoPresentationContext("the peer did not agree to relational, combined or fuzzy matching, or to zones")
-        identifier = question(level, keys, context.transfer_syntax, charset=charset)
-        async with aclosing(answers(association, context, identifier)) as matches:
-            async for match in matches:
-                yield match
 
     async def store(self, items: Iterable[StoreItem | None]) -> AsyncIterator[StoreOutcome]:
         """C-STORE each item; yields one outcome for each, in order.
@@ -315,53 +270,6 @@ class Peer(NormalizedVerbs):
             flight.cancel()
             ahead.cancel()
 
-    async def get(
-        self,
-        level: str,
-        *,
-        into: Callable[[Request], Sink],
-        root: str = "STUDY",
-        sop_classes: Iterable[str] = (),
-        transfer_syntaxes: Sequence[str] = (),
-        **keys: str | Sequence[str] | Sequence[float],
-    ) -> AsyncGenerator[Progress, None]:
-        """C-GET: what `keys` select at `level` (PATIENT, STUDY, SERIES, IMAGE) comes into the sinks that `into` opens.
-
-        Keys are PatientID, StudyInstanceUID, SeriesInstanceUID and SOPInstanceUID: one value for each level from the
-        `root` (PATIENT, STUDY, or INSTANCE: images by their UIDs alone), several at `level`. INSTANCE has a FRAME level
-        too: a new object with some frames of one, which SimpleFrameList, CalculatedFrameList or TimeRange names; root
-        WITHOUT_BULK_DATA gives objects without pixel data and the like. `sop_classes` and `transfer_syntaxes` are what
-        may come; by default the usual classes, everything they are stored in, uncompressed preferred. Yields counters;
-        the last Progress tells the outcome. Leaving early cancels. Raises UsageError and NetworkErrors.
-        """
-        selection = selection_of(level, root, keys)
-        proposals = get_proposals(root, sop_classes, transfer_syntaxes)
-        async with self._apart(proposals, Services((StorageService(into, private=True),))) as association:
-            context = association.context_for(GET_ROOTS[root])
-            command = get_request(association.next_message_id(), context.abstract_syntax)
-            identifier = identifier_of(selection, context.transfer_syntax)
-            async with aclosing(progress(association, context, command, identifier)) as steps:
-                async for step in steps:
-                    yield step
-
-    async def move(
-        self, destination: str, level: str, *, root: str = "STUDY", **keys: str | Sequence[str] | Sequence[float]
-    ) -> AsyncGenerator[Progress, None]:
-        """C-MOVE: the peer sends what `keys` select to the AE title `destination`, which it has to know.
-
-        Level, root, keys, and what is yielded and raised are those of get(); all comes with its bulk data.
-        """
-        if root not in MOVE_ROOTS:
-            raise UsageError(f"{root!r} is no root of C-MOVE: {', '.join(MOVE_ROOTS)}")
-        selection = selection_of(level, root, keys)
-        association = await self._association_for({(MOVE_ROOTS[root], syntax) for syntax in RETRIEVE_SYNTAXES})
-        context = association.context_for(MOVE_ROOTS[root])
-        command = move_request(association.next_message_id(), context.abstract_syntax, _title(destination))
-        identifier = identifier_of(selection, context.transfer_syntax)
-        async with aclosing(progress(association, context, command, identifier)) as steps:
-            async for step in steps:
-                yield step
-
     async def commit(self, references: Iterable[tuple[str, str]], *, timeout: float = 300.0) -> CommitmentReport:
         """Ask the peer to commit itself to the safekeeping of objects, and wait for its report (PS3.4 Annex J).
 
@@ -386,6 +294,13 @@ class Peer(NormalizedVerbs):
     def _has(self, needs: set[tuple[str, str]]) -> bool:
         return self._association is not None and self._association.usable and needs <= self._proposed
 
+    async def _negotiated(self, sop_class: str, syntaxes: Sequence[str], extended: bytes) -> Requestor:
+        needs = {(sop_class, syntax) for syntax in syntaxes}
+        if self._extended.get(sop_class, b"") == extended:
+            return await self._association_for(needs)
+        self._extended[sop_class] = extended
+        return await self._associate(needs)
+
     async def _association_for(self, needs: set[tuple[str, str]]) -> Requestor:
         association = self._association
         if association is None or not self._has(needs):
@@ -408,7 +323,6 @@ class Peer(NormalizedVerbs):
 
     @asynccontextmanager
     async def _apart(self, proposals: Sequence[Proposal], services: Services) -> AsyncIterator[Requestor]:
-        """An association in place of the usual one, on which the peer requests things of `services`."""
         if self._association is not None:
             await self._association.release()
             self._association = None
@@ -480,6 +394,7 @@ def connect(
     identity: UserIdentity | None = None,
     on_event: EventHandler | None = None,
     reports: commitment.Reports | None = None,
+    proposing: Iterable[tuple[str, str]] = (),
 ) -> Peer:
     """The peer at `address` ("AET@HOST:PORT"), for use as an async context manager; entering it opens an association.
 
@@ -487,7 +402,9 @@ def connect(
     context of your own does so in its way. `user` with or without `passcode`, or any other `identity`, is sent along
     (PS3.7 section D.3.3.7); without TLS everyone on the way can read it. `on_event` is called with each N-EVENT-REPORT
     that the peer sends (net.normalized.Event), and says what to answer; `reports` are where those of commit() are
-    awaited, if a server of ours offers them too. Raises UsageError for an address or title that cannot be,
+    awaited, if a server of ours offers them too. `proposing` are SOP Class and Transfer Syntax UIDs that will be needed:
+    the association opened first has presentation contexts for them, where else it has one for Verification only, and
+    what needs others opens another. Raises UsageError for an address or title that cannot be,
     SettingsError for certificates that cannot be used; entering raises ConnectFailed, TlsError, AssociationRejected,
     AssociationAborted or PeerTimeout.
     """
@@ -496,4 +413,4 @@ def connect(
     context = client_context(settings) if tls is True else tls or None
     if user is not None:
         identity = user_identity(user, passcode)
-    return Peer(parse_address(address), title, settings, context, identity, on_event, reports)
+    return Peer(parse_address(address), title, settings, context, identity, on_event, reports, proposing)

@@ -13,6 +13,7 @@ from isocenter.net.association import Association
 from isocenter.net.requestor import Proposal
 from isocenter.services.base import Response
 from isocenter.services.retrieve import Selection, failed_instances, selection_model
+from isocenter.std.non_patient import MODEL_NAMED
 from isocenter.std.sop_classes import (
     COMPOSITE_INSTANCE_ROOT_GET,
     COMPOSITE_INSTANCE_ROOT_MOVE,
@@ -35,9 +36,15 @@ GET_ROOTS = {
     "INSTANCE": COMPOSITE_INSTANCE_ROOT_GET,
     "WITHOUT_BULK_DATA": WITHOUT_BULK_DATA_GET,
 }
+GET_ROOTS |= {name: model.get for name, model in MODEL_NAMED.items()}
 MOVE_ROOTS = {"PATIENT": PATIENT_ROOT_MOVE, "STUDY": STUDY_ROOT_MOVE, "INSTANCE": COMPOSITE_INSTANCE_ROOT_MOVE}
-"""SOP classes by their root's name; INSTANCE is the Composite Instance Root, by SOP Instance UID alone, and
-WITHOUT_BULK_DATA the same for objects without pixel data and the like (PS3.4 Annexes Y and Z)."""
+MOVE_ROOTS |= {name: model.move for name, model in MODEL_NAMED.items()}
+"""SOP classes by their root's name; INSTANCE is the Composite Instance Root, by SOP Instance UID alone,
+WITHOUT_BULK_DATA the same for objects without pixel data and the like (PS3.4 Annexes Y and Z), and the others are the
+models of non-patient objects."""
+
+VIEWS = ("CLASSIC", "ENHANCED")
+"""Query/Retrieve Views (PS3.4 C.3.5), from SCPs that convert."""
 
 SYNTAXES = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
 
@@ -50,6 +57,7 @@ _STORED = (
 )
 
 _TOP = {"PATIENT": Level.PATIENT, "STUDY": Level.STUDY, "INSTANCE": Level.IMAGE, "WITHOUT_BULK_DATA": Level.IMAGE}
+_TOP |= dict.fromkeys(MODEL_NAMED, Level.IMAGE)
 _KEYS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 _FRAME_KEYS = ("SimpleFrameList", "CalculatedFrameList", "TimeRange")
 _MOST_STORAGE = 127  # presentation contexts besides that of C-GET
@@ -98,19 +106,20 @@ class Progress:
         return (self.completed or 0) + (self.failed or 0) + (self.warning or 0)
 
 
-def selection_of(level: str, root: str, keys: Mapping[str, Any]) -> Selection:
+def selection_of(level: str, root: str, keys: Mapping[str, Any], view: str = "") -> Selection:
     """What a caller asks for; keys are keywords with a value, UIDs of `level` also with several.
 
     At the FRAME level of the INSTANCE root, one of the keys of PS3.4 Table Y.6-2 says which frames. Raises UsageError
     for what no SCP has to understand (PS3.4 C.4.2.1.4.1).
     """
     if level == "FRAME" and root == "INSTANCE":
-        instance = selection_of("IMAGE", root, {name: keys[name] for name in keys if name not in _FRAME_KEYS})
+        instance = selection_of("IMAGE", root, {name: keys[name] for name in keys if name not in _FRAME_KEYS}, view)
         if len(instance.instances) > 1:
             raise UsageError("frames are of one instance")
         return replace(instance, frames=_frames({name: keys[name] for name in _FRAME_KEYS if name in keys}))
     if root not in _TOP:
         raise UsageError(f"{root!r} is no root: {', '.join(_TOP)}")
+    check_view(view)
     if level not in Level.__members__ or Level[level] < _TOP[root]:
         raise UsageError(f"{level!r} is no level of the {root} root")
     unknown = sorted(keys.keys() - set(_KEYS))
@@ -137,7 +146,15 @@ def selection_of(level: str, root: str, keys: Mapping[str, Any]) -> Selection:
         values[Level.SERIES],
         values[Level.IMAGE],
         bulk=root != "WITHOUT_BULK_DATA",
+        sop_classes=MODEL_NAMED[root].sop_classes if root in MODEL_NAMED else (),
+        view=view,
     )
+
+
+def check_view(view: str) -> None:
+    """UsageError unless it is a view, or ""."""
+    if view and view not in VIEWS:
+        raise UsageError(f"{view!r} is no view: {', '.join(VIEWS)}")
 
 
 def _frames(keys: Mapping[str, Any]) -> FrameRange:
@@ -155,18 +172,21 @@ def _frames(keys: Mapping[str, Any]) -> FrameRange:
     return frames
 
 
-def get_proposals(root: str, sop_classes: Iterable[str] = (), syntaxes: Sequence[str] = ()) -> list[Proposal]:
+def get_proposals(
+    root: str, sop_classes: Iterable[str] = (), syntaxes: Sequence[str] = (), extended: bytes = b""
+) -> list[Proposal]:
     """What a C-GET association proposes: the service, and Storage with us as SCP.
 
     Each transfer syntax gets a context of its own where all of them fit, so that the peer can send everything as it is
     stored; else all of a SOP class share one, the uncompressed first, and the peer chooses. Without `sop_classes`,
-    those that are usual.
+    those of the model, or those that are usual. `extended` is for SOP Class Extended Negotiation.
     """
-    classes = list(dict.fromkeys(sop_classes)) or usual_sop_classes()
+    of_model = MODEL_NAMED[root].sop_classes if root in MODEL_NAMED else ()
+    classes = list(dict.fromkeys(sop_classes)) or list(of_model) or usual_sop_classes()
     if len(classes) > _MOST_STORAGE:
         raise UsageError(f"{len(classes)} SOP classes; an association has room for {_MOST_STORAGE}")
     offered = tuple(dict.fromkeys(syntaxes)) or _STORED
-    proposals = [Proposal(GET_ROOTS[root], (syntax,)) for syntax in SYNTAXES[:1]]
+    proposals = [Proposal(GET_ROOTS[root], (syntax,), extended) for syntax in SYNTAXES[:1]]
     if len(classes) * len(offered) <= _MOST_STORAGE:
         return proposals + [Proposal(uid, (syntax,), scp=True) for uid in classes for syntax in offered]
     return proposals + [Proposal(uid, offered, scp=True) for uid in classes]

@@ -39,6 +39,7 @@ from isocenter.wire.values import texts
 
 SPECIFIC_CHARACTER_SET: Final = 0x00080005
 QUERY_RETRIEVE_LEVEL: Final = 0x00080052
+QUERY_RETRIEVE_VIEW: Final = 0x00080053
 RETRIEVE_AE_TITLE: Final = 0x00080054
 INSTANCE_AVAILABILITY: Final = 0x00080056
 TIMEZONE_OFFSET: Final = 0x00080201
@@ -105,6 +106,8 @@ def read_question(
     if syntax.deflated:
         raw, transfer_syntax_uid = inflate(raw, limits), _EXPLICIT_LITTLE
     model = dataset_json(raw, transfer_syntax_uid, limits=limits)
+    if model.get(f"{QUERY_RETRIEVE_VIEW:08X}", {}).get("Value"):
+        raise no_view()
     level = root if sop_classes else _level(model, root)
     if not options.relational:
         _require_upper_keys(model, root, level)
@@ -133,6 +136,16 @@ def read_question(
     zone = _zone(model) if options.timezone and level > Level.PATIENT else None
     query = Query(level, wanted, include, fuzzy=options.fuzzy, sop_classes=sop_classes, bare=True, zone=zone)
     return Question(query, tuple(keys), tuple(unsupported), _charset(raw, syntax, limits))
+
+
+def no_view() -> BadRequest:
+    """The refusal (A900) of an Identifier with a Query/Retrieve View, CLASSIC or ENHANCED.
+
+    It shall not be in one unless Enhanced Multi-Frame Image Conversion was negotiated (PS3.4 C.4.1.1.3.1, C.4.2.1.4.1),
+    to which we never agree. Who asks for it all the same wants other instances, under other UIDs, than those that are
+    stored, and to answer with these would be to pass them off as those.
+    """
+    return BadRequest("views of converted instances are not offered; none was negotiated", tag_path="(0008,0053)")
 
 
 def _zone(model: Model) -> int | None:
@@ -341,8 +354,7 @@ def negotiated(extended: bytes) -> Options:
 def negotiate_options(info: bytes) -> bytes:
     """The answer to a proposal (Table C.5-1): of what is asked for, what is done.
 
-    Not done: views of converted multi-frame objects (byte 5), as nothing is converted (C.3.5). A Query/Retrieve View
-    that comes all the same is answered as a key that is not supported.
+    Not done: views of converted multi-frame objects (byte 5), as nothing is converted (C.3.5); see no_view().
     """
     return bytes(byte == 1 and number in _DONE for number, byte in enumerate(info[:7]))
 

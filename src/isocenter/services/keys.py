@@ -10,12 +10,14 @@ from typing import Any
 from isocenter.errors import DataSetError, UsageError
 from isocenter.model import UNIQUE_KEY, Level
 from isocenter.std.dictionary import keyword_of, tag_of, vr_of
+from isocenter.std.non_patient import MODEL_NAMED
 from isocenter.std.sop_classes import PATIENT_ROOT_FIND, STUDY_ROOT_FIND
 from isocenter.std.transfer_syntaxes import transfer_syntax
 from isocenter.wire.encode import encode_dataset
 
 ROOTS: dict[str, str] = {"PATIENT": PATIENT_ROOT_FIND, "STUDY": STUDY_ROOT_FIND}
-"""The SOP classes of C-FIND by their root's name."""
+ROOTS |= {name: model.find for name, model in MODEL_NAMED.items()}
+"""The SOP classes of C-FIND by their root's name, or that of a model of non-patient objects."""
 
 _TAG = re.compile(r"\(?([0-9A-Fa-f]{4}),?([0-9A-Fa-f]{4})\)?")
 
@@ -35,17 +37,22 @@ def question(
     transfer_syntax_uid: str,
     *,
     charset: str | Sequence[str] = "ISO_IR 192",
+    root: str = "STUDY",
 ) -> bytes:
     """The Identifier for `keys`: names as tag_named() takes them; values as text, numbers, dates, or several in a list.
 
     None and "" only ask for the attribute; the level's unique key is always asked for. A mapping is the item of a
-    sequence key. Text is written in `charset`, which the peer is asked to answer in; "" leaves it out. Raises
-    UsageError for what cannot be asked.
+    sequence key. Text is written in `charset`, which the peer is asked to answer in; "" leaves it out. A `root` of
+    non-patient objects has the IMAGE level alone, which is not written (PS3.4 U.4.1, X.4.1 ...). Raises UsageError for
+    what cannot be asked.
     """
     if level not in Level.__members__:
         raise UsageError(f"{level!r} is no level: {', '.join(Level.__members__)}")
     model = model_of(keys)
-    model["00080052"] = {"vr": "CS", "Value": [level]}
+    if root not in MODEL_NAMED:
+        model["00080052"] = {"vr": "CS", "Value": [level]}
+    elif level != Level.IMAGE.name:
+        raise UsageError(f"{root} has no level but IMAGE")
     unique = UNIQUE_KEY[Level[level]]
     model.setdefault(f"{unique:08X}", {"vr": vr_of(unique)})
     syntax = transfer_syntax(transfer_syntax_uid)

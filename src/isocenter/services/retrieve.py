@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from isocenter.errors import BadRequest, DataSetError, InvalidFrameRange, OutOfResources
 from isocenter.model import UNIQUE_KEY, FrameRange, Level, is_uid
 from isocenter.services.base import Reply, Request, Service
+from isocenter.services.identifier import no_view
 from isocenter.std.non_patient import NON_PATIENT_MODELS
 from isocenter.std.sop_classes import (
     COMPOSITE_INSTANCE_ROOT_GET,
@@ -54,7 +55,7 @@ _FRAME_ROOTS = frozenset({COMPOSITE_INSTANCE_ROOT_GET, COMPOSITE_INSTANCE_ROOT_M
 _MOVES = frozenset({PATIENT_ROOT_MOVE, STUDY_ROOT_MOVE, COMPOSITE_INSTANCE_ROOT_MOVE})
 _MOVES |= {model.move for model in NON_PATIENT_MODELS}
 
-_CHARACTER_SET, _LEVEL, _FAILED_LIST = 0x00080005, 0x00080052, "00080058"
+_CHARACTER_SET, _LEVEL, _VIEW, _FAILED_LIST = 0x00080005, 0x00080052, 0x00080053, "00080058"
 _NAMES = {
     Level.PATIENT: "Patient ID (0010,0020)",
     Level.STUDY: "Study Instance UID (0020,000D)",
@@ -63,7 +64,7 @@ _NAMES = {
 }
 _FRAME = "FRAME"  # the level below IMAGE in the Composite Instance Root (PS3.4 Table Y.6.1-1)
 _SIMPLE, _CALCULATED, _TIME = 0x00081161, 0x00081162, 0x00081163
-_WANTED = frozenset({_CHARACTER_SET, _LEVEL, *UNIQUE_KEY.values(), _SIMPLE, _CALCULATED, _TIME})
+_WANTED = frozenset({_CHARACTER_SET, _LEVEL, _VIEW, *UNIQUE_KEY.values(), _SIMPLE, _CALCULATED, _TIME})
 
 
 def _negotiate(info: bytes) -> bytes:
@@ -89,7 +90,8 @@ _PORTIONS, _QUIET = 100, 0.1
 class Selection:
     """What to retrieve: unique keys as of PS3.4 C.4.2.1.4. Several values at `level` only; what is empty narrows
     nothing. With `frames`, a new object with these frames of the one instance; without `bulk`, what Annex Z leaves;
-    with `sop_classes`, only instances of these non-patient classes."""
+    with `sop_classes`, only instances of these non-patient classes. `view` is what an SCU asks for; as SCP we have
+    none but the instances as they were received."""
 
     level: Level
     patient: str = field(default="", repr=False)
@@ -99,6 +101,7 @@ class Selection:
     frames: FrameRange | None = None
     bulk: bool = True
     sop_classes: tuple[str, ...] = ()
+    view: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +280,8 @@ def read_selection(
         data_set, little=syntax.little, explicit=syntax.explicit, wanted=_WANTED, limits=limits, whole=False
     ).elements
     raw = {tag: data_set[at.offset : at.offset + max(0, at.length)] for tag, at in found.items()}
+    if decode(raw.get(_VIEW, b""), vr="CS").strip(" \0"):
+        raise no_view()
     classes = _NON_PATIENT.get(sop_class, ())
     name = Level.IMAGE.name if classes else decode(raw.get(_LEVEL, b""), vr="CS").strip(" \0")
     frames = None
@@ -355,10 +360,14 @@ def _key(raw: bytes, each: Level, level: Level, charset: Sequence[str], *, may_l
 
 
 def selection_model(selection: Selection) -> dict[str, dict[str, object]]:
-    """The DICOM JSON model of an identifier; wire.encode writes it."""
+    """The DICOM JSON model of an identifier; wire.encode writes it. The models of non-patient objects have no level."""
     frames = selection.frames
     name = selection.level.name if frames is None else _FRAME
-    model: dict[str, dict[str, object]] = {f"{_LEVEL:08X}": {"vr": "CS", "Value": [name]}}
+    model: dict[str, dict[str, object]] = {}
+    if not selection.sop_classes:
+        model[f"{_LEVEL:08X}"] = {"vr": "CS", "Value": [name]}
+    if selection.view:
+        model[f"{_VIEW:08X}"] = {"vr": "CS", "Value": [selection.view]}
     if frames is not None:
         calculated = [number for one in frames.calculated for number in one]
         for tag, vr, values in (

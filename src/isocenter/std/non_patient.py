@@ -17,11 +17,10 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class NonPatientModel:
-    """An information model: SOP classes of its objects and of C-FIND, C-MOVE and C-GET, and the name of its resource.
+    """An information model: its name, the SOP classes of its objects and of C-FIND, C-MOVE and C-GET, and the name of
+    its resource, which several models may share."""
 
-    Several models may share a resource.
-    """
-
+    name: str
     resource: str
     sop_classes: tuple[str, ...]
     find: str
@@ -41,23 +40,25 @@ NON_PATIENT_KEYS: dict[str, frozenset[int]] = _load()
 _DICOM = "1.2.840.10008.5.1.4."
 
 
-def _model(resource: str, storage: Iterable[str], services: str, first: int = 2) -> NonPatientModel:
+def _model(name: str, resource: str, storage: Iterable[str], services: str, first: int = 2) -> NonPatientModel:
     """The UIDs of PS3.6 Table A-1, below their common root: those of C-FIND, C-MOVE and C-GET follow each other."""
     find, move, get = (f"{_DICOM}{services}.{first + number}" for number in range(3))
-    return NonPatientModel(resource, tuple(_DICOM + one for one in storage), find, move, get)
+    return NonPatientModel(name, resource, tuple(_DICOM + one for one in storage), find, move, get)
 
 
 NON_PATIENT_MODELS: tuple[NonPatientModel, ...] = (
-    _model("hanging-protocols", ["38.1"], "38"),
-    _model("color-palettes", ["39.1"], "39"),
-    _model("implant-templates", ["43.1"], "43"),
-    _model("implant-templates", ["44.1"], "44"),
-    _model("implant-templates", ["45.1"], "45"),
-    _model("defined-procedure-protocols", ["1.1.200.1", "1.1.200.7"], "20", 1),
-    _model("inventories", ["1.1.201.1"], "1.1.201"),
+    _model("HANGING_PROTOCOL", "hanging-protocols", ["38.1"], "38"),
+    _model("COLOR_PALETTE", "color-palettes", ["39.1"], "39"),
+    _model("GENERIC_IMPLANT_TEMPLATE", "implant-templates", ["43.1"], "43"),
+    _model("IMPLANT_ASSEMBLY_TEMPLATE", "implant-templates", ["44.1"], "44"),
+    _model("IMPLANT_TEMPLATE_GROUP", "implant-templates", ["45.1"], "45"),
+    _model("DEFINED_PROCEDURE_PROTOCOL", "defined-procedure-protocols", ["1.1.200.1", "1.1.200.7"], "20", 1),
+    _model("INVENTORY", "inventories", ["1.1.201.1"], "1.1.201"),
     # PS3.18 has no name for these yet; this is that of CP-2551.
-    _model("protocol-approvals", ["1.1.200.3"], "1.1.200", 4),
+    _model("PROTOCOL_APPROVAL", "protocol-approvals", ["1.1.200.3"], "1.1.200", 4),
 )
+
+MODEL_NAMED: dict[str, NonPatientModel] = {model.name: model for model in NON_PATIENT_MODELS}
 
 RESOURCES: dict[str, tuple[str, ...]] = {
     name: tuple(uid for model in NON_PATIENT_MODELS if model.resource == name for uid in model.sop_classes)
