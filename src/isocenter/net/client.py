@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import Protocol, Self
 
 from isocenter.errors import (
     DataSetError,
@@ -47,9 +47,6 @@ from isocenter.ul.negotiation import STORAGE_SERVICE_CLASS
 from isocenter.wire.limits import Limits
 from isocenter.wire.part10 import FileMeta, data_set_uids, read_header
 from isocenter.wire.pdu import UserIdentity
-
-if TYPE_CHECKING:
-    pass
 
 
 class Readable(Protocol):
