@@ -169,6 +169,7 @@ def test_frames_equal_those_of(
 ) -> None:
     most = 0 if CODECS[uid].lossless else OWN_WAY.get((uid, decoder), (1, ""))[0]
     differ, refused, compared = [], [], 0
+    unread: dict[str, str] = {}
     for row in with_pixels(corpus_index, uid):
         name = f"{row['source']}/{row['path']}"
         path = corpus / name
@@ -181,7 +182,8 @@ def test_frames_equal_those_of(
                 theirs = by_pydicom(path, uid, decoder)
         except peers.PeerUnavailable:
             raise
-        except Exception:  # noqa: BLE001  (whatever it raises, it could not read the file)
+        except Exception as error:  # noqa: BLE001  (whatever it raises, it could not read the file)
+            unread[name] = repr(error)
             continue
         try:
             ours = frames_of(load(path))
@@ -197,7 +199,7 @@ def test_frames_equal_those_of(
         if decoder in decoders and name in rows_of(corpus_index, uid)
     )
     assert refused == []
-    assert compared >= COMPARED[uid][decoder]
+    assert compared >= COMPARED[uid][decoder], unread
 
 
 def rows_of(index: list[dict[str, str]], uid: str) -> set[str]:
