@@ -2,6 +2,7 @@
 // The only module that talks to the server: QIDO-RS, WADO-RS and STOW-RS of PS3.18.
 
 import { boundaryOf, parseMultipart } from "./multipart.js";
+import { askToSignIn } from "./session.js";
 
 /** @typedef {import("./dataset.js").DataSet} DataSet */
 /** @typedef {{study: string, series: string, instance: string}} InstancePath */
@@ -79,6 +80,7 @@ export class DicomWeb {
       if (isAbort(error)) throw error;
       throw new RequestError(0, "The server cannot be reached.", "Check that it is running, then try again.");
     }
+    if (response.status === 401) askToSignIn();
     if (!response.ok) throw await refusal(response);
     return response;
   }
@@ -187,6 +189,7 @@ export class DicomWeb {
         } catch {
           answer = null;
         }
+        if (request.status === 401) askToSignIn();
         if (Array.isArray(answer)) answer = answer[0];
         if (answer && (answer["00081199"] || answer["00081198"])) resolve(answer);
         else reject(new RequestError(request.status, answer?.error?.message ?? `The server answered ${request.status}.`, answer?.error?.hint));

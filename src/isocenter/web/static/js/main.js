@@ -49,6 +49,8 @@ async function makeStudies() {
     },
   });
   const uploads = new UploadPanel(client, () => shown === page && page.reload());
+  // Nobody waits for a name in the corner: the list comes first.
+  setTimeout(() => void import("./panels/account.js").then(({ showAccount }) => showAccount(page.element)).catch(() => undefined), 0);
   return page;
 }
 

@@ -1,0 +1,14 @@
+// @ts-check
+// Who is signed in, and the way out; what one may not do is not offered.
+
+import { h, iconButton } from "../dom.js";
+import { signOut, whoIsIt } from "../session.js";
+
+/** @param {HTMLElement} page with a bar */
+export async function showAccount(page) {
+  const { authentication, user, scopes } = await whoIsIt();
+  const bar = page.querySelector(".bar-end");
+  if (!scopes.includes("write")) bar?.querySelector(".button.primary")?.remove();
+  if (!authentication || !user) return;
+  bar?.append(h("span.account", { title: `Signed in as ${user}` }, user), iconButton("leave", "Sign out", () => void signOut()));
+}
