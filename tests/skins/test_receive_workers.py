@@ -11,8 +11,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+import isocenter
+from command import started
+from isocenter.errors import AssociationRejected
+from peers import free_port
 
 # A worker that tells each connection its process ID and keeps it open until the peer closes it.
 SCRIPT = """
@@ -118,3 +124,33 @@ with Crew(1, lambda number, channel: time.sleep(600)) as crew:
 def test_a_worker_that_is_told_to_stop_before_it_has_begun() -> None:
     done = subprocess.run([sys.executable, "-c", AT_BIRTH], capture_output=True, text=True, timeout=20)
     assert (done.stdout, done.stderr, done.returncode) == ("0\n", "", 0)
+
+
+def test_the_limit_of_a_title_holds_for_all_processes_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ISOCENTER_DIMSE_MAX_ASSOCIATIONS_PER_AET", "2")
+    port = free_port()
+    command = ("receive", tmp_path, "--listen", f"127.0.0.1:{port}", "--workers", "3")
+    address = f"ISOCENTER@127.0.0.1:{port}"
+    with started(*command) as server, contextlib.ExitStack() as stack:
+        assert server.stderr is not None
+        assert "receiving as" in server.stderr.readline()
+
+        def let_in(title: str) -> contextlib.ExitStack | None:
+            own = stack.enter_context(contextlib.ExitStack())
+            try:
+                own.enter_context(isocenter.sync.connect(address, calling=title)).echo()
+            except AssociationRejected as error:
+                assert (error.result, error.source, error.reason) == (2, 3, 2)  # transient: local limit exceeded
+                return None
+            return own
+
+        # Each goes to the process that has the fewest, so that no process has two of a title.
+        ct = [let_in("CT") for _ in range(6)]
+        assert [one is not None for one in ct] == [True, True, False, False, False, False]
+        assert all(let_in("MR") for _ in range(2))
+        assert ct[0] is not None
+        ct[0].close()
+        deadline = time.monotonic() + 20
+        while let_in("CT") is None:  # the place is free when the server has heard of the end
+            assert time.monotonic() < deadline
+        assert let_in("CT") is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from isocenter.net.admission import Admission, Places
+from isocenter.net.admission import Admission, OwnBooks, Places
 
 
 def test_the_oldest_of_the_address_goes_and_others_stay() -> None:
@@ -12,7 +12,7 @@ def test_the_oldest_of_the_address_goes_and_others_stay() -> None:
     books: Admission[str] = Admission()
     assert [books.arrived(name, "10.0.0.1", places) for name in ("a", "b", "c")] == [None, None, "a"]
     assert books.arrived("d", "10.0.0.2", places) is None
-    books.began("b", "CT", "10.0.0.1")
+    assert books.began("b", "CT", "10.0.0.1", places)
     assert books.arrived("e", "10.0.0.1", places) is None
     assert books.waiting == 3
 
@@ -28,14 +28,15 @@ def test_room_by_title_address_and_in_all() -> None:
     places = Places(associations=4, per_title=2, per_address=3, of_title={"CT": 1})
     books: Admission[int] = Admission()
     assert books.has_room("CT", "a", places)
-    books.began(1, "CT", "a")
+    assert books.began(1, "CT", "a", places)
     assert not books.has_room("CT", "b", places)
     assert books.has_room("MR", "a", places)
-    books.began(2, "MR", "a")
-    books.began(3, "MR", "a")
+    assert books.began(2, "MR", "a", places)
+    assert books.began(3, "MR", "a", places)
     assert not books.has_room("MR", "b", places)
     assert not books.has_room("XA", "a", places)
-    books.began(4, "XA", "b")
+    assert books.began(4, "XA", "b", places)
+    assert not books.began(5, "XA", "b", places)
     assert not books.has_room("US", "b", places)
     books.ended("CT", "a")
     assert books.has_room("CT", "b", places)
@@ -57,7 +58,8 @@ def test_users_being_verified_are_counted_by_address() -> None:
 def test_the_books_are_empty_in_the_end() -> None:
     rng = random.Random(3)
     places = Places(waiting=20, waiting_per_address=5)
-    books: Admission[int] = Admission()
+    own = OwnBooks()
+    books: Admission[int] = Admission(own)
     waiting: dict[int, str] = {}
     associated: dict[int, tuple[str, str]] = {}
     for number in range(5000):
@@ -72,7 +74,7 @@ def test_the_books_are_empty_in_the_end() -> None:
         elif choice < 0.7 and waiting:
             link = rng.choice(list(waiting))
             associated[link] = (f"AE{rng.randrange(9)}", waiting.pop(link))
-            books.began(link, *associated[link])
+            assert books.began(link, *associated[link], places)
         elif choice < 0.8 and waiting:
             link = rng.choice(list(waiting))
             del waiting[link]
@@ -84,4 +86,6 @@ def test_the_books_are_empty_in_the_end() -> None:
         books.left(link)
     for title, address in associated.values():
         books.ended(title, address)
-    assert [len(book) for book in vars(books).values() if not isinstance(book, int)] == [0, 0, 0, 0, 0]
+    everything = (*vars(books).values(), *vars(own).values())
+    assert [len(book) for book in everything if isinstance(book, dict)] == [0, 0, 0, 0, 0]
+    assert vars(own)["_total"] == 0

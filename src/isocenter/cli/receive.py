@@ -15,6 +15,7 @@ from isocenter.errors import UsageError
 
 if TYPE_CHECKING:
     from isocenter.dimse.endpoint import Listener
+    from isocenter.net.admission import Books
     from isocenter.services.base import Request
     from isocenter.settings import Settings
 
@@ -47,6 +48,8 @@ def command(
     from isocenter.cli.receive_workers import Reception
     from isocenter.cli.workers import cores
     from isocenter.dimse.endpoint import dimse_listeners
+    from isocenter.net.admission import OwnBooks
+    from isocenter.net.shared_books import SharedBooks
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -60,12 +63,19 @@ def command(
     )
     output.note(f"receiving as {where} into {folder}; Ctrl-C stops")
 
+    count = workers or min(cores(), 4)
+    books = SharedBooks(settings.dimse_max_associations) if count > 1 else OwnBooks()
+
     def work(channel: socket.socket) -> int:
         private_too = private or settings.archive_private_sop_classes
-        return running.run(_receive(folder, settings, listeners, channel, sync, private_too, as_json))
+        return running.run(_receive(folder, settings, listeners, channel, books, sync, private_too, as_json))
 
-    count = Reception(workers or min(cores(), 4), [one.socket for one in listeners], work).run()
-    output.note(f"{count} objects received into {folder}")
+    try:
+        received = Reception(count, [one.socket for one in listeners], work).run()
+    finally:
+        if isinstance(books, SharedBooks):
+            books.close()
+    output.note(f"{received} objects received into {folder}")
 
 
 async def _receive(
@@ -73,6 +83,7 @@ async def _receive(
     settings: Settings,
     listeners: list[Listener],
     channel: socket.socket,
+    books: Books,
     sync: bool,
     private: bool,
     as_json: bool,
@@ -97,7 +108,7 @@ async def _receive(
         )
 
     storage = FolderStorage(folder, stored if as_json else None, sync=sync, limits=Limits.of(settings))
-    server = dimse_server((VerificationService(), StorageService(storage, private=private)), settings)
+    server = dimse_server((VerificationService(), StorageService(storage, private=private)), settings, books=books)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)

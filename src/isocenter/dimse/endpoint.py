@@ -13,7 +13,7 @@ from isocenter.dimse.callers import allowed
 from isocenter.errors import CannotListen, SettingsError
 from isocenter.known_peers import KnownPeer
 from isocenter.model import ae_title
-from isocenter.net.admission import Places
+from isocenter.net.admission import Books, Places
 from isocenter.net.identity import authenticator_of
 from isocenter.net.requestor import connection_config
 from isocenter.net.server import DimseServer, ServerConfig
@@ -27,13 +27,16 @@ from isocenter.ul.negotiation import Policy
 log = logging.getLogger("isocenter.server")
 
 
-def dimse_server(services: tuple[Service, ...], settings: Settings, peers: Iterable[KnownPeer] = ()) -> DimseServer:
+def dimse_server(
+    services: tuple[Service, ...], settings: Settings, peers: Iterable[KnownPeer] = (), books: Books | None = None
+) -> DimseServer:
     """A DIMSE server for `services`, configured by the `dimse` rows of the settings table; not listening yet.
 
-    `peers` may ask for the services that their tables name; whoever is not among them, for everything.
+    `peers` may ask for the services that their tables name; whoever is not among them, for everything. `books` are for
+    several processes that count associations together.
     """
     offered = Services(services)
-    return DimseServer(offered, _config(offered, settings, peers))
+    return DimseServer(offered, _config(offered, settings, peers), books)
 
 
 def reload(server: DimseServer, settings: Settings, peers: Iterable[KnownPeer]) -> None:

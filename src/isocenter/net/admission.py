@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 L = TypeVar("L")
 
@@ -28,15 +28,62 @@ class Places:
     of_title: Mapping[str, int] = field(default_factory=dict)
 
 
-class Admission(Generic[L]):
-    """The books. `L` is a connection; `address` the host it came from, `title` the AE title it calls itself."""
+def fits(places: Places, title: str, total: int, of_title: int, of_address: int) -> bool:
+    """Whether one more association of a title is within the limits, beside so many."""
+    return (
+        total < places.associations
+        and of_title < places.of_title.get(title, places.per_title)
+        and of_address < places.per_address
+    )
+
+
+class Books(Protocol):
+    """Whose associations there are; of one process, or of several (net.shared_books)."""
+
+    def has_room(self, title: str, address: str, places: Places) -> bool:
+        """Whether one more is within the limits."""
+
+    def enter(self, title: str, address: str, places: Places) -> bool:
+        """Count one more, if it is within the limits."""
+
+    def leave(self, title: str, address: str) -> None:
+        """One is over."""
+
+
+class OwnBooks:
+    """Books of one process."""
 
     def __init__(self) -> None:
-        self.associations = 0
-        self._waiting: dict[L, str] = {}  # oldest first, with their addresses
-        self._waiting_of: dict[str, dict[L, None]] = {}
+        self._total = 0
         self._by_title: Counter[str] = Counter()
         self._by_address: Counter[str] = Counter()
+
+    def has_room(self, title: str, address: str, places: Places) -> bool:
+        return fits(places, title, self._total, self._by_title[title], self._by_address[address])
+
+    def enter(self, title: str, address: str, places: Places) -> bool:
+        if not self.has_room(title, address, places):
+            return False
+        self._total += 1
+        self._by_title[title] += 1
+        self._by_address[address] += 1
+        return True
+
+    def leave(self, title: str, address: str) -> None:
+        self._total -= 1
+        _down(self._by_title, title)
+        _down(self._by_address, address)
+
+
+class Admission(Generic[L]):
+    """Who waits and who is in. `L` is a connection; `address` the host it came from, `title` the AE title it calls
+    itself."""
+
+    def __init__(self, books: Books | None = None) -> None:
+        self.associations = 0  # of this process
+        self._books = books or OwnBooks()
+        self._waiting: dict[L, str] = {}  # oldest first, with their addresses
+        self._waiting_of: dict[str, dict[L, None]] = {}
         self._verifying: Counter[str] = Counter()
 
     @property
@@ -60,18 +107,15 @@ class Admission(Generic[L]):
 
     def has_room(self, title: str, address: str, places: Places) -> bool:
         """Whether one more association is within the limits."""
-        return (
-            self.associations < places.associations
-            and self._by_title[title] < places.of_title.get(title, places.per_title)
-            and self._by_address[address] < places.per_address
-        )
+        return self._books.has_room(title, address, places)
 
-    def began(self, link: L, title: str, address: str) -> None:
-        """The association of `link` was accepted."""
+    def began(self, link: L, title: str, address: str, places: Places) -> bool:
+        """The association of `link` is to be accepted; False where another process took the last place meanwhile."""
+        if not self._books.enter(title, address, places):
+            return False
         self._no_longer_waits(link)
         self.associations += 1
-        self._by_title[title] += 1
-        self._by_address[address] += 1
+        return True
 
     def left(self, link: L) -> None:
         """A connection without an association is gone."""
@@ -91,8 +135,7 @@ class Admission(Generic[L]):
     def ended(self, title: str, address: str) -> None:
         """An association is over."""
         self.associations -= 1
-        _down(self._by_title, title)
-        _down(self._by_address, address)
+        self._books.leave(title, address)
 
     def _no_longer_waits(self, link: L) -> None:
         address = self._waiting.pop(link, None)

@@ -399,10 +399,10 @@ def connect(
     context of your own does so in its way. `user` with or without `passcode`, or any other `identity`, is sent along
     (PS3.7 section D.3.3.7); without TLS everyone on the way can read it. `on_event` is called with each N-EVENT-REPORT
     that the peer sends (net.normalized.Event), and says what to answer; `reports` are where those of commit() are
-    awaited, if a server of ours offers them too. `proposing` are SOP Class and Transfer Syntax UIDs that will be needed:
-    the association opened first has presentation contexts for them, where else it has one for Verification only, and
-    what needs others opens another. Raises UsageError for an address or title that cannot be,
-    SettingsError for certificates that cannot be used; entering raises ConnectFailed, TlsError, AssociationRejected,
+    awaited, if a server of ours offers them too. `proposing` are SOP Class and Transfer Syntax UIDs that will be
+    needed: the association opened first has presentation contexts for them, where else it has one for Verification
+    only, and what needs others opens another. Raises UsageError for an address or title that cannot be, SettingsError
+    for certificates that cannot be used; entering raises ConnectFailed, TlsError, AssociationRejected,
     AssociationAborted or PeerTimeout.
     """
     title = _title(calling)

@@ -9,7 +9,7 @@ import ssl
 from dataclasses import dataclass, field
 
 from isocenter.errors import TlsError
-from isocenter.net.admission import Admission, Places
+from isocenter.net.admission import Admission, Books, Places
 from isocenter.net.association import Association
 from isocenter.net.identity import Authenticator, Verified, shown
 from isocenter.net.tls import TlsTransport
@@ -131,6 +131,8 @@ class Acceptor(Association):
         self.flush()
 
     def _answer(self, rq: AssociateRQ, answer: AssociateAC | AssociateRJ, user: str = "") -> None:
+        if isinstance(answer, AssociateAC) and not self._server.began(self, rq.calling):
+            answer = _LOCAL_LIMIT
         if isinstance(answer, AssociateRJ):
             log.info("%s %s: association %s", self.peer_address, shown(rq.calling), answer.explanation)
             self.connection.reject(answer)
@@ -139,7 +141,6 @@ class Acceptor(Association):
         self.peer = Peer(rq.calling, rq.called, self.peer_address, rq.user.implementation_version_name, user)
         self.operations = answer.user.async_operations[0] if answer.user.async_operations else 1
         self.associated = True
-        self._server.began(self)
         log.debug("%s %s: association, %d contexts", self.peer_address, rq.calling, len(self.contexts))
         if user:
             log.info("%s %s: association of user %s", self.peer_address, shown(rq.calling), shown(user))
@@ -147,12 +148,12 @@ class Acceptor(Association):
 
 
 class DimseServer:
-    """Listens, and keeps the open associations. Made by listen()."""
+    """Listens, and keeps the open associations; `books` where other processes have some of them."""
 
-    def __init__(self, services: Services, config: ServerConfig) -> None:
+    def __init__(self, services: Services, config: ServerConfig, books: Books | None = None) -> None:
         self.services = services
         self.config = config
-        self._admission: Admission[Acceptor] = Admission()
+        self._admission: Admission[Acceptor] = Admission(books)
         self._links: set[Acceptor] = set()
         self._serving: set[Acceptor] = set()  # connection gone, work not done
         self._tls: ssl.SSLContext | None = None
@@ -178,7 +179,7 @@ class DimseServer:
 
     @property
     def associations(self) -> int:
-        """How many are open."""
+        """How many are open, in this process."""
         return self._admission.associations
 
     def has_room_for(self, link: Acceptor, calling: str) -> bool:
@@ -205,9 +206,9 @@ class DimseServer:
         self.config = config
         self._tls = tls or self._tls
 
-    def began(self, link: Acceptor) -> None:
-        """The association of `link` is accepted."""
-        self._admission.began(link, link.peer.calling, link.host)
+    def began(self, link: Acceptor, calling: str) -> bool:
+        """The association of `link` is to be accepted; False if there is no place for it by now."""
+        return self._admission.began(link, calling, link.host, self.config.places)
 
     async def listen(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         """Accept associations on one more bound socket (backlog included).
