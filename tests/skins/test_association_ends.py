@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import uvloop
 
 import isocenter
 import ours
@@ -247,3 +248,33 @@ def test_a_peer_that_stops_reading_while_we_send() -> None:
     done = threading.Event()
     with raw_scp(script) as address:
         asyncio.run(send(address))
+
+
+@pytest.mark.parametrize("make_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_opening_that_is_cancelled_at_any_step(
+    tmp_path: Path, make_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    async def cancelled(address: str, steps: int) -> bool:
+        task = asyncio.create_task(
+            associate(parse_address(address), [Proposal(ECHO, (EXPLICIT,))], calling="TEST", settings=Settings())
+        )
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        if not task.cancel():
+            await (await task).release()
+            return False
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return True
+
+    async def at_every_step(address: str) -> list[str]:
+        faults: list[str] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(str(context)))
+        steps = 0
+        while await cancelled(address, steps):
+            steps += 1
+            assert steps < 100_000
+        return faults
+
+    with ours.receiver(tmp_path) as receiver, asyncio.Runner(loop_factory=make_loop) as runner:
+        assert runner.run(at_every_step(f"TEST@127.0.0.1:{receiver.port}")) == []

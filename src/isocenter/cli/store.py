@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,11 +14,12 @@ import typer
 
 from isocenter.cli import calling, committing, exit_codes, output, running
 from isocenter.cli.workers import cores
-from isocenter.errors import NetworkError
+from isocenter.errors import DataSetError, NetworkError
 
 if TYPE_CHECKING:
     from isocenter.archive.walk import Candidate
     from isocenter.net.client import StoreOutcome
+    from isocenter.wire.limits import Limits
 
 
 @calling.options
@@ -47,6 +50,7 @@ def command(
     without a warning, and reported as committed. Exit code 1 unless all are.
     """
     from isocenter.archive.walk import walk
+    from isocenter.wire.limits import Limits
 
     settings = call.settings(dimse_window=window)
     known = call.peer(address)
@@ -54,7 +58,11 @@ def command(
     connecting = asking.connecting
     processes = min(jobs, cores())
     tally = _Tally(as_json, frozenset(map(str, paths)), keep=commit)
-    candidates = walk(paths, everything=True)  # each file is opened once, by whoever sends it
+    candidates = walk(paths, everything=True)  # each file but the first is opened once, by whoever sends it
+    first = next(candidates, None)
+    if first is not None:
+        candidates = itertools.chain((first,), candidates)
+    sending = {**connecting, "proposing": _needs(first, Limits.of(settings))}
     try:
         with output.bar("sending", None) as progress:
 
@@ -72,10 +80,10 @@ def command(
             if processes > 1:
                 from isocenter.cli.store_workers import Sharing
 
-                Sharing(candidates, known.address, connecting, jobs=jobs, processes=processes, done=done).run(begun)
+                Sharing(candidates, known.address, sending, jobs=jobs, processes=processes, done=done).run(begun)
             else:
                 begun()
-                running.run(_send(known.address, connecting, _Shared(candidates), jobs, done))
+                running.run(_send(known.address, sending, _Shared(candidates), jobs, done))
     except KeyboardInterrupt:
         tally.tell(known.address, whole=False)
         if commit:
@@ -85,6 +93,20 @@ def command(
     sure = not commit or committing.after_store(tally.kept, asking, as_json)
     if tally.failed or not sure:
         raise typer.Exit(exit_codes.SOME_FAILED)
+
+
+def _needs(first: Candidate | None, limits: Limits) -> set[tuple[str, str]]:
+    """SOP Class and transfer syntax of the first object, so that associations are opened for such and not once more."""
+    from isocenter.net.client import announced
+
+    if first is None:
+        return set()
+    try:
+        with contextlib.closing(first.chunks(limits)) as chunks:
+            meta, sop_class, _ = announced(next(chunks, b""), limits)
+    except DataSetError:
+        return set()  # whoever is to send it says so
+    return {(sop_class, meta.transfer_syntax)}
 
 
 class _Shared:

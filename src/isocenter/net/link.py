@@ -119,6 +119,8 @@ class Link(asyncio.BufferedProtocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self.ended:
+            return
         for timer in (self._timer, self._unread):
             if timer is not None:
                 timer.cancel()

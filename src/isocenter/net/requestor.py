@@ -164,7 +164,12 @@ async def associate(
 
     try:
         async with asyncio.timeout(settings.dimse_connect_timeout):
-            await loop.create_connection(protocol, address.host, address.port)
+            try:
+                await loop.create_connection(protocol, address.host, address.port)
+            except asyncio.CancelledError:
+                if link.transport is not None:
+                    link.connection_lost(None)  # the loop has closed what it had opened, and uvloop tells nobody
+                raise
             await link.established()
     except TimeoutError:
         if link.transport is not None:
