@@ -28,7 +28,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_dataset
 
-from isocenter.errors import CodecMissing, DataSetError, LimitExceeded, NotAcceptable, PixelError
+from isocenter.errors import CodecMissing, DataSetError, LimitExceeded, NotAcceptable, PixelError, TruncatedError
 from isocenter.pixels import codecs, derived
 from isocenter.pixels.codecs import CODECS, Decoded
 from isocenter.pixels.codestream import read_codestream
@@ -244,9 +244,12 @@ class _Explicit:
         if found.end - start > limits.header_bytes:
             raise LimitExceeded(f"the header has over {limits.header_bytes} bytes (limits.header_bytes)")
         self._header_end = found.end
-        self._element: Element | None = scan(
+        rest = scan(
             buf, little=True, explicit=source.explicit, start=found.end, wanted=frozenset(), limits=limits, whole=False
-        ).pixel_data
+        )
+        if "truncated" in rest.flags:
+            raise TruncatedError("the data set ends within an element", offset=rest.end)
+        self._element: Element | None = rest.pixel_data
 
     def pieces(self) -> Iterator[bytes]:
         element = self._element
@@ -258,7 +261,7 @@ class _Explicit:
             yield header
             yield from self._after(self._header_end)
             return
-        if element.length >= 0 and not self._target.encapsulated and not self._source.big_endian_pixels:
+        if element.length >= 0 and _is_native(self._source) and not self._target.encapsulated:
             end = element.offset + element.length
             yield header + _pixel_header(element.vr, element.length)
             yield from _copied(self._buf, element.offset, end)
