@@ -367,3 +367,26 @@ def test_the_same_seed_gives_the_same_uids() -> None:
     first, second = (presentation_state(image, uid_seed="x") for _ in range(2))
     assert first.SOPInstanceUID == second.SOPInstanceUID
     assert pydicom.uid.UID(first.SOPInstanceUID).is_valid
+
+
+def test_a_state_cannot_make_a_picture_without_bounds() -> None:
+    image = ct(BLANK)
+    assert 1 << 23 < shown(image, magnification=1e6).size <= 1 << 24
+    with pytest.raises(PixelError, match="displayed area"):
+        shown(image, area=((1, 1), (8_000, 8_000)))
+    circle = Graphic("CIRCLE", [(60, 50), (60, 1)])
+    notes: list[str] = []
+    picture = shown(image, graphics=[circle] * 2001, notes=notes)
+    assert picture.any()
+    assert notes == ["of 2001 annotations 2000 are drawn"]
+    far = shown(image, graphics=[Graphic("POLYLINE", [(-1e30, 50), (1e30, 50)])], notes=notes)
+    assert (far[49:51] > 0).any()
+
+
+def test_annotations_that_cover_too_much_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("isocenter.pixels.annotate._MOST_PAPER", 20_000)
+    notes: list[str] = []
+    whole = Graphic("POLYLINE", [(0, 0), (120, 0), (120, 100), (0, 0)], filled=True)
+    shown(ct(BLANK), graphics=[whole] * 3, notes=notes)
+    assert len(notes) == 2
+    assert "cover more" in notes[0]

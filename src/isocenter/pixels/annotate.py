@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Picture = NDArray[np.uint8]
 Points = NDArray[np.float64]
+Path = list[tuple[float, float]]  # what Pillow draws along
 
 _ANNOTATIONS, _LAYER, _TEXTS, _GRAPHICS = 0x00700001, 0x00700002, 0x00700008, 0x00700009
 _UNITS, _POINTS, _KIND, _FILLED = 0x00700005, 0x00700022, 0x00700023, 0x00700024
@@ -35,6 +36,7 @@ _LINE_THICKNESS = 0x00700253
 
 _MOST_OBJECTS = 2000  # of one state; a drawing of that many is meant to keep somebody busy
 _MOST_POINTS = 100_000  # of all of them
+_MOST_PAPER = 1 << 29  # pixels that are looked at to draw all of them
 _EDGE = Ink(0)
 _SMALLEST, _LARGEST = 8, 96  # pixels, of letters
 # For letters that the font of Pillow has not; the first that is installed
@@ -91,6 +93,7 @@ class _Canvas:
     def __init__(self, picture: Picture, spatial: Spatial, display: Characteristic | None) -> None:
         self.picture = picture
         self.left = _MOST_POINTS
+        self._paper = _MOST_PAPER
         self._spatial = spatial
         self._display = display
 
@@ -109,28 +112,37 @@ class _Canvas:
         """(x, y) on the picture, in pixels from its corner, of points in PIXEL or DISPLAY units."""
         if not np.isfinite(points).all():
             raise PixelError("a graphic point is no number", tag_path="(0070,0022)")
-        if units == "DISPLAY":
-            return np.asarray(points * np.array([self.shape[1], self.shape[0]]))
-        if units != "PIXEL":
+        if units not in ("PIXEL", "DISPLAY"):
             raise PixelError("annotation units that are not supported", tag_path="(0070,0005)")
+        size = np.array([self.shape[1], self.shape[0]])
+        places = points * size if units == "DISPLAY" else self._spatial.points(points, self.shape)
         # Far outside nothing is seen, and Pillow counts in 32 bits.
-        return np.clip(self._spatial.points(points, self.shape), -1e6, 1e6)
+        return np.clip(places, -1e6, 1e6)
 
-    def draw(self, ink: Ink, paint: Callable[[ImageDraw.ImageDraw], None]) -> None:
-        """What `paint` draws in 255 on a mask, in `ink` on the picture."""
+    def draw(self, ink: Ink, path: Points, margin: float, paint: Callable[[ImageDraw.ImageDraw, Path], None]) -> None:
+        """What `paint` draws in 255 on a mask, along `path` and at most `margin` beside it, in `ink` on the picture.
+
+        `paint` gets the path as it lies on the mask, which is only as large as it has to be.
+        """
         from PIL import Image as Pillow
         from PIL import ImageDraw
 
         rows, columns = self.shape
-        mask = Pillow.new("L", (columns, rows))
-        paint(ImageDraw.Draw(mask))
-        box = mask.getbbox()
-        if box is None:
+        left, top = (max(0, int(edge - margin)) for edge in path.min(axis=0))
+        right, bottom = (int(edge + margin) + 2 for edge in path.max(axis=0))
+        right, bottom = min(columns, right), min(rows, bottom)
+        if left >= right or top >= bottom:
+            return
+        self._paper -= (right - left) * (bottom - top)
+        if self._paper < 0:
+            raise PixelError("the annotations before it cover more than pictures have", tag_path="(0070,0001)")
+        mask = Pillow.new("L", (right - left, bottom - top))
+        paint(ImageDraw.Draw(mask), [(float(x) - left, float(y) - top) for x, y in path])
+        alpha = np.asarray(mask).astype(np.float32) / 255
+        if not alpha.any():
             return
         if ink.lab is not None and self.picture.ndim == 2:
             self.picture = np.repeat(self.picture[:, :, None], 3, axis=2)
-        left, top, right, bottom = box
-        alpha = np.asarray(mask)[top:bottom, left:right].astype(np.float32) / 255
         part = self.picture[top:bottom, left:right]
         if part.ndim == 3:
             alpha = alpha[:, :, None]
@@ -152,17 +164,18 @@ def _graphic(canvas: _Canvas, item: Attributes, ink: Ink) -> None:
     width = max(1, min(50, round(thickness[0]))) if thickness and np.isfinite(thickness[0]) else 1
     places = canvas.places(_outline(kind, points), item.text(_UNITS))
     # Pillow counts from the middle of a pixel.
-    path = [(float(x), float(y)) for x, y in places - 0.5]
+    path = places - 0.5
     ink = _styled(ink, style, _LINE_COLOUR)
     if kind == "POINT":
-        x, y = path[0]
         arm = 2.0 + width
-        for ends in ([(x - arm, y), (x + arm, y)], [(x, y - arm), (x, y + arm)]):
-            canvas.draw(ink, lambda on, ends=ends: on.line(ends, 255, width))  # type: ignore[misc]
+        for step in (np.array([arm, 0.0]), np.array([0.0, arm])):
+            ends = np.vstack([path[0] - step, path[0] + step])
+            canvas.draw(ink, ends, width, lambda on, line: on.line(line, 255, width))
     elif item.text(_FILLED) == "Y" and len(path) > 2:
-        canvas.draw(ink, lambda on: on.polygon(path, fill=255, outline=255))
+        canvas.draw(ink, path, 1, lambda on, line: on.polygon(line, fill=255, outline=255))
     else:
-        canvas.draw(ink, lambda on: on.line(path, 255, width, joint="curve" if width > 2 else None))
+        joint = "curve" if width > 2 else None
+        canvas.draw(ink, path, width + 1, lambda on, line: on.line(line, 255, width, joint=joint))
 
 
 def _styled(ink: Ink, style: Attributes | None, tag: int) -> Ink:
@@ -211,8 +224,8 @@ def _text(canvas: _Canvas, item: Attributes, ink: Ink) -> None:
     box = None
     corners = item.numbers(_BOX_TOP)[:2] + item.numbers(_BOX_BOTTOM)[:2]
     if len(corners) == 4:
-        ends = canvas.places(np.array(corners).reshape(2, 2), item.text(_BOX_UNITS))
-        box = (*ends.min(axis=0), *ends.max(axis=0))
+        sides = canvas.places(np.array(corners).reshape(2, 2), item.text(_BOX_UNITS))
+        box = (*sides.min(axis=0), *sides.max(axis=0))
     anchor = None
     if len(item.numbers(_ANCHOR)) >= 2:
         anchor = canvas.places(np.array([item.numbers(_ANCHOR)[:2]]), item.text(_ANCHOR_UNITS))[0]
@@ -230,19 +243,21 @@ def _text(canvas: _Canvas, item: Attributes, ink: Ink) -> None:
     room = box[2] - box[0] if box is not None else 0.0
     place = {"CENTER": 0.5, "RIGHT": 1.0}.get(item.text(_JUSTIFICATION), 0.0) if box is not None else 0.0
 
-    def write(on: ImageDraw.ImageDraw, stroke: int = 0) -> None:
-        for index, line in enumerate(lines):
-            shown = line[:500]
-            at = (x + place * (room - font.getlength(shown)), y + index * step)
-            on.text(at, shown, fill=255, font=font, stroke_width=stroke)
+    starts = [(x + place * (room - font.getlength(line[:500])), y + index * step) for index, line in enumerate(lines)]
+    ends = [(left + font.getlength(line[:500]), top + step) for (left, top), line in zip(starts, lines, strict=True)]
+
+    def write(on: ImageDraw.ImageDraw, at: Path, stroke: int = 0) -> None:
+        for start, line in zip(at, lines, strict=False):
+            on.text(start, line[:500], fill=255, font=font, stroke_width=stroke)
 
     # White letters are read on white bone only by their edge.
-    canvas.draw(_EDGE if ink.lab is not None or ink.p_value >= 0x8000 else WHITE, lambda on: write(on, 1))
-    canvas.draw(ink, write)
+    edge = _EDGE if ink.lab is not None or ink.p_value >= 0x8000 else WHITE
+    path = np.array(starts + ends)
+    canvas.draw(edge, path, step, lambda on, at: write(on, at, 1))
+    canvas.draw(ink, path, step, write)
     if box is not None and anchor is not None and item.text(_ANCHOR_VISIBLE) == "Y":
         near = np.clip(anchor, box[:2], box[2:])
-        line = [(float(px) - 0.5, float(py) - 0.5) for px, py in (near, anchor)]
-        canvas.draw(ink, lambda on: on.line(line, 255, 1))
+        canvas.draw(ink, np.vstack([near, anchor]) - 0.5, 1, lambda on, line: on.line(line, 255, 1))
 
 
 def caption(picture: Picture, lines: Sequence[str]) -> Picture:

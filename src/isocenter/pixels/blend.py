@@ -89,12 +89,19 @@ def moved(
     if not np.isfinite(source.distance(target)):
         raise PixelError("the images to be blended do not lie in parallel planes", tag_path="(0020,0037)")
     inverse = np.linalg.inv(np.stack([source.across, source.down, source.normal], axis=1))
-    rows, columns = np.mgrid[: shape[0], : shape[1]].astype(np.float64)
     start = inverse @ (target.position - source.position)
     across, down = inverse @ target.across, inverse @ target.down
-    x = start[0] + columns * across[0] + rows * down[0]
-    y = start[1] + columns * across[1] + rows * down[1]
-    return _sampled(picture, seen, x, y)
+    columns = np.arange(shape[1], dtype=np.float64)
+    colours, covered = np.empty((*shape, 3), np.uint8), np.empty(shape, np.bool_)
+    # Some rows at a time: what is in between is many times as large as the picture
+    step = max(1, (1 << 17) // shape[1])
+    for first in range(0, shape[0], step):
+        part = slice(first, min(shape[0], first + step))
+        rows = np.arange(part.start, part.stop, dtype=np.float64)[:, None]
+        x = start[0] + columns * across[0] + rows * down[0]
+        y = start[1] + columns * across[1] + rows * down[1]
+        colours[part], covered[part] = _sampled(picture, seen, x, y)
+    return colours, covered
 
 
 def _sampled(picture: Picture, seen: NDArray[np.bool_], x: Floats, y: Floats) -> tuple[Picture, NDArray[np.bool_]]:

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from isocenter.errors import PixelError
 from isocenter.pixels.resample import LARGEST, fitted, resize, squared
 
+# Pixels that a state can have made of any image: 4096 by 4096, or twice as many as the image has
+_MOST_PIXELS = 1 << 24
+
 
 @dataclass(frozen=True, slots=True)
 class Area:
@@ -47,12 +50,14 @@ class Spatial:
         """The picture as it is displayed; `size` (width, height) is the viewport to fill, with its shape kept.
 
         Without it one image pixel becomes one pixel, or `magnification` of them, and pixels become square.
-        PixelError for a displayed area of more than 16,384 pixels along a side.
+        PixelError for a displayed area that is much larger than the image and than any screen.
         """
         area = self.area
-        if not (0 < area.rows <= LARGEST and 0 < area.columns <= LARGEST):
-            raise PixelError(f"a displayed area of {area.columns} by {area.rows} pixels", tag_path="(0070,0053)")
         rows, columns = picture.shape[:2]
+        most = max(_MOST_PIXELS, 2 * rows * columns)
+        sides = 0 < area.rows <= LARGEST and 0 < area.columns <= LARGEST
+        if not sides or area.rows * area.columns > most:
+            raise PixelError(f"a displayed area of {area.columns} by {area.rows} pixels", tag_path="(0070,0053)")
         if (area.left, area.top, area.right, area.bottom) != (0, 0, columns, rows):
             cut = np.zeros((area.rows, area.columns, *picture.shape[2:]), np.uint8)
             top, left = max(0, area.top), max(0, area.left)
@@ -62,9 +67,9 @@ class Spatial:
         picture = np.rot90(picture, -self.rotation // 90)
         if self.flip:
             picture = picture[:, ::-1]
-        return np.ascontiguousarray(resize(np.ascontiguousarray(picture), *self._size(size)))
+        return np.ascontiguousarray(resize(np.ascontiguousarray(picture), *self._size(size, most)))
 
-    def _size(self, size: tuple[int, int] | None) -> tuple[int, int]:
+    def _size(self, size: tuple[int, int] | None, most: int) -> tuple[int, int]:
         lying = self.rotation % 180 != 0
         rows, columns = (self.area.columns, self.area.rows) if lying else (self.area.rows, self.area.columns)
         aspect = 1 / self.aspect if lying else self.aspect
@@ -72,7 +77,7 @@ class Spatial:
             return fitted(rows, columns, size, aspect)
         rows, columns = squared(rows, columns, aspect)
         if self.magnification is not None:
-            factor = min(self.magnification, LARGEST / max(rows, columns))
+            factor = min(self.magnification, LARGEST / max(rows, columns), (most / (rows * columns)) ** 0.5)
             rows, columns = max(1, round(rows * factor)), max(1, round(columns * factor))
         return rows, columns
 
