@@ -24,7 +24,8 @@ import isocenter
 import peers
 from isocenter.iod.presentation_state import presentation_state
 from isocenter.pixels.image import Image
-from isocenter.pixels.render import encode, render
+from isocenter.pixels.pictures import encode
+from isocenter.pixels.render import render
 from isocenter.pixels.state import PresentationState
 from isocenter.wire.part10 import read_header
 

@@ -43,6 +43,8 @@ PACKAGES = {
     "dcmdump": "dcmtk",
     "dcm2json": "dcmtk",
     "dcm2niix": "dcm2niix",
+    "ffmpeg": "ffmpeg",
+    "ffprobe": "ffmpeg",
     "dcmcjpeg": "dcmtk",
     "dcmcrle": "dcmtk",
     "dcmcjpls": "dcmtk",

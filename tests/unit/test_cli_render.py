@@ -43,7 +43,9 @@ def test_one_picture(tmp_path: Path) -> None:
     assert picture(tmp_path / "a.png").shape == (128, 128)
 
 
-@pytest.mark.parametrize(("suffix", "magic"), [("jpg", b"\xff\xd8\xff"), ("webp", b"RIFF"), ("png", b"\x89PNG")])
+@pytest.mark.parametrize(
+    ("suffix", "magic"), [("jpg", b"\xff\xd8\xff"), ("webp", b"RIFF"), ("png", b"\x89PNG"), ("avif", b"\0\0\0")]
+)
 @pytest.mark.parametrize("source", [CT, COLOUR])
 def test_formats(suffix: str, magic: bytes, source: str, tmp_path: Path) -> None:
     assert render(source, "-o", tmp_path / f"a.{suffix}", "--quality", 80).exit_code == 0
@@ -233,3 +235,19 @@ def test_overlays_and_what_is_wrong_with_them(tmp_path: Path) -> None:
     done = render(tmp_path / "cut.dcm", "-o", tmp_path / "c.png")
     assert done.exit_code == 0
     assert "an overlay is left out" in done.stderr
+
+
+def test_sixteen_bits(tmp_path: Path) -> None:
+    assert render(CT, "-o", tmp_path / "a.png", "--depth", 16, "--window", "200,2000").exit_code == 0
+    assert render(CT, "-o", tmp_path / "b.png", "--window", "200,2000").exit_code == 0
+    fine, coarse = picture(tmp_path / "a.png"), picture(tmp_path / "b.png")
+    assert fine.dtype == np.uint16
+    assert len(np.unique(fine)) > 2 * len(np.unique(coarse))
+    assert np.abs(fine / 257.0 - coarse).max() <= 0.51
+    half = render(CT, "-o", tmp_path / "half.png", "--depth", 16, "--size", "64x64")
+    assert half.exit_code == 0
+    assert picture(tmp_path / "half.png").max() > 255
+    assert render(CT, "-o", tmp_path / "a.jpg", "--depth", 16).exit_code == 2
+    assert render(CT, "-o", tmp_path / "c.png", "--depth", 12).exit_code == 2
+    assert render(COLOUR, "-o", tmp_path / "colour.png", "--depth", 16).exit_code == 0
+    assert picture(tmp_path / "colour.png").dtype == np.uint8

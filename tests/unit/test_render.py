@@ -11,7 +11,8 @@ import pytest
 from isocenter.errors import NotAcceptable, PixelError, UsageError
 from isocenter.pixels.colour import to_rgb
 from isocenter.pixels.palette import expand
-from isocenter.pixels.render import encode, render
+from isocenter.pixels.pictures import encode
+from isocenter.pixels.render import render
 from isocenter.pixels.resample import fitted, resize
 from pixel_objects import EXPLICIT, data_set, element, encapsulated, gradient, image, sequence
 

@@ -13,7 +13,8 @@ import typer
 
 from isocenter.cli import exit_codes, output
 from isocenter.cli.dump import opened
-from isocenter.errors import DataSetError, IsocenterError, NoSuchFrame, PixelError, UsageError
+from isocenter.cli.frame_numbers import FrameNumbers
+from isocenter.errors import DataSetError, IsocenterError, PixelError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from isocenter.pixels.image import Image
     from isocenter.wire.elements import Buffer
 
-_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
+_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".avif")
+_CINES = (".gif", ".mp4", ".webm")
 _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 _CELL = 256  # pixels, the longer side of a picture in a montage if --size says nothing
 _GREATEST_MONTAGE = 16384
@@ -42,16 +44,22 @@ class _How:
     square: bool
     overlays: bool
     state: State | None
+    depth: int
 
 
 def command(
     files: Annotated[list[str], typer.Argument(metavar="FILE", help="DICOM files and folders; - is standard input.")],
     out: Annotated[
         str | None,
-        typer.Option("--out", "-o", metavar="PATH", help="A picture (.png .jpg .webp), a folder, or - for stdout."),
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="PATH",
+            help="A picture (.png .jpg .webp .avif), a cine (.gif .mp4 .webm), a folder; - is stdout.",
+        ),
     ] = None,
     frames: Annotated[
-        str, typer.Option(metavar="FRAMES", help="As 1,5-8; all; or middle, which says most.")
+        str, typer.Option(metavar="FRAMES", help="As 1,5-8; all; or middle, which says most. Of a cine all.")
     ] = "middle",
     window: Annotated[
         str | None, typer.Option(metavar="CENTER,WIDTH", help="In Modality LUT units, as HU; else the object's own.")
@@ -80,9 +88,13 @@ def command(
     montage: Annotated[
         int | None, typer.Option(metavar="COLUMNS", min=1, max=100, help="All pictures in one, so many a row.")
     ] = None,
-    quality: Annotated[int, typer.Option(metavar="1-100", min=1, max=100, help="Of JPEG and WebP.")] = 90,
+    depth: Annotated[int, typer.Option(metavar="8|16", help="Bits of greys; 16 in PNG.")] = 8,
+    rate: Annotated[
+        float | None, typer.Option(metavar="FPS", min=0.1, max=500, help="Pictures a second of a cine; else its own.")
+    ] = None,
+    quality: Annotated[int, typer.Option(metavar="1-100", min=1, max=100, help="Of JPEG, WebP and AVIF.")] = 90,
     kind: Annotated[
-        str, typer.Option("--format", metavar="FORMAT", help="In a folder or on stdout: png, jpg or webp.")
+        str, typer.Option("--format", metavar="FORMAT", help="In a folder or on stdout: png, jpg, webp, avif, gif, ...")
     ] = "png",
     force: Annotated[bool, typer.Option("--force", help="Overwrite files.")] = False,
     as_json: output.Json = False,
@@ -91,18 +103,21 @@ def command(
 
     Greys go through Modality LUT, VOI LUT and presentation as PS3.3 C.11 says. Without --out the picture is drawn in
     the terminal. A file of which no picture can be made is named on stderr with the reason (exit code 1). With --state
-    those images are passed over that it is not made for.
+    those images are passed over that it is not made for. A cine has all frames, of several files one after the other,
+    for as long as the object says; videos are made by ffmpeg.
     """
-    how = _how(window, function, size, invert, display)
+    how = replace(_how(window, function, size, invert, display), depth=depth)
     if state is not None:
         from isocenter.cli.states import load
 
         how = replace(how, state=load(state, files))
     how = replace(how, square=square, overlays=overlays)
-    if not kind or f".{kind.lower()}" not in _TYPES:
-        raise UsageError(f"--format {kind}: png, jpg and webp are known")
     if montage is not None and how.size is None:
         how = replace(how, size=(_CELL, _CELL))
+    if _moving(out, kind, montage, depth):
+        pictures = _Pictures(files, "all" if frames == "middle" else frames, how)
+        _cine(pictures, out or "", kind, rate, force, as_json)
+        return
     pictures = _Pictures(files, frames, how)
     if montage is not None:
         one = _montage(list(pictures), montage)
@@ -111,10 +126,46 @@ def command(
         target = _Target(out, kind, quality, force, as_json, many=pictures.many)
         for name, picture in pictures:
             target.put(name, picture)
-    if how.state is not None and not how.state.used:
+    _finish(pictures)
+
+
+def _moving(out: str | None, kind: str, montage: int | None, depth: int) -> bool:
+    """Whether a cine is asked for; UsageError for what is no picture, and for a cine that cannot be."""
+    suffix = f".{kind.lower()}"
+    if suffix not in (*_PICTURES, *_CINES):
+        raise UsageError(f"--format {kind}: {', '.join(one[1:] for one in (*_PICTURES, *_CINES))} are known")
+    moving = out is not None and (suffix in _CINES or Path(out).suffix.lower() in _CINES)
+    if moving and (montage is not None or depth != 8):
+        raise UsageError("a cine is no montage and has 8 bits")
+    return moving
+
+
+def _finish(pictures: _Pictures) -> None:
+    state = pictures.how.state
+    if state is not None and not state.used:
         raise UsageError("--state: none of these is an image that the presentation state is made for")
     if pictures.failed:
         raise typer.Exit(exit_codes.SOME_FAILED)
+
+
+def _cine(pictures: _Pictures, out: str, kind: str, rate: float | None, force: bool, as_json: bool) -> None:
+    """All pictures as one cine, or in a folder one for each object of several frames."""
+    from isocenter.cli.cine import Cine, write
+
+    path, suffix = Path(out), f".{kind.lower()}"
+    if out != "-" and path.suffix.lower() in _CINES and not path.is_dir():
+        cines: Iterator[tuple[Path | None, Cine]] = iter([(path, Cine(pictures.all(), rate))])
+    elif out == "-":
+        cines = iter([(None, Cine(pictures.all(), rate))])
+    else:
+        cines = ((path / f"{stem}{suffix}", Cine(one, rate)) for stem, one in pictures.by_object())
+    for target, cine in cines:
+        told = write(cine, target, suffix if target is None else target.suffix.lower(), force)
+        if as_json and told:
+            output.write_json(told)
+        elif told:
+            output.write(str(told["file"]))
+    _finish(pictures)
 
 
 def _how(window: str | None, function: str, size: str | None, invert: bool, display: Path | None) -> _How:
@@ -133,7 +184,7 @@ def _how(window: str | None, function: str, size: str | None, invert: bool, disp
             curve = read_characteristic(display)
         except OSError as error:
             raise UsageError(f"{display}: {error.strerror or error}") from None
-    return _How(levels, function.upper(), None if size is None else _size(size), invert, curve, True, True, None)
+    return _How(levels, function.upper(), None if size is None else _size(size), invert, curve, True, True, None, 8)
 
 
 def _pair(text: str, between: str, option: str) -> tuple[float, float]:
@@ -151,36 +202,8 @@ def _size(text: str) -> tuple[int, int]:
     return int(width), int(height)
 
 
-class _Frames:
-    """Which frames of each object; UsageError for what does not say that."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._ranges: list[tuple[int, int]] = []
-        for part in text.split(",") if text not in ("middle", "all") else ():
-            first, dash, last = part.partition("-")
-            if not first.strip().isdecimal() or (dash and not last.strip().isdecimal()):
-                raise UsageError(f"--frames {text}: numbers and ranges, as 1,5-8, or all or middle are expected")
-            begin, end = int(first), int(last) if dash else int(first)
-            if not 1 <= begin <= end:
-                raise UsageError(f"--frames {text}: frames are counted from 1, and ranges ascend")
-            self._ranges.append((begin, end))
-
-    @property
-    def many(self) -> bool:
-        """Whether an object may have several of them."""
-        return self._text == "all" or len(self._ranges) > 1 or any(begin < end for begin, end in self._ranges)
-
-    def of(self, count: int) -> list[int]:
-        """The numbers, from 1, for an object of `count` frames. NoSuchFrame for one that it lacks."""
-        if self._text == "middle":
-            return [(count + 1) // 2]
-        if self._text == "all":
-            return list(range(1, count + 1))
-        for _, end in self._ranges:
-            if end > count:
-                raise NoSuchFrame(f"the object has {count} frames", frame=end)
-        return [number for begin, end in self._ranges for number in range(begin, end + 1)]
+# A name for its file, the picture, and for how many ms it is shown in a cine, if the object says that
+Shown = tuple[str, "NDArray[np.uint8]", float | None]
 
 
 class _Pictures:
@@ -188,25 +211,39 @@ class _Pictures:
 
     def __init__(self, files: list[str], frames: str, how: _How) -> None:
         self.failed = False
+        self.how = how
         self._files = files
-        self._frames = _Frames(frames)
-        self._how = how
+        self._frames = FrameNumbers(frames)
         self.many = len(files) > 1 or self._frames.many or Path(files[0]).is_dir()
 
     def __iter__(self) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+        for name, picture, _ in self.all():
+            yield name, picture
+
+    def all(self) -> Iterator[Shown]:
+        """Those of all objects, one after the other."""
+        for _, pictures in self.by_object():
+            yield from pictures
+
+    def by_object(self) -> Iterator[tuple[str, Iterator[Shown]]]:
+        """The pictures of each object, under a name for its files; to be taken before the next object's."""
         # Several files of one name, from several folders, must not overwrite each other's pictures.
         names: dict[str, int] = {}
         with output.bar("Rendering", None) as bar:
             for label, stem, buf in self._objects():
-                try:
-                    yield from self._of(stem if not names.get(stem) else f"{stem}-{names[stem] + 1}", buf)
-                    names[stem] = names.get(stem, 0) + 1
-                except UsageError:
-                    raise
-                except IsocenterError as error:
-                    output.fail(error, label)
-                    self.failed = True
+                name = stem if not names.get(stem) else f"{stem}-{names[stem] + 1}"
+                names[stem] = names.get(stem, 0) + 1
+                yield name, self._guarded(label, self._of(name, buf))
                 bar.advance(1)
+
+    def _guarded(self, label: str, pictures: Iterator[Shown]) -> Iterator[Shown]:
+        try:
+            yield from pictures
+        except UsageError:
+            raise
+        except IsocenterError as error:
+            output.fail(error, label)
+            self.failed = True
 
     def _objects(self) -> Iterator[tuple[str, str, Buffer]]:
         from isocenter.archive.walk import walk
@@ -229,12 +266,13 @@ class _Pictures:
                     output.fail(error, candidate.label)
                     self.failed = True
 
-    def _of(self, stem: str, buf: Buffer) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    def _of(self, stem: str, buf: Buffer) -> Iterator[Shown]:
+        from isocenter.pixels.cine import durations
         from isocenter.pixels.image import Image
         from isocenter.pixels.render import render
         from isocenter.wire.part10 import read_header
 
-        how = self._how
+        how = self.how
         with memoryview(buf) as view:
             meta = read_header(view)
             try:
@@ -246,17 +284,19 @@ class _Pictures:
             numbers = self._frames.of(image.number_of_frames)
             if how.state is not None:
                 numbers = how.state.covered(image, numbers)
+            times = durations(image.attributes, image.number_of_frames)
             for number in numbers:
                 notes: list[str] = []
                 with _superimposed(how, image, number) as over:
                     picture = render(
                         image, number, window=how.window, function=how.function, size=how.size, invert=how.invert,
                         display=how.display, square=how.square, overlays=how.overlays, notes=notes, over=over,
-                        state=None if how.state is None else how.state.of,
+                        depth=how.depth, state=None if how.state is None else how.state.of,
                     )  # fmt: skip
                 for note in notes:
                     output.note(f"{stem}: {note}")
-                yield (stem if len(numbers) == 1 else f"{stem}-{number:04d}"), picture
+                time = None if times is None else times[number - 1]
+                yield (stem if len(numbers) == 1 else f"{stem}-{number:04d}"), picture, time
 
 
 def _superimposed(how: _How, image: Image, number: int) -> AbstractContextManager[tuple[Image, int] | None]:
@@ -278,7 +318,7 @@ def _montage(pictures: list[tuple[str, NDArray[np.uint8]]], columns: int) -> NDA
             f"the montage would be over {_GREATEST_MONTAGE} pixels: take fewer pictures or a smaller --size"
         )
     colour = any(picture.ndim == 3 for _, picture in pictures)
-    sheet = np.zeros((rows * height, columns * width, 3), np.uint8)
+    sheet = np.zeros((rows * height, columns * width, 3), pictures[0][1].dtype)
     for at, (_, picture) in enumerate(pictures):
         top = at // columns * height + (height - picture.shape[0]) // 2
         left = at % columns * width + (width - picture.shape[1]) // 2
@@ -300,10 +340,10 @@ class _Target:
         self._folder = False
         if self._path is not None:
             self._folder = many or self._path.is_dir() or str(out).endswith("/")
-            if self._folder and self._path.suffix.lower() in _TYPES and not self._path.is_dir():
+            if self._folder and self._path.suffix.lower() in _PICTURES and not self._path.is_dir():
                 raise UsageError(f"{out}: several pictures need a folder, or --montage")
-            if not self._folder and self._path.suffix.lower() not in _TYPES:
-                raise UsageError(f"{out}: a picture's name ends with {', '.join(_TYPES)}")
+            if not self._folder and self._path.suffix.lower() not in _PICTURES:
+                raise UsageError(f"{out}: a picture's name ends with {', '.join(_PICTURES)}")
         elif self._stdout and many:
             raise UsageError("several pictures need a folder (--out), or --montage")
         elif out is None and as_json:
@@ -311,17 +351,17 @@ class _Target:
 
     def put(self, name: str, picture: NDArray[np.uint8]) -> None:
         """Write or show one picture."""
-        from isocenter.pixels.render import encode
+        from isocenter.pixels.pictures import MEDIA_TYPES, encode
 
         if self._path is None and not self._stdout:
             _draw(picture, name)
             return
         if self._stdout:
-            sys.stdout.buffer.write(encode(picture, _TYPES[self._suffix], self._quality))
+            sys.stdout.buffer.write(encode(picture, MEDIA_TYPES[self._suffix], self._quality))
             return
         assert self._path is not None
         path = self._path / f"{name}{self._suffix}" if self._folder else self._path
-        data = encode(picture, _TYPES[path.suffix.lower()], self._quality)
+        data = encode(picture, MEDIA_TYPES[path.suffix.lower()], self._quality)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("wb" if self._force else "xb") as file:

@@ -91,13 +91,16 @@ def lay(
 ) -> NDArray[np.uint8]:
     """`picture` with `ink` where `mask` is set; a picture of greys becomes one of colours where the ink is coloured.
 
-    The picture may be changed in place.
+    Greys of 16 bits stay greys. The picture may be changed in place.
     """
-    if ink.lab is not None and picture.ndim == 2:
+    if ink.lab is not None and picture.ndim == 2 and picture.dtype == np.uint8:
         picture = np.repeat(picture[:, :, None], 3, axis=2)
     if not picture.flags.writeable:
         picture = picture.copy()
-    picture[mask] = ink.grey(display) if picture.ndim == 2 else ink.rgb()
+    if picture.dtype == np.uint16:
+        picture[mask] = ink.p_value
+    else:
+        picture[mask] = ink.grey(display) if picture.ndim == 2 else ink.rgb()
     return picture
 
 

@@ -35,7 +35,7 @@ class Greys:
     identity), and `turned` makes dark of bright. Stored values within `padding` (both ends included) are black whatever
     was turned. Then the level becomes a driving level of `display`, a colour of `colours` (all of which then stand for
     the whole range of levels, PS3.4 N.2.1.4 and N.2.4), or an 8-bit grey. Stored values from the first of `supplement`
-    on are no greys but its colours (C.7.6.19).
+    on are no greys but its colours (C.7.6.19). `top` is the brightest grey: 255, or 65,535 for greys of 16 bits.
     """
 
     stored: Rescale | Table
@@ -46,6 +46,7 @@ class Greys:
     display: Characteristic | None = None
     colours: Palette | None = None
     supplement: Palette | None = None
+    top: int = 255
 
     @property
     def coloured(self) -> bool:
@@ -53,17 +54,18 @@ class Greys:
         return self.colours is not None or self.supplement is not None
 
     def apply(self, decoded: Decoded, signed: bool) -> Picture:
-        """A frame of one sample a pixel as uint8, shape (rows, columns), or (rows, columns, 3) if `coloured`."""
+        """A frame of one sample a pixel as uint8, shape (rows, columns), or (rows, columns, 3) if `coloured`.
+
+        Greys whose `top` is above 255 are uint16.
+        """
         pixels = decoded.pixels
         if pixels.dtype.kind == "f" or decoded.bits > 16:
-            return _by_rows(pixels, self.coloured, self.shades)
+            return _by_rows(pixels, self.shades)
         table = _table(self, decoded.bits, signed)
         unsigned = pixels.view(f"u{pixels.dtype.itemsize}")
         # Two's complement to the index: the bits above Bits Stored repeat the sign
         mask = unsigned.dtype.type((1 << decoded.bits) - 1)
-        return _by_rows(
-            unsigned, self.coloured, lambda rows: np.take(table, rows & mask if signed else rows, axis=0, mode="clip")
-        )
+        return _by_rows(unsigned, lambda rows: np.take(table, rows & mask if signed else rows, axis=0, mode="clip"))
 
     def shades(self, values: Array) -> Picture:
         """What stored values become, of shape `values.shape`, with a last axis of three if `coloured`."""
@@ -89,17 +91,22 @@ class Greys:
             last = len(self.colours.colours) - 1
             return np.asarray(self.colours.colours[np.rint(levels * last).astype(np.intp)], np.uint8)
         if self.display is None:
-            return np.asarray(np.rint(levels * 255.0), np.uint8)
+            top = 255 if self.supplement is not None else self.top
+            return np.asarray(np.rint(levels * float(top)), np.uint8 if top == 255 else np.uint16)
         table = self.display.ddls
         return np.asarray(table[np.rint(levels * (len(table) - 1)).astype(np.intp)], np.uint8)
 
 
-def _by_rows(pixels: Array, coloured: bool, function: Callable[[Array], Picture]) -> Picture:
+def _by_rows(pixels: Array, function: Callable[[Array], Picture]) -> Picture:
     """`function` of a few rows at a time: intermediate values then stay in the cache, and small, whatever the frame."""
     rows, columns = pixels.shape
     step = max(1, (1 << 18) // columns)
-    result = np.empty((rows, columns, 3) if coloured else (rows, columns), np.uint8)
-    for start in range(0, rows, step):
+    first = function(pixels[:step])
+    if step >= rows:
+        return first
+    result = np.empty((rows, *first.shape[1:]), first.dtype)
+    result[:step] = first
+    for start in range(step, rows, step):
         result[start : start + step] = function(pixels[start : start + step])
     return result
 

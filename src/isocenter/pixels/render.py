@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-import imagecodecs
 import numpy as np
 
 from isocenter.display.calibration import Characteristic
-from isocenter.errors import NotAcceptable, PixelError, UsageError
+from isocenter.errors import PixelError, UsageError
 from isocenter.pixels import icc
 from isocenter.pixels.annotate import annotated
 from isocenter.pixels.blend import blend, moved, plane_of
@@ -22,7 +21,6 @@ from isocenter.pixels.colour import WHITE, Ink, lay, to_rgb
 from isocenter.pixels.greys import Greys, Picture, default_window, padding_of
 from isocenter.pixels.header import Attributes
 from isocenter.pixels.image import Image
-from isocenter.pixels.layout import Array
 from isocenter.pixels.overlay import Mask, outline, overlays_of
 from isocenter.pixels.palette import Palette, has_palette, read_palette
 from isocenter.pixels.resample import fitted, pixel_aspect, resize, squared
@@ -50,6 +48,7 @@ def render(
     overlays: bool = True,
     shutter: bool = True,
     colours: str | None = "srgb",
+    depth: int = 8,
     notes: list[str] | None = None,
 ) -> Picture:
     """Frame `number` (from 1) for a display: uint8, shape (rows, columns) for greys or (rows, columns, 3) for RGB.
@@ -69,13 +68,16 @@ def render(
     `overlays`: graphics of groups 60xx are laid over it in white, regions of interest as their outline. `shutter`: what
     the display shutter hides is filled. `colours`: the space of `icc.SPACES` that colours with an ICC profile are
     converted to; None leaves them.
+    `depth` 16: greys are uint16, P-Values of 0 to 65,535, without `state` and `display`; colours have 8 bits.
     What is odd in overlays, shutter or profile does not keep the picture from its reader: it is left out, and `notes`
     gets a line that says so.
-    Raises what `Image.decode` raises, PixelError for palettes and tables that cannot be used, UsageError for `size`
-    and for a display of more levels.
+    Raises what `Image.decode` raises, PixelError for palettes and tables that cannot be used, UsageError for `size`,
+    `depth` and a display of more levels.
     """
     if display is not None and display.levels[-1] > 255:
         raise UsageError("pictures have 8 bits: the display's characteristic curve has to end at level 255 or below")
+    if depth != 8 and (depth != 16 or state is not None or display is not None):
+        raise UsageError("pictures have 8 bits, or 16 without a presentation state and a display's curve")
     notes = [] if notes is None else notes
     if state is not None:
         state.check(image, number)
@@ -87,7 +89,9 @@ def render(
         if window is not None:
             greys = replace(greys, chosen=Window(*window, function))
         # What comes out of a blending is colours, which no display curve is for.
-        greys = replace(greys, turned=greys.turned != invert, display=display if over is None else None)
+        greys = replace(
+            greys, turned=greys.turned != invert, display=display if over is None else None, top=(1 << depth) - 1
+        )
         picture = greys.apply(decoded, image.layout.signed)
         if state is not None and over is not None:
             picture = _blended(image, number, state, picture, over)
@@ -220,24 +224,3 @@ def _over(
             continue
         if mask is not None:
             yield mask if overlay.graphic else outline(mask), WHITE
-
-
-# --- output ---------------------------------------------------------------------------------------------------------
-
-
-def encode(array: Array, media_type: str, quality: int = 90) -> bytes:
-    """A picture from `render` (or 16-bit greys, for PNG) as a file.
-
-    `media_type` is "image/png", "image/jpeg" or "image/webp"; `quality` 1 to 100 is for the latter two. NotAcceptable
-    for any other type.
-    """
-    picture = np.ascontiguousarray(array)
-    if media_type == "image/png":
-        # The fastest level that compresses: a CT slice is 5 percent larger than at level 6, in two thirds of the time.
-        return bytes(imagecodecs.png_encode(picture, level=1))
-    if media_type == "image/jpeg":
-        return bytes(imagecodecs.jpeg8_encode(picture, level=min(100, max(1, quality))))
-    if media_type == "image/webp":
-        rgb = picture if picture.ndim == 3 else np.repeat(picture[:, :, None], 3, axis=2)
-        return bytes(imagecodecs.webp_encode(rgb, level=min(100, max(1, quality))))
-    raise NotAcceptable(f"pictures are image/png, image/jpeg or image/webp, not {media_type}")

@@ -51,7 +51,7 @@ def squared(rows: int, columns: int, aspect: float) -> tuple[int, int]:
 
 
 def resize(picture: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.uint8]:
-    """`picture`, shape (h, w) or (h, w, 3), with `rows` and `columns` instead."""
+    """`picture`, shape (h, w) or (h, w, 3), uint8 or uint16, with `rows` and `columns` instead."""
     if picture.shape[:2] == (rows, columns):
         return picture
     work: Array = picture
@@ -59,7 +59,7 @@ def resize(picture: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.ui
     axes = ((0, rows), (1, columns)) if rows <= picture.shape[0] else ((1, columns), (0, rows))
     for axis, length in axes:
         work = _along(work, axis, length)
-    result: NDArray[np.uint8] = np.clip(np.rint(work), 0, 255).astype(np.uint8)
+    result: NDArray[np.uint8] = np.clip(np.rint(work), 0, np.iinfo(picture.dtype).max).astype(picture.dtype)
     return result
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from struct import pack
 from typing import Final
@@ -16,15 +17,17 @@ from typing import Final
 import anyio.to_thread
 import numpy as np
 
-from isocenter.errors import BadRequest, NoSuchFrame, PixelError
+from isocenter.errors import BadRequest, NoSuchFrame, NotFound, PixelError
 from isocenter.model import InstanceRef, Scope
 from isocenter.pixels import icc
 from isocenter.pixels.annotate import Picture, caption
+from isocenter.pixels.blend import Plane, nearest, plane_of
 from isocenter.pixels.header import Attributes
 from isocenter.pixels.image import Image
-from isocenter.pixels.render import encode, render
+from isocenter.pixels.pictures import encode
+from isocenter.pixels.render import render
 from isocenter.pixels.resample import fitted, pixel_aspect, resize
-from isocenter.pixels.state import PresentationState, Reference
+from isocenter.pixels.state import BLENDING, PresentationState, Reference
 from isocenter.std.transfer_syntaxes import transfer_syntax
 from isocenter.web.context import Context
 from isocenter.wire.deflate import inflate
@@ -33,6 +36,7 @@ from isocenter.wire.scan import scan
 
 MAX_VIEWPORT = 16384
 DEFAULT_QUALITY = 90
+_MOST_REFERENCES = 500  # of a presentation state, that are looked for
 
 _FUNCTIONS = {"linear": "LINEAR", "linear-exact": "LINEAR_EXACT", "sigmoid": "SIGMOID"}
 _PROFILES = ("no", "yes", *icc.SPACES)
@@ -55,7 +59,7 @@ class Rendering:
 
     `viewport` is (width, height) in pixels to fit the image into, `region` what of the image is shown: left, top, width
     and height in its pixels, where a negative width or height flips; with `relative`, parts of its sides (left, top,
-    right, bottom of section 9). `state` is a presentation state to show the image by.
+    right, bottom of section 9). `state` is a presentation state to show the image by, `over` what it superimposes.
     """
 
     window: tuple[float, float] | None = None
@@ -67,6 +71,7 @@ class Rendering:
     annotation: tuple[str, ...] = ()
     profile: str = ""
     state: InstanceRef | None = None
+    over: tuple[InstanceRef, ...] = ()
 
 
 def _numbers(name: str, words: Sequence[str]) -> list[float]:
@@ -142,19 +147,53 @@ def parse_rendering(parameters: Mapping[str, str]) -> Rendering:
 async def by_state(
     context: Context, ref: InstanceRef, rendering: Rendering
 ) -> tuple[InstanceRef, int | None, Rendering]:
-    """What a presentation state is rendered as: the first image that it was made for, by it, and which frame of that
-    (section 10.4.1.1.3). Raises NotFound if that image is not here."""
+    """What a presentation state is rendered as: the first image here that it was made for, by it, and which frame of
+    that (section 10.4.1.1.3). Raises NotFound if none is here."""
+    state, references = await _references(context, ref)
+    for reference in references[:_MOST_REFERENCES]:
+        if reference.superimposed:
+            continue
+        try:
+            image = (await context.archive.select(Scope(reference.study, reference.series, reference.instance)))[0]
+        except NotFound:
+            continue
+        frame = reference.frames[0] if reference.frames else None
+        return image, frame, await _under(context, ref, state, references, rendering)
+    raise NotFound("none of the images is here that the presentation state was made for")
 
-    def first() -> Reference:
+
+async def under_state(context: Context, ref: InstanceRef, rendering: Rendering) -> Rendering:
+    """The same rendering under the presentation state `ref`."""
+    state, references = await _references(context, ref)
+    return await _under(context, ref, state, references, rendering)
+
+
+async def _references(context: Context, ref: InstanceRef) -> tuple[str, tuple[Reference, ...]]:
+    """The kind of a state and the images it names, which are so many that a slice of them is looked for."""
+
+    def read() -> tuple[str, tuple[Reference, ...]]:
         with context.archive.blob(ref) as blob, blob.view() as view:
             state = PresentationState.of(view, ref.transfer_syntax, ref.data_set_offset, context.limits)
-            if not state.references:
-                raise PixelError("the presentation state names no image", tag_path="(0008,1115)")
-            return state.references[0]
+            return state.kind, state.references
 
-    found = await anyio.to_thread.run_sync(first, limiter=context.decoding)
-    image = (await context.archive.select(Scope(found.study, found.series, found.instance)))[0]
-    return image, found.frames[0] if found.frames else None, replace(rendering, state=ref)
+    return await anyio.to_thread.run_sync(read, limiter=context.decoding)
+
+
+async def _under(
+    context: Context, ref: InstanceRef, kind: str, references: Sequence[Reference], rendering: Rendering
+) -> Rendering:
+    over: list[InstanceRef] = []
+    if kind == BLENDING:
+        wanted = {reference.instance: reference for reference in references if reference.superimposed}
+        for study, series in dict.fromkeys((one.study, one.series) for one in wanted.values()):
+            try:
+                found = await context.archive.select(Scope(study, series))
+            except NotFound:
+                continue
+            over += [one for one in found if one.instance in wanted]
+        if not 0 < len(over) <= _MOST_REFERENCES:
+            raise PixelError("what the presentation state superimposes is not here, or is too much to look through")
+    return replace(rendering, state=ref, over=tuple(over))
 
 
 def picture(context: Context, ref: InstanceRef, frame: int | None, rendering: Rendering, media_type: str) -> bytes:
@@ -184,8 +223,10 @@ def _rendered(context: Context, image: Image, number: int, rendering: Rendering)
         shown = render(image, number, window=rendering.window, function=rendering.function, size=size, colours=colours)
         return shown if rendering.region is None else _region(shown, image, number, rendering)
     ref = rendering.state
-    with context.archive.blob(ref) as blob, blob.view() as view:
+    with ExitStack() as stack:
+        view = stack.enter_context(stack.enter_context(closing(context.archive.blob(ref))).view())
         state = PresentationState.of(view, ref.transfer_syntax, ref.data_set_offset, context.limits)
+        over = stack.enter_context(_superimposed(context, rendering.over, image, number)) if rendering.over else None
         return render(
             image,
             number,
@@ -194,7 +235,28 @@ def _rendered(context: Context, image: Image, number: int, rendering: Rendering)
             size=rendering.viewport,
             colours=colours,
             state=state,
+            over=over,
         )
+
+
+@contextmanager
+def _superimposed(
+    context: Context, refs: Sequence[InstanceRef], image: Image, number: int
+) -> Iterator[tuple[Image, int]]:
+    """What a blending state lays over a frame: the frame in the nearest parallel plane."""
+    places: list[tuple[InstanceRef, int]] = []
+    planes: list[Plane | None] = []
+    for ref in refs:
+        with context.archive.image(ref) as other:
+            for frame in range(1, min(other.number_of_frames, _MOST_REFERENCES) + 1):
+                places.append((ref, frame))
+                planes.append(plane_of(other, frame))
+    index = nearest(plane_of(image, number), planes)
+    if index is None:
+        raise PixelError("there is nothing to superimpose in a plane parallel to it", frame=number)
+    ref, frame = places[index]
+    with context.archive.image(ref) as other:
+        yield other, frame
 
 
 def _region(shown: Picture, image: Image, number: int, rendering: Rendering) -> Picture:
