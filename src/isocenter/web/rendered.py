@@ -96,6 +96,7 @@ async def _respond(request: Request, default_viewport: tuple[int, int] | None) -
         context,
         *(ref.digest for ref in refs),
         rendering.state and rendering.state.digest,
+        *(ref.digest for ref in rendering.over),
         *sorted(request.query_params.multi_items()),
         frame,
         default_viewport,

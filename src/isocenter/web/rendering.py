@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from struct import pack
 from typing import Final
@@ -224,7 +224,7 @@ def _rendered(context: Context, image: Image, number: int, rendering: Rendering)
         return shown if rendering.region is None else _region(shown, image, number, rendering)
     ref = rendering.state
     with ExitStack() as stack:
-        view = stack.enter_context(stack.enter_context(closing(context.archive.blob(ref))).view())
+        view = stack.enter_context(stack.enter_context(context.archive.blob(ref)).view())
         state = PresentationState.of(view, ref.transfer_syntax, ref.data_set_offset, context.limits)
         over = stack.enter_context(_superimposed(context, rendering.over, image, number)) if rendering.over else None
         return render(

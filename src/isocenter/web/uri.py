@@ -25,7 +25,7 @@ from isocenter.web.context import DICOMWEB, Context, context_of
 from isocenter.web.datasets import ONE, answer_metadata
 from isocenter.web.negotiate import DICOM, Offer, Range, accepted_ranges, not_acceptable, ranked
 from isocenter.web.rendered import PICTURES, answer_itself, as_itself
-from isocenter.web.rendering import Rendering, annotation_of, picture, quality_of, side, window_of
+from isocenter.web.rendering import Rendering, annotation_of, picture, quality_of, side, under_state, window_of
 from isocenter.web.wado import ALONE, answer_instances, choose_instances, instance_offers
 
 WADO = f"{DICOMWEB}/wado"
@@ -113,7 +113,7 @@ async def _rendering(context: Context, parameters: Mapping[str, str], ref: Insta
         state = (await context.archive.select(scope))[0]
         if state.sop_class not in KINDS:
             raise BadRequest("presentationUID is not that of a presentation state")
-        result = replace(result, state=state)
+        result = await under_state(context, state, result)
     return result
 
 

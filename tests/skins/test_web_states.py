@@ -1,0 +1,67 @@
+"""Presentation states over DICOMweb: those of one image, of several of which some are gone, and blending ones."""
+
+from __future__ import annotations
+
+import numpy as np
+from pydicom.dataset import Dataset
+
+import isocenter
+from isocenter.iod.presentation_state import Graphic, presentation_state
+from skins.test_web_retrieve import put
+from skins.test_web_uri import png, query
+from skins.web_harness import Web, saved
+
+HOT = np.stack([np.arange(256), np.arange(256) // 2, np.arange(256)[::-1]], axis=1).astype(np.uint8)
+RNG = np.random.default_rng(4)
+
+
+def slices(study: Dataset | None = None) -> list[Dataset]:
+    """Three slices whose 8-bit values are their own greys."""
+    made = isocenter.create(
+        RNG.integers(0, 256, (3, 16, 20), np.uint16), modality="CT", rescale=(1, 0), window=(128, 256), study=study,
+        pixel_spacing=(1.0, 1.0), slice_thickness=2.0, image_position_patient=(0, 0, 0), patient_id="STATES",
+    )  # fmt: skip
+    assert isinstance(made, list)
+    return made
+
+
+def test_turned_cut_and_drawn_upon(web: Web) -> None:
+    first, *others = slices()
+    put(web, *(saved(ds) for ds in (first, *others)))
+    mark = Graphic("POLYLINE", [(5, 4), (10, 4), (10, 8), (5, 8), (5, 4)], filled=True)
+    (path,) = put(web, saved(presentation_state(first, rotation=90, area=((1, 1), (15, 12)), graphics=[mark])))
+    shown = png(web, f"{path}/rendered?accept=image/png")
+    expected = np.rot90(first.pixel_array[:12, :15], -1)
+    drawn = shown != expected
+    assert shown.shape == (15, 12)
+    assert (shown[drawn] == 255).all()
+    assert 15 <= np.count_nonzero(drawn) <= 30
+    assert png(web, f"{path}/rendered?accept=image/png&viewport=120,120").shape == (120, 96)
+    assert max(png(web, f"{path}/thumbnail?accept=image/png").shape) == 128
+
+
+def test_the_first_image_that_is_here_is_shown(web: Web) -> None:
+    gone, here, _ = slices()
+    put(web, saved(here))
+    (path,) = put(web, saved(presentation_state([gone, here])))
+    assert (png(web, f"{path}/rendered?accept=image/png") == here.pixel_array).all()
+    (alone,) = put(web, saved(presentation_state(gone)))
+    assert web.get(f"{alone}/rendered").status_code == 404
+
+
+def test_blending_takes_the_nearest_slice(web: Web) -> None:
+    below = slices()
+    over = slices(below[0])
+    paths = put(web, *(saved(ds) for ds in below))
+    state = presentation_state(below, palette=HOT, blend=over, opacity=1.0)
+    (path,) = put(web, saved(state))
+    assert web.get(f"{path}/rendered").status_code == 422  # what it superimposes is not here yet
+    put(web, *(saved(ds) for ds in over))
+    shown = png(web, f"{path}/rendered?accept=image/png")
+    assert (shown == HOT[over[0].pixel_array]).all()
+    of_another = query(
+        paths[1], contentType="image/png", presentationUID=state.SOPInstanceUID,
+        presentationSeriesUID=state.SeriesInstanceUID,
+    )  # fmt: skip
+    place = [saved(ds) for ds in below].index(web.get(paths[1], "application/dicom").content)
+    assert (png(web, of_another) == HOT[over[place].pixel_array]).all()
