@@ -216,6 +216,15 @@ class NotFound(IsocenterError):
     http_status = 404
 
 
+class StillWanted(IsocenterError):
+    """What would be deleted is to be forwarded, or answered for, and that is not done yet."""
+
+    code = "still-wanted"
+    http_status = 409
+    retry = True
+    hint = "`isocenter jobs` shows it; ?force=true deletes all the same."
+
+
 class JobFailed(IsocenterError):
     """A job cannot succeed, however often it is tried."""
 

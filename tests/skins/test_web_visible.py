@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,9 +56,9 @@ def made(patient: str, study: str | None = None) -> tuple[bytes, tuple[str, str,
     return saved(ds), (ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID)
 
 
-@pytest.fixture
-def hospital(tmp_path: Path) -> Iterator[Hospital]:
-    file = tmp_path / "tokens"
+@contextmanager
+def hospital_at(folder: Path) -> Iterator[Hospital]:
+    file = folder / "tokens"
     every = ("read", "write", "delete")
     tokens = {
         "all": issue(file, "all", every)[1],
@@ -71,7 +72,7 @@ def hospital(tmp_path: Path) -> Iterator[Hospital]:
         "nobody": issue(file, "nobody", every, patients=[])[1],
         "stars": issue(file, "stars", every, patients=["*", "P?", "P%"])[1],
     }
-    settings = Settings(archive_data=tmp_path / "data", archive_minimum_free=0).replace(
+    settings = Settings(archive_data=folder / "data", archive_minimum_free=0).replace(
         web_hosts="archive.test", web_tokens=str(file)
     )
     uids = {}
@@ -88,6 +89,19 @@ def hospital(tmp_path: Path) -> Iterator[Hospital]:
         running.call(archive.close)
 
 
+@pytest.fixture
+def hospital(tmp_path: Path) -> Iterator[Hospital]:
+    with hospital_at(tmp_path) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def quiet_hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
+    """One where nobody changes anything."""
+    with hospital_at(tmp_path_factory.mktemp("hospital")) as found:
+        yield found
+
+
 SEEN = {
     "all": {"P1", "P2", "P3"},
     "p1": {"P1"},
@@ -100,42 +114,52 @@ SEEN = {
     "nobody": set(),
     "stars": set(),
 }
+OTHERS = ("/dicomweb/changes", "/dicomweb/events", "/metrics", "/dicomweb/color-palettes/1.2.3")
 BELOW = ("", "/metadata", "/frames/1", "/rendered", "/thumbnail", "/bulkdata/7FE00010")
 
 
 @pytest.mark.parametrize("who", list(SEEN))
-def test_what_one_may_not_see_does_not_exist(hospital: Hospital, who: str) -> None:
+def test_what_one_may_not_see_does_not_exist(quiet_hospital: Hospital, who: str) -> None:
     for path in (STUDIES, "/dicomweb/series", "/dicomweb/instances"):
-        assert hospital.found(who, path) == SEEN[who]
-    for patient, (study, series, _) in hospital.uids.items():
+        assert quiet_hospital.found(who, path) == SEEN[who]
+    for patient, (study, series, _) in quiet_hospital.uids.items():
         there = patient in SEEN[who]
-        searched = hospital.ask(who, f"{STUDIES}?PatientID={patient}").json()
+        searched = quiet_hospital.ask(who, f"{STUDIES}?PatientID={patient}").json()
         assert len(searched) == (1 if there else 0)
-        assert bool(hospital.ask(who, f"{STUDIES}/{study}/series").json()) == there
-        scopes = [f"{STUDIES}/{study}", f"{STUDIES}/{study}/series/{series}", hospital.path(patient)]
+        assert bool(quiet_hospital.ask(who, f"{STUDIES}/{study}/series").json()) == there
+        scopes = [f"{STUDIES}/{study}", f"{STUDIES}/{study}/series/{series}", quiet_hospital.path(patient)]
         for below in BELOW:
-            path = hospital.path(patient) + below
-            assert (hospital.ask(who, path).status_code == 200) == there, path
+            path = quiet_hospital.path(patient) + below
+            assert (quiet_hospital.ask(who, path).status_code == 200) == there, path
             if not there:
-                assert hospital.ask(who, path).status_code == 404, path
+                assert quiet_hospital.ask(who, path).status_code == 404, path
         for scope in scopes:
+            asked = dict(zip(("studyUID", "seriesUID", "objectUID"), quiet_hospital.uids[patient], strict=True))
+            by_uri = quiet_hospital.ask(who, "/dicomweb/wado", params={"requestType": "WADO", **asked})
+            assert by_uri.status_code == (200 if there else 404)
             for below in ("", "/metadata", "/rendered", "/thumbnail"):
-                assert hospital.ask(who, scope + below).status_code == (200 if there else 404), scope + below
-    limited = hospital.ask(who, f"{STUDIES}?limit=1")
+                assert quiet_hospital.ask(who, scope + below).status_code == (200 if there else 404), scope + below
+    limited = quiet_hospital.ask(who, f"{STUDIES}?limit=1")
     more = len(SEEN[who]) - 1
     assert limited.headers.get("warning", "").endswith(f"{more} additional results that can be requested") == (more > 0)
 
 
-def test_another_study_in_the_path_opens_nothing(hospital: Hospital) -> None:
-    (own, _, _), (_, series, instance) = hospital.uids["P1"], hospital.uids["P2"]
+@pytest.mark.parametrize("who", [name for name in SEEN if name != "all"])
+def test_what_tells_of_everything_is_refused(quiet_hospital: Hospital, who: str) -> None:
+    for path in OTHERS:
+        assert quiet_hospital.ask(who, path).status_code in (403, 404), path
+
+
+def test_another_study_in_the_path_opens_nothing(quiet_hospital: Hospital) -> None:
+    (own, _, _), (_, series, instance) = quiet_hospital.uids["P1"], quiet_hospital.uids["P2"]
     for below in BELOW:
         path = f"{STUDIES}/{own}/series/{series}/instances/{instance}{below}"
-        assert hospital.ask("p1", path).status_code == 404, path
+        assert quiet_hospital.ask("p1", path).status_code == 404, path
 
 
-def test_objects_of_no_patient_are_not_there(hospital: Hospital) -> None:
-    assert hospital.ask("p1", "/dicomweb/color-palettes").json() == []
-    assert hospital.ask("p1", "/dicomweb/inventories/1.2.3").status_code == 404
+def test_objects_of_no_patient_are_not_there(quiet_hospital: Hospital) -> None:
+    assert quiet_hospital.ask("p1", "/dicomweb/color-palettes").json() == []
+    assert quiet_hospital.ask("p1", "/dicomweb/inventories/1.2.3").status_code == 404
 
 
 def store(hospital: Hospital, who: str, data: bytes) -> int:
@@ -194,6 +218,20 @@ def test_only_what_one_may_see_can_be_deleted_and_it_is_recorded(
     assert "Doe" not in caplog.text
 
 
+def test_what_is_yet_to_be_done_for_a_peer_is_not_deleted_by_the_way(hospital: Hospital) -> None:
+    from isocenter.index.jobs import Wanted
+
+    study, series, instance = hospital.uids["P2"]
+    wanted = Wanted("forward", "PACS", items=(instance,))
+    hospital.web.archive._index.jobs.add([wanted], 0.0)
+    for path in (f"{STUDIES}/{study}", f"{STUDIES}/{study}/series/{series}", hospital.path("P2")):
+        refused = hospital.ask("all", f"{path}?reason=x", "DELETE")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (409, "still-wanted")
+    assert hospital.ask("all", f"{STUDIES}/{hospital.uids['P1'][0]}?reason=x", "DELETE").status_code == 204
+    assert hospital.ask("all", f"{STUDIES}/{study}?reason=x&force=yes", "DELETE").status_code == 400
+    assert hospital.ask("all", f"{STUDIES}/{study}?reason=x&force=true", "DELETE").status_code == 204
+
+
 def test_a_reason_may_be_left_out_where_that_is_said(tmp_path: Path) -> None:
     settings = Settings(archive_data=tmp_path, archive_minimum_free=0).replace(
         web_hosts="archive.test", web_open_scopes="read,delete", web_delete_reason=False
@@ -207,18 +245,18 @@ def test_a_reason_may_be_left_out_where_that_is_said(tmp_path: Path) -> None:
         running.call(archive.close)
 
 
-def test_who_looked_at_what_is_said_once(hospital: Hospital, caplog: pytest.LogCaptureFixture) -> None:
+def test_who_looked_at_what_is_said_once(quiet_hospital: Hospital, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "isocenter.audit")
     for _ in range(3):
-        hospital.ask("p1", f"{hospital.path('P1')}/frames/1")
-    hospital.ask("p1", f"{STUDIES}?PatientID=P1&PatientName=Doe*")
-    hospital.ask("p1", f"{hospital.path('P2')}/frames/1")
-    hospital.web.portal.call(flushed, hospital.web)
-    study = hospital.uids["P1"][0]
+        quiet_hospital.ask("p1", f"{quiet_hospital.path('P1')}/frames/1")
+    quiet_hospital.ask("p1", f"{STUDIES}?PatientID=P1&PatientName=Doe*")
+    quiet_hospital.ask("p1", f"{quiet_hospital.path('P2')}/frames/1")
+    quiet_hospital.web.portal.call(flushed, quiet_hospital.web)
+    study = quiet_hospital.uids["P1"][0]
     said = [record.getMessage() for record in caplog.records if record.name == "isocenter.audit"]
     assert f"DICOM Instances Accessed user=p1 from=127.0.0.1 study={study} requests=3" in said
     assert "Query user=p1 from=127.0.0.1 requests=1" in said
-    assert not [line for line in said if hospital.uids["P2"][0] in line]
+    assert not [line for line in said if quiet_hospital.uids["P2"][0] in line]
     assert "Doe" not in caplog.text
 
 

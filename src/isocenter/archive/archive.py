@@ -25,7 +25,7 @@ from isocenter.archive.ingest import Incoming, Intake, Outcome
 from isocenter.archive.jobs import JobQueue
 from isocenter.archive.lifecycle import DataFolder, require_index, sweep
 from isocenter.archive.routing import Router
-from isocenter.errors import NotFound, OutOfResources
+from isocenter.errors import NotFound, OutOfResources, StillWanted
 from isocenter.index.base import Counts, Policy
 from isocenter.index.sql import SqlIndex
 from isocenter.model import Change, Found, InstanceRef, Origin, Query, Scope
@@ -290,13 +290,18 @@ class Archive:
 
     # --- out
 
-    async def delete(self, scope: Scope, reason: str, by: str = "") -> int:
+    async def delete(self, scope: Scope, reason: str, by: str = "", *, unless_wanted: bool = False) -> int:
         """Delete instances with all bytes that ever came under their UIDs; the number of files. NotFound if none.
 
-        The index row goes first; the change feed keeps scope, reason and who it was (`by`).
+        The index row goes first; the change feed keeps scope, reason and who it was (`by`). With `unless_wanted` raises
+        StillWanted if something is yet to be done with one of them for a peer.
         """
 
         def work() -> int:
+            if unless_wanted:
+                job = self._index.jobs.wanting([ref.instance for ref in self._index.select(scope)])
+                if job is not None:
+                    raise StillWanted(f"job {job} is yet to be done with what would be deleted")
             blobs = self._index.delete(scope, reason, by)
             self._store.delete(blobs, durable=True)
             self._index.forget(blobs)

@@ -159,6 +159,20 @@ class SqlJobs:
         with self._rows() as connection:
             return [_of(row) for row in connection.execute(statement.order_by(_job.c.id))]
 
+    def wanting(self, instances: Collection[str]) -> int | None:
+        """The number of a job that has still to do with one of these SOP Instance UIDs; None if none has."""
+        with self._rows() as connection:
+            for some in _portions(instances):
+                found = connection.scalar(
+                    sa.select(_job.c.id)
+                    .select_from(_item.join(_job))
+                    .where(_job.c.state.not_in(ENDED), _item.c.failure.is_(None), _item.c.uid.in_(some))
+                    .limit(1)
+                )
+                if found is not None:
+                    return int(found)
+        return None
+
     def owed(self, kind: str) -> int:
         """How many items the jobs of a kind have that wait or run."""
         items = sa.func.coalesce(sa.func.sum(_job.c.total - _job.c.done), 0)

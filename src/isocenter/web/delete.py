@@ -1,7 +1,8 @@
 """Delete: a study, series or instance is gone, for a reason that is kept (PS3.18 has no such transaction; the requests
 are those that dicomweb-client and the larger archives know).
 
-`DELETE /studies/{s}?reason=...`. The change feed keeps what was deleted, when, why, and by whom.
+`DELETE /studies/{s}?reason=...`. The change feed keeps what was deleted, when, why, and by whom. What is yet to be done
+for a peer with an object, by a rule or because it asked, would be lost with it: 409, unless `force=true`.
 """
 
 from __future__ import annotations
@@ -33,9 +34,13 @@ def reason_of(request: Request) -> str:
 
 
 async def delete(request: Request) -> Response:
-    """204: everything of the scope is gone, and so are its bytes. NotFound if nothing was there."""
+    """204: everything of the scope is gone, and so are its bytes. Raises NotFound and StillWanted."""
     context, who = context_of(request), identity_of(request)
-    await context.archive.delete(scope_of(request), reason_of(request), shown(who.name))
+    forced = request.query_params.get("force", "false")
+    if forced not in ("true", "false"):
+        raise BadRequest("force is true or false")
+    scope, reason = scope_of(request), reason_of(request)
+    await context.archive.delete(scope, reason, shown(who.name), unless_wanted=forced == "false")
     return Response(None, 204)
 
 

@@ -85,9 +85,9 @@ class VisibleArchive:
         await self._require(scope)
         return await self._archive.metadata(scope)
 
-    async def delete(self, scope: Scope, reason: str, by: str = "") -> int:
+    async def delete(self, scope: Scope, reason: str, by: str = "", *, unless_wanted: bool = False) -> int:
         await self._require(scope)
-        return await self._archive.delete(scope, reason, by)
+        return await self._archive.delete(scope, reason, by, unless_wanted=unless_wanted)
 
     async def commit(self, objects: Sequence[Object]) -> dict[Object, Doubt]:
         """As of the archive; what is not there for whoever asks is not stored for him."""
