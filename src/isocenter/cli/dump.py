@@ -14,7 +14,8 @@ from typing import IO, Annotated
 
 import typer
 
-from isocenter.cli import exit_codes, output
+from isocenter.cli import exit_codes, frame_list, output
+from isocenter.cli.frame_numbers import FrameNumbers
 from isocenter.cli.tree import Tree, View
 from isocenter.errors import IsocenterError, NotDicomError, UsageError
 from isocenter.std.dictionary import tag_of, vr_of
@@ -37,6 +38,12 @@ def command(
     max_value: Annotated[
         int, typer.Option(metavar="N", min=0, help="Characters of a value to show; 0 shows all.")
     ] = 80,
+    frames: Annotated[
+        str | None, typer.Option(metavar="FRAMES", help="Not the attributes, but where frames lie: 1,5-8 or all.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FOLDER", help="With --frames: write each as it is stored.")
+    ] = None,
     offsets: Annotated[bool, typer.Option("--offsets", help="Show where each value lies: @offset+length.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="DICOM JSON (PS3.18 Annex F), one object a file.")] = False,
 ) -> None:
@@ -44,6 +51,9 @@ def command(
 
     A damaged file is shown as far as it can be read; the byte at which it stops, and why, is on stderr (exit code 1).
     """
+    if out is not None and frames is None:
+        raise UsageError("--out takes frames: which, says --frames")
+    chosen = None if frames is None else FrameNumbers(frames)
     wanted = frozenset(parse_tag(text) for text in tag or ())
     view = View(wanted, max_value, offsets, output.painter(_COLOURS))
     failed = False
@@ -53,7 +63,9 @@ def command(
             output.write(f"{'' if index == 0 else chr(10)}# {label}")
         try:
             with opened(name) as buf:
-                if as_json:
+                if chosen is not None:
+                    frame_list.show(buf, chosen, label, out, as_json=as_json)
+                elif as_json:
                     _json(buf, wanted, label)
                 else:
                     _text(buf, view, label)

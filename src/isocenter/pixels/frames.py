@@ -37,9 +37,13 @@ def check_number(number: int, frames: int) -> None:
 
 
 class _Frames:
-    """What all have in common: they can be found in another view of the same bytes, with all that is known by now."""
+    """What all have in common: they can be found in another view of the same bytes, with all that is known by now.
+
+    `table` says, for people, by what frames are found.
+    """
 
     _buf: Buffer
+    table = ""
 
     def over(self, buf: Buffer) -> Self:
         """The same frames in `buf`, which has the same bytes; it may be empty, for one that is only to be kept."""
@@ -79,25 +83,29 @@ class NativeFrames(_Frames):
         self._layout, self._frames = layout, frames
         self._swapped = layout.big_endian and layout.words and layout.bits_allocated <= 8
 
+    def place(self, number: int) -> tuple[int, int, int]:
+        """Offset and length of the bytes that hold frame `number`, and the bit of the first one it begins at."""
+        check_number(number, self._frames)
+        first, last = (number - 1) * self._layout.native_bits, number * self._layout.native_bits
+        return self._offset + first // 8, -(-last // 8) - first // 8, first % 8
+
     def raw(self, number: int) -> tuple[bytes, int]:
         """The bytes that hold frame `number` and the bit of the first byte it begins at (0 unless Bits Allocated is 1).
 
         PixelError with the frame number if the data end before the frame does.
         """
-        check_number(number, self._frames)
-        bits = self._layout.native_bits
-        first, last = (number - 1) * bits, number * bits
-        start, end = first // 8, -(-last // 8)
+        at, length, bit = self.place(number)
+        start, end = at - self._offset, at - self._offset + length
         if end > self._length:
             raise PixelError(f"pixel data have {self._length} bytes, {end} are needed", frame=number)
         if not self._swapped:
-            return bytes(self._buf[self._offset + start : self._offset + end]), first % 8
+            return bytes(self._buf[self._offset + start : self._offset + end]), bit
         # 8-bit and 1-bit samples in big endian OW: the bytes of each 16-bit word have changed places.
         even = start & ~1
         words = bytearray(self._buf[self._offset + even : self._offset + min(end + (end & 1), self._length)])
         words += b"\0" * (len(words) & 1)
         words[0::2], words[1::2] = words[1::2], words[0::2]
-        return bytes(words[start - even : end - even]), first % 8
+        return bytes(words[start - even : end - even]), bit
 
     def joined(self, number: int) -> bytes:
         """Frame `number` in native little endian form, beginning on a byte boundary."""
@@ -120,6 +128,11 @@ class BareCodestream(_Frames):
 
     def __init__(self, buf: Buffer, offset: int, length: int) -> None:
         self._buf, self._offset, self._length = buf, offset, length
+
+    def fragments(self, number: int) -> list[tuple[int, int]]:
+        """The one there is."""
+        check_number(number, 1)
+        return [(self._offset, self._length)]
 
     def joined(self, number: int) -> bytes:
         check_number(number, 1)
@@ -161,12 +174,15 @@ class EncapsulatedFrames(_Frames):
         # Where the tables begin in the buffer; -1 is none
         self._table = self._lengths = -1
         self._entry = _BOT_ENTRY
+        self.table = "no offset table"
         if offsets_size == 8 * frames and offsets_at + offsets_size <= end:
             self._table, self._entry = offsets_at, _EOT_ENTRY
+            self.table = "Extended Offset Table"
             if lengths_size == offsets_size and lengths_at + lengths_size <= end:
                 self._lengths = lengths_at
         elif length == 4 * frames:
             self._table = table
+            self.table = "Basic Offset Table"
         elif length:
             self.flags.add("offset-table-ignored")
 

@@ -182,6 +182,22 @@ class Image:
             self._checked(number)
         return self._source.joined(number)
 
+    def frame_places(self, number: int) -> tuple[list[tuple[int, int]], int]:
+        """Where frame `number` (from 1) lies: (offset in the buffer, length) of each of its pieces, and the bit of the
+        first byte at which it begins. NoSuchFrame, or PixelError with the frame number. Deflated objects were inflated
+        into a buffer of their own.
+        """
+        if isinstance(self._source, NativeFrames):
+            offset, length, bit = self._source.place(number)
+            return [(offset, length)], bit
+        return self._source.fragments(number), 0
+
+    @property
+    def offset_table(self) -> str:
+        """What tells where frames begin: "Basic Offset Table", "Extended Offset Table", "no offset table", or "" for
+        native pixels, whose places are computed."""
+        return self._source.table
+
     def frame(self, number: int) -> Array:
         """Stored values of frame `number` (from 1): `decode(number).pixels`, an array of the caller's own."""
         return self.decode(number).pixels
