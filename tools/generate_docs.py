@@ -1,5 +1,5 @@
 """Writes docs/reference/settings.md, cli.md, exit-codes.md and codecs.md from the running objects, and interop.md from
-the record of the interop tests (`pytest tests/interop --interop-table`).
+the record of the interop tests (`pytest tests/interop --interop-table`). Of dicomweb.md, the table of resources.
 
 python tools/generate_docs.py            write
 python tools/generate_docs.py --check    exit with 1 if a page is not what would be written
@@ -18,6 +18,7 @@ from isocenter.cli import exit_codes
 from isocenter.cli.main import COMMANDS, app, load
 from isocenter.cli.settings import meaning, value_text
 from isocenter.settings import rows
+from isocenter.web.resources import RESOURCE_TABLE
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "reference"
 sys.path.insert(0, str(FOLDER.parents[1] / "tests"))
@@ -26,6 +27,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import codec_cells  # noqa: E402  (nor is tools/)
 import interop_table  # noqa: E402  (tests/ is not a package)
+
+_BY_HAND = FOLDER  # pages that are partly written by hand are read from here, wherever they are written to
+_ROUTES = "<!-- Made by tools/generate_docs.py from web/resources.py -->"
+_ROUTES_END = "<!-- end of what is made -->"
 
 _MADE = "<!-- Made by tools/generate_docs.py; edit what it is made from. -->\n"
 _GROUPS = {
@@ -198,12 +203,25 @@ def codecs_page() -> str:
     return _MADE + codec_cells.page()
 
 
+def dicomweb_page() -> str:
+    """The page as it is, with the table of resources made anew."""
+    page = (_BY_HAND / "dicomweb.md").read_text("utf-8")
+    before, _, rest = page.partition(_ROUTES)
+    after = rest.partition(_ROUTES_END)[2]
+    lines = ["", "", "| Request | What | Section of PS3.18 | Test |", "|---|---|---|---|"]
+    for row in RESOURCE_TABLE:
+        test = f"[{row.test.removeprefix('test_').removesuffix('.py')}](../../tests/skins/{row.test})"
+        lines.append(f"| {row.method} `{row.path or '/'}` | {row.what} | {row.section or 'ours'} | {test} |")
+    return before + _ROUTES + "\n".join(lines) + "\n\n" + _ROUTES_END + after
+
+
 PAGES = {
     "settings.md": settings_page,
     "cli.md": cli_page,
     "exit-codes.md": exit_codes_page,
     "interop.md": interop_page,
     "codecs.md": codecs_page,
+    "dicomweb.md": dicomweb_page,
 }
 
 

@@ -19,6 +19,7 @@ _PUBLIC = {
     "volume": "isocenter.archive.volumes",
     "volumes": "isocenter.archive.volumes",
     "walk": "isocenter.archive.walk",
+    "web_client": "isocenter.net.web_client",
 }
 
 __all__ = ["__version__", "sync", *_PUBLIC]

@@ -23,6 +23,7 @@ from isocenter.known_peers import KnownPeer, load_peers
 from isocenter.net.address import parse_address
 
 if TYPE_CHECKING:
+    from isocenter.net.web_client import Service
     from isocenter.settings import Settings
     from isocenter.wire.pdu import UserIdentity
 
@@ -31,10 +32,24 @@ PeerAddress = Annotated[
     typer.Argument(metavar="AET@HOST:PORT", help="The peer, as PACS@10.0.0.5:11112, or its name in the settings file."),
 ]
 
+AnyAddress = Annotated[
+    str,
+    typer.Argument(
+        metavar="ADDRESS",
+        help="The peer, as PACS@10.0.0.5:11112 or by its name in the settings file; or a DICOMweb service, as "
+        "https://host/dicomweb.",
+    ),
+]
+
 # Kinds of User Identity (PS3.7 Table D.3-14) by what a person calls them
 _KINDS = {"kerberos": 3, "saml": 4, "jwt": 5}
 _TOKEN, _PASSCODE = "ISOCENTER_TOKEN", "ISOCENTER_PASSCODE"
 _READ = 0x10000  # bytes of a token file; one more than can be sent is enough to say so
+
+
+def is_web(address: str) -> bool:
+    """Whether an address is that of a DICOMweb service."""
+    return address.startswith(("http://", "https://"))
 
 
 @dataclass(frozen=True)
@@ -90,6 +105,21 @@ class Call:
             raise UsageError(f"{text!r} is neither AET@HOST:PORT nor one of {', '.join(known)} in {self.config}")
         address = parse_address(text)
         return KnownPeer(text, address.aet, address.host, address.port)
+
+    def web(self, url: str, settings: Settings) -> Service:
+        """The DICOMweb service at a URL, asked by whom these options say. Raises UsageError, TlsError."""
+        from isocenter.net.web_client import Service
+
+        if self.user is not None and self.token_file is not None:
+            raise UsageError("--user and --token-file: one of them says who asks")
+        token = _token_in(self.token_file) if self.user is None else None
+        return Service(
+            url,
+            token=None if token is None else token.decode("ascii", "replace").strip(),
+            user=self.user,
+            passcode=None if self.user is None else _passcode_of(self.user),
+            settings=settings,
+        )
 
     def connecting(self, known: KnownPeer, settings: Settings) -> dict[str, Any]:
         """The keyword arguments of isocenter.connect for a peer. Asks for a passcode where there is none. Raises

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
     from isocenter.net.client import Peer
+    from isocenter.net.web_client import Service
 
 # What a person wants to see of each level, and what is therefore always asked for.
 _COLUMNS: dict[str, tuple[str, ...]] = {
@@ -55,7 +56,7 @@ _LABELS = {
 
 @calling.options
 def command(
-    address: calling.PeerAddress,
+    address: calling.AnyAddress,
     keys: Annotated[
         list[str] | None,
         typer.Argument(
@@ -91,7 +92,9 @@ def command(
     call: calling.Call,
     as_json: output.Json = False,
 ) -> None:
-    """Search a peer (C-FIND): a table, or with --json one DICOM JSON object for each answer, as it comes.
+    """Search a peer (C-FIND) or a DICOMweb service (QIDO-RS).
+
+    The answers are a table, or with --json one DICOM JSON object each, as it comes.
 
     A level needs the UIDs of those above it: --level SERIES StudyInstanceUID=1.2.3. Objects of no patient have no
     levels: --root COLOR_PALETTE ContentLabel=HOT*
@@ -111,9 +114,12 @@ def command(
         **dict.fromkeys(columns, ""),
         **wanted,
     }
-    known = call.peer(address)
-    peer = connect(known.address, **call.connecting(known, settings))
-    found = running.run(_find(peer, level, asked, limit, as_json))
+    if calling.is_web(address):
+        found = _find_web(call.web(address, settings), level, asked, limit, as_json)
+    else:
+        known = call.peer(address)
+        peer = connect(known.address, **call.connecting(known, settings))
+        found = running.run(_find(peer, level, asked, limit, as_json))
     if not as_json:
         shown = list(dict.fromkeys((*columns, *wanted)))
         output.table(
@@ -166,6 +172,24 @@ async def _find(to: Peer, level: str, asked: dict[str, Any], limit: int | None, 
                 kept.append(match)
             if count == limit:
                 break
+    return kept
+
+
+def _find_web(service: Service, level: str, asked: dict[str, Any], limit: int | None, as_json: bool) -> list[Dataset]:
+    """The same of a DICOMweb service (QIDO-RS). Raises UsageError for what C-FIND alone has."""
+    from isocenter.net.web_client import WebClient
+
+    alone = [name for name in ("relational", "combined", "view") if asked.pop(name)]
+    if alone or asked.pop("root") not in ("PATIENT", "STUDY") or level == "PATIENT":
+        raise UsageError("--root, --level PATIENT, --relational, --combined and --view are of C-FIND alone")
+    del asked["charset"]
+    kept: list[Dataset] = []
+    with WebClient(service) as client:
+        for match in client.find(level, limit=limit, **asked):
+            if as_json:
+                output.write_json(_json(match))
+            else:
+                kept.append(match)
     return kept
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,12 +13,13 @@ from isocenter.errors import UsageError
 
 if TYPE_CHECKING:
     from isocenter.net.retrieve import Progress
+    from isocenter.net.web_client import Service
     from isocenter.services.base import Request
 
 
 @calling.options
 def command(
-    address: calling.PeerAddress,
+    address: calling.AnyAddress,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the files go; made if absent.")],
     patient: retrieving.Patient = None,
     study: retrieving.Study = None,
@@ -46,11 +48,19 @@ def command(
     call: calling.Call,
     as_json: output.Json = False,
 ) -> None:
-    """Retrieve objects from a peer into a folder (C-GET), one file each, on the one association that we open.
+    """Retrieve objects from a peer (C-GET) or a DICOMweb service (WADO-RS) into a folder, one file each.
+
+    C-GET uses the one association that we open.
 
     With --json, one line for each file on stdout, and a last one with the outcome. Exit code 1 unless all came.
     """
     settings = call.settings()
+    if calling.is_web(address):
+        if patient or frames or model or view or no_bulk_data or sop_class or len(syntax or ()) > 1:
+            raise UsageError("of a DICOMweb service, --study, --series, --instance and one --syntax can be had")
+        service = call.web(address, settings)
+        _get_web(service, folder, study or (), series or (), instance or (), (syntax or ["*"])[0], as_json)
+        return
     known = call.peer(address)
     level, root, keys = retrieving.asked(patient, study, series, instance, frames, model)
     if no_bulk_data:
@@ -68,6 +78,37 @@ def command(
     }
     last = running.run(_get(known.address, connecting, folder, level, asked, as_json))
     retrieving.tell(last, f"retrieved into {folder}", known.address, as_json)
+
+
+def _get_web(
+    service: Service,
+    folder: Path,
+    study: Sequence[str],
+    series: Sequence[str],
+    instance: Sequence[str],
+    syntax: str,
+    as_json: bool,
+) -> None:
+    """The same of a DICOMweb service (WADO-RS): each thing that is named by a request of its own."""
+    from isocenter.net.web_client import WebClient
+
+    if not study or (series and len(study) > 1) or (instance and len(series) != 1):
+        raise UsageError("--study is needed, one for --series; and --instance needs one --series")
+    if instance:
+        named: list[tuple[str, str | None, str | None]] = [(study[0], series[0], one) for one in instance]
+    else:
+        named = [(study[0], one, None) for one in series] if series else [(one, None, None) for one in study]
+    count = 0
+    output.hush()
+    with output.bar("retrieving", None) as bar, WebClient(service) as client:
+        for one in named:
+            for path in client.get(folder, *one, transfer_syntax=syntax):
+                count += 1
+                bar.advance()
+                if as_json:
+                    output.write_json({"file": str(path)})
+    if not as_json:
+        output.note(f"{count} retrieved into {folder}")
 
 
 async def _get(

@@ -67,24 +67,18 @@ def command(
                 threading.Thread(target=_count, args=(paths, bar), daemon=True).start()
             if to is not None:
                 from isocenter.cli.stow import send
+                from isocenter.net.web_client import Service
 
-                send(found, to, jobs or 4, summary, bar)
+                send(found, Service(to, named="--to "), jobs or 4, summary, bar)
             else:
                 running.run(_into_folder(found, settings, config, jobs or 32, summary, bar))
     except (IsocenterError, KeyboardInterrupt):
         if summary.counts:
-            _report(summary, as_json)  # what was done before it ended
+            summary.report(as_json)  # what was done before it ended
         raise
-    _report(summary, as_json)
+    summary.report(as_json)
     if summary.refused:
         raise typer.Exit(exit_codes.SOME_FAILED)
-
-
-def _report(summary: Summary, as_json: bool) -> None:
-    if as_json:
-        output.write_json(summary.as_json())
-    else:
-        summary.tell()
 
 
 def _count(paths: list[Path], bar: output.Bar) -> None:

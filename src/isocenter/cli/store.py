@@ -14,17 +14,18 @@ import typer
 
 from isocenter.cli import calling, committing, exit_codes, output, running
 from isocenter.cli.workers import cores
-from isocenter.errors import DataSetError, NetworkError
+from isocenter.errors import DataSetError, NetworkError, UsageError
 
 if TYPE_CHECKING:
     from isocenter.archive.walk import Candidate
     from isocenter.net.client import StoreOutcome
+    from isocenter.net.web_client import Service
     from isocenter.wire.limits import Limits
 
 
 @calling.options
 def command(
-    address: calling.PeerAddress,
+    address: calling.AnyAddress,
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, folders and zip files.")],
     jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Associations at a time.")] = 1,
     window: Annotated[
@@ -41,7 +42,7 @@ def command(
     call: calling.Call,
     as_json: output.Json = False,
 ) -> None:
-    """Send objects to a peer (C-STORE), each in the transfer syntax it is in.
+    """Send objects to a peer (C-STORE) or a DICOMweb service (STOW-RS), each in the transfer syntax it is in.
 
     Folders and zip files are looked into; what is not DICOM is left alone. With --json, one line for each object on
     stdout. Exit code 1 if the peer refused any.
@@ -53,6 +54,11 @@ def command(
     from isocenter.wire.limits import Limits
 
     settings = call.settings(dimse_window=window)
+    if calling.is_web(address):
+        if commit or window is not None:
+            raise UsageError("--commit and --window are of DIMSE alone")
+        _store_web(call.web(address, settings), paths, jobs, as_json)
+        return
     known = call.peer(address)
     asking = committing.Asking.of(call, known, settings, listen=listen, wait=wait, archive=archive)
     connecting = asking.connecting
@@ -92,6 +98,24 @@ def command(
     tally.tell(known.address)
     sure = not commit or committing.after_store(tally.kept, asking, as_json)
     if tally.failed or not sure:
+        raise typer.Exit(exit_codes.SOME_FAILED)
+
+
+def _store_web(service: Service, paths: list[Path], jobs: int, as_json: bool) -> None:
+    """The same to a DICOMweb service (STOW-RS), `jobs` requests at a time."""
+    from isocenter.archive.walk import walk
+    from isocenter.cli.stow import send
+    from isocenter.cli.summary import Summary
+
+    summary = Summary(named=frozenset(paths))
+    output.hush()
+    try:
+        with output.bar("sending", None) as progress:
+            send(walk(paths, everything=True), service, jobs, summary, progress)
+    finally:
+        if summary.counts:
+            summary.report(as_json)  # what was done, also if it was broken off
+    if summary.refused:
         raise typer.Exit(exit_codes.SOME_FAILED)
 
 

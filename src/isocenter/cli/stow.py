@@ -5,23 +5,20 @@ Bodies are sent as they are read, with a length known beforehand, because not ev
 
 from __future__ import annotations
 
-import base64
 import http.client
 import json
 import secrets
-import ssl
-import time
 from collections.abc import Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from isocenter.archive.walk import Candidate, require_dicom
 from isocenter.cli.output import Bar
 from isocenter.cli.summary import Summary
-from isocenter.errors import ConnectFailed, DataSetError, IsocenterError, NetworkError, UsageError
+from isocenter.errors import DataSetError, IsocenterError, NetworkError
+from isocenter.net.web_client import Service
 from isocenter.std.transfer_syntaxes import transfer_syntax
 from isocenter.wire.part10 import read_header, text_of
 from isocenter.wire.scan import scan
@@ -29,8 +26,6 @@ from isocenter.wire.scan import scan
 _MOST_OBJECTS = 50
 _MOST_BYTES = 64 << 20
 _HEAD = 65536  # of a file, to look for its UIDs
-_TIMEOUT = 300.0
-_STALE = 2.0  # seconds idle after which a server may have hung up; a body cannot be sent twice
 _FAILED, _REFERENCED, _REASON, _INSTANCE, _WARNING = "00081198", "00081199", "00081197", "00081155", "00081196"
 _SOP_INSTANCE = 0x00080018
 _REASONS = {
@@ -59,60 +54,8 @@ class _Part:
     instances: frozenset[str]  # the UIDs a server may call it by: the file meta information's and the data set's
 
 
-class _Service:
-    """Where to send, and the connections there. Used by several threads."""
-
-    def __init__(self, url: str) -> None:
-        self._idle: list[tuple[float, http.client.HTTPConnection]] = []
-        parts = urlsplit(url)
-        try:
-            self.port = parts.port
-        except ValueError:
-            raise UsageError(f"--to {url}: the port is not one") from None
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UsageError(f"--to {url}: as http://127.0.0.1:8042/dicomweb it would be understood")
-        self.host = parts.hostname
-        self.secure = parts.scheme == "https"
-        path = parts.path.rstrip("/")
-        self.path = path if path.endswith("/studies") else f"{path}/studies"
-        self.headers = {"Accept": "application/dicom+json"}
-        if parts.username is not None:
-            both = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
-            self.headers["Authorization"] = f"Basic {base64.b64encode(both).decode()}"
-
-    def connection(self) -> http.client.HTTPConnection:
-        """An idle connection, or a new one. Raises ConnectFailed."""
-        with suppress(IndexError):
-            while True:
-                since, idle = self._idle.pop()
-                if time.monotonic() - since < _STALE:
-                    return idle
-                idle.close()
-        if self.secure:
-            context = ssl.create_default_context()
-            made: http.client.HTTPConnection = http.client.HTTPSConnection(
-                self.host, self.port, timeout=_TIMEOUT, context=context
-            )
-        else:
-            made = http.client.HTTPConnection(self.host, self.port, timeout=_TIMEOUT)
-        try:
-            made.connect()
-        except OSError as error:
-            raise ConnectFailed(f"{self.host}:{made.port}: {error.strerror or error}") from None
-        return made
-
-    def take_back(self, connection: http.client.HTTPConnection) -> None:
-        """Keep a connection whose answer was read to its end for the next request of any thread."""
-        self._idle.append((time.monotonic(), connection))
-
-    def close(self) -> None:
-        while self._idle:
-            self._idle.pop()[1].close()
-
-
-def send(found: Iterator[Candidate], url: str, jobs: int, summary: Summary, bar: Bar) -> None:
+def send(found: Iterator[Candidate], service: Service, jobs: int, summary: Summary, bar: Bar) -> None:
     """Store all sources; what is refused is in the summary. ConnectFailed and NetworkError end it."""
-    service = _Service(url)
     service.take_back(service.connection())  # so that a wrong address is told before anything is read
     with closing(service), ThreadPoolExecutor(jobs, "isocenter-stow") as threads:
         running: set[Future[None]] = set()
@@ -143,7 +86,7 @@ def _batches(found: Iterator[Candidate]) -> Iterator[list[Candidate]]:
         yield batch
 
 
-def _send(service: _Service, batch: list[Candidate], summary: Summary, bar: Bar) -> None:
+def _send(service: Service, batch: list[Candidate], summary: Summary, bar: Bar) -> None:
     parts: list[_Part] = []
     try:
         for candidate in batch:
@@ -197,19 +140,20 @@ def _instances(head: bytes) -> frozenset[str]:
     return frozenset(found) - {""}
 
 
-def _request(service: _Service, parts: list[_Part], summary: Summary) -> None:
+def _request(service: Service, parts: list[_Part], summary: Summary) -> None:
     boundary = f"isocenter-{secrets.token_hex(16)}"
     opening = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
     ending = f"--{boundary}--\r\n".encode()
     length = sum(len(opening) + part.candidate.size + 2 for part in parts) + len(ending)
     headers = {
         **service.headers,
+        "Accept": "application/dicom+json",
         "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',
         "Content-Length": str(length),
     }
     connection = service.connection()
     try:
-        connection.request("POST", service.path, _body(parts, opening, ending), headers)
+        connection.request("POST", f"{service.path}/studies", _body(parts, opening, ending), headers)
         answer = connection.getresponse()
         content = answer.read(_MOST_BYTES)
     except (OSError, http.client.HTTPException) as error:

@@ -51,6 +51,13 @@ class Summary:
                 named.append(candidate.label)
             self.counts[f"refused: {reason}"] += 1
 
+    def report(self, as_json: bool) -> None:
+        """Tell it, as data or as text."""
+        if as_json:
+            output.write_json(self.as_json())
+        else:
+            self.tell()
+
     def as_json(self) -> dict[str, Any]:
         return {
             "stored": self.counts["stored"],

@@ -20,7 +20,20 @@ from starlette.staticfiles import StaticFiles
 
 from isocenter.errors import IsocenterError
 from isocenter.settings import Settings
-from isocenter.web import bulkdata, changes, delete, frames, npi, qido, rendered, signing_in, stow, uri, wado
+from isocenter.web import (
+    bulkdata,
+    capabilities,
+    changes,
+    delete,
+    frames,
+    npi,
+    qido,
+    rendered,
+    signing_in,
+    stow,
+    uri,
+    wado,
+)
 from isocenter.web.context import Context
 from isocenter.web.cors import cors
 from isocenter.web.envelope import Envelope
@@ -61,6 +74,7 @@ def create_app(archive: Archive, settings: Settings) -> Starlette:
             *npi.routes(),
             *uri.routes(),
             *changes.routes(),
+            *capabilities.routes(),
             *delete.routes(),
             *signing_in.routes(),
             Route("/healthz", healthz, methods=["GET"]),

@@ -1,0 +1,121 @@
+"""Our DICOMweb client, and the commands with a URL, against our server and against Orthanc's DICOMweb plugin."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pydicom
+import pytest
+from pydicom.data import get_testdata_file
+
+import isocenter
+import ours
+import peers
+from command import isocenter as command
+from isocenter.errors import ConnectFailed, NotAcceptable, NotFound, UsageError
+from isocenter.net.web_client import WebClient
+from skins.web_harness import copies
+
+pytestmark = pytest.mark.interop
+
+RLE = get_testdata_file("MR_small_RLE.dcm")
+
+
+@pytest.fixture(scope="module", params=["isocenter", "orthanc"])
+def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("data")
+    if request.param == "isocenter":
+        with ours.node(folder, archive_minimum_free=0) as node:
+            yield f"{node.url}dicomweb"
+    else:
+        with peers.orthanc(folder) as peer:
+            yield f"{peer.url}/dicom-web"
+
+
+@pytest.fixture(scope="module")
+def slices(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("slices")
+    made = []
+    for number, data in enumerate(copies(pydicom.dcmread(get_testdata_file("CT_small.dcm")), 3)):
+        path = folder / f"{number}.dcm"
+        path.write_bytes(data)
+        made.append(path)
+    return made
+
+
+@pytest.fixture(scope="module")
+def client(url: str, slices: list[Path]) -> Iterator[WebClient]:
+    with isocenter.web_client(url) as made:
+        outcomes = list(made.store([*slices, Path(RLE).read_bytes()]))
+        assert [one.stored for one in outcomes] == [True] * 4
+        assert {one.sop_instance for one in outcomes} >= {pydicom.dcmread(path).SOPInstanceUID for path in slices}
+        yield made
+
+
+def digests(paths: list[Path]) -> list[bytes]:
+    """Of the data sets: a server may write a header of its own."""
+    return sorted(hashlib.sha256(pydicom.dcmread(path).PixelData).digest() for path in paths)
+
+
+def test_find(client: WebClient) -> None:
+    found = list(client.find("STUDY", PatientID="1CT1", StudyDate="20040119", StudyDescription=""))
+    assert [str(match.StudyDescription) for match in found] == ["e+1"]
+    assert len(list(client.find("STUDY"))) == 2
+    assert len(list(client.find("STUDY", limit=1))) == 1
+    assert list(client.find("STUDY", PatientName="Nobody")) == []
+    study = found[0].StudyInstanceUID
+    (series,) = client.find("SERIES", StudyInstanceUID=study)
+    assert len(list(client.find("IMAGE", StudyInstanceUID=study, SeriesInstanceUID=series.SeriesInstanceUID))) == 3
+    with pytest.raises(UsageError):
+        list(client.find("PATIENT"))
+
+
+def test_get(client: WebClient, slices: list[Path], tmp_path: Path) -> None:
+    expected = pydicom.dcmread(slices[0])
+    where = expected.StudyInstanceUID, expected.SeriesInstanceUID, expected.SOPInstanceUID
+    assert digests(list(client.get(tmp_path / "study", where[0]))) == digests(slices)
+    (one,) = client.get(tmp_path / "one", *where)
+    assert pydicom.dcmread(one).SOPInstanceUID == where[2]
+    rle = pydicom.dcmread(RLE)
+    (plain,) = client.get(tmp_path, rle.StudyInstanceUID, transfer_syntax="1.2.840.10008.1.2.1")
+    assert pydicom.dcmread(plain).file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1"
+    with pytest.raises(NotFound):
+        list(client.get(tmp_path, "1.2.3"))
+    with pytest.raises(UsageError):
+        list(client.get(tmp_path, "../../etc"))
+    assert not [path for path in tmp_path.rglob(".*") if path.is_file()]
+
+
+def test_what_cannot_be_had_or_reached(client: WebClient, url: str, tmp_path: Path) -> None:
+    study = pydicom.dcmread(RLE).StudyInstanceUID
+    if "dicom-web" not in url:  # Orthanc gives what it has
+        with pytest.raises(NotAcceptable):
+            list(client.get(tmp_path, study, transfer_syntax="1.2.840.10008.1.2.4.102"))
+    with isocenter.web_client("http://127.0.0.1:9/dicomweb") as nobody, pytest.raises(ConnectFailed):
+        list(nobody.find())
+    for wrong in ("ftp://x/dicomweb", "https://", "http://x:y/"):
+        with pytest.raises(UsageError):
+            isocenter.web_client(wrong)
+
+
+def test_commands(client: WebClient, url: str, slices: list[Path], tmp_path: Path) -> None:
+    found = command("find", url, "PatientID=1CT1", "--json")
+    (line,) = found.stdout.splitlines()
+    study = json.loads(line)["0020000D"]["Value"][0]
+    table = command("find", url, "--level", "SERIES", f"StudyInstanceUID={study}").stdout
+    assert "CT" in table
+    got = command("get", url, tmp_path / "got", "--study", study, "--json")
+    files = [Path(json.loads(line)["file"]) for line in got.stdout.splitlines()]
+    assert digests(files) == digests(slices)
+    stored = json.loads(command("store", url, *slices, "--json").stdout)
+    assert stored["stored"] == 3
+    for wrong in (
+        ("find", url, "--level", "PATIENT"),
+        ("find", url, "--relational"),
+        ("get", url, tmp_path, "--instance", "1.2"),
+        ("store", url, slices[0], "--commit"),
+    ):
+        assert command(*wrong).returncode == 2
