@@ -21,7 +21,7 @@ from sender import LARGEST_PDU, _element, _item, p_data
 
 STUDY_FIND, STUDY_MOVE, STUDY_GET = (f"1.2.840.10008.5.1.4.1.2.2.{n}" for n in (1, 2, 3))
 _US = {0x0100, 0x0110, 0x0120, 0x0700, 0x0800, 0x0900, 0x1020, 0x1021, 0x1022, 0x1023}
-_RELEASE_RQ, _RELEASE_RP = (bytes([kind]) + b"\0\0\0\0\4\0\0\0\0" for kind in (5, 6))
+RELEASE_RQ, RELEASE_RP = (bytes([kind]) + b"\0\0\0\0\4\0\0\0\0" for kind in (5, 6))
 PENDING = (0xFF00, 0xFF01)
 
 
@@ -70,6 +70,8 @@ def identifier(keys: dict[int, tuple[str, str]]) -> bytes:
 class Reader:
     """PDUs from a socket, through a buffer that is filled by as few calls as possible."""
 
+    at_a_time = 4 << 20  # bytes that one call may bring
+
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
         self._room = bytearray(4 << 20)
@@ -93,7 +95,7 @@ class Reader:
             self._room[:kept] = bytes(self._view[self._start : self._end])
             self._start, self._end = 0, kept
         while self._end - self._start < count:
-            got = self.connection.recv_into(self._view[self._end :])
+            got = self.connection.recv_into(self._view[self._end : self._end + self.at_a_time])
             if not got:
                 raise ConnectionError("the peer closed the connection")
             self._end += got
@@ -110,13 +112,53 @@ class Reader:
             at += 4 + length
 
 
+class Dropper(Reader):
+    """The same, but of a PDU with nothing but a fragment of a data set only the headers arrive: the kernel is told to
+    throw the rest away where it lies (tcp(7), MSG_TRUNC), so that what receives costs next to nothing."""
+
+    at_a_time = 2048
+
+    def __init__(self, connection: socket.socket) -> None:
+        super().__init__(connection)
+        connection.settimeout(None)  # a socket with a timeout of Python's does not block, and cannot wait for all
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", 120, 0))
+
+    def pdu(self) -> tuple[int, memoryview]:
+        self._need(6)
+        kind, length = struct.unpack_from(">BxI", self._room, self._start)
+        if kind != 0x04:
+            return super().pdu()
+        self._need(12)
+        size, control = struct.unpack_from(">IxB", self._room, self._start + 6)
+        if control & 1 or size + 4 != length:
+            return super().pdu()
+        header = bytes(self._view[self._start + 6 : self._start + 12])
+        kept = min(self._end - self._start, 6 + length)
+        self._start += kept
+        left = 6 + length - kept
+        while left:
+            some = min(left, len(self._view))
+            got = self.connection.recv_into(self._view[:some], 0, socket.MSG_TRUNC | socket.MSG_WAITALL)
+            if not got:
+                raise ConnectionError("the peer closed the connection")
+            left -= got
+        return kind, memoryview(header)
+
+
 class Asker:
     """One association; `contexts` get the odd numbers from 1 on."""
 
-    def __init__(self, port: int, aet: str, contexts: Sequence[Context], extended: bytes = b"") -> None:
+    def __init__(
+        self,
+        port: int,
+        aet: str,
+        contexts: Sequence[Context],
+        extended: bytes = b"",
+        reader: type[Reader] = Reader,
+    ) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=120)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.reader = Reader(self.socket)
+        self.reader = reader(self.socket)
         items = user = b""
         for number, one in enumerate(contexts):
             syntaxes = _item(0x30, one.abstract_syntax.encode()) + _item(0x40, one.transfer_syntax.encode())
@@ -206,7 +248,7 @@ class Asker:
                 at += 4 + length
 
     def release(self) -> None:
-        self.socket.sendall(_RELEASE_RQ)
+        self.socket.sendall(RELEASE_RQ)
         self.reader.pdu()
         self.socket.close()
 
@@ -253,7 +295,7 @@ class Store:
 # --- the receiver of C-MOVE -----------------------------------------------------------------------------------------
 
 
-def _accept(request: bytes) -> bytes:
+def accept(request: bytes) -> bytes:
     """An A-ASSOCIATE-AC that takes each context in Explicit VR Little Endian where that is offered, else refuses it."""
     position, answer = 68, b""
     while position + 4 <= len(request):
@@ -269,15 +311,15 @@ def _accept(request: bytes) -> bytes:
     return struct.pack(">BxI", 0x02, len(body)) + body
 
 
-def _serve(connection: socket.socket) -> None:
+def _serve(connection: socket.socket, make_reader: type[Reader]) -> None:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    reader, store, command = Reader(connection), Store(), b""
+    reader, store, command = make_reader(connection), Store(), b""
     while True:
         kind, content = reader.pdu()
         if kind == 0x01:
-            connection.sendall(_accept(bytes(content)))
+            connection.sendall(accept(bytes(content)))
         elif kind != 0x04:
-            connection.sendall(_RELEASE_RP)
+            connection.sendall(RELEASE_RP)
             return
         at = 0
         while kind == 0x04 and at + 6 <= len(content):
@@ -293,7 +335,7 @@ def _serve(connection: socket.socket) -> None:
 
 
 @contextmanager
-def receiver(port: int) -> Iterator[None]:
+def receiver(port: int, reader: type[Reader] = Reader) -> Iterator[None]:
     """A Storage SCP in a process of its own that keeps nothing, one child for each association."""
     pid = os.fork()
     if pid == 0:
@@ -303,7 +345,7 @@ def receiver(port: int) -> Iterator[None]:
                 connection, _ = listener.accept()
                 if os.fork() == 0:
                     try:
-                        _serve(connection)
+                        _serve(connection, reader)
                     finally:
                         os._exit(0)
                 connection.close()
