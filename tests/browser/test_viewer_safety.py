@@ -34,7 +34,7 @@ def test_hostile_text_is_shown_and_not_run(viewer: Viewer) -> None:
     assert "<iframe srcdoc=" in viewer.text("top-right")
     viewer.page.locator(".series-open").hover()
     viewer.page.click(".tool.wide")
-    assert "<details open ontoggle=" in viewer.page.locator(".menu").inner_text()
+    assert "<details open ontoggle=" in viewer.page.locator(".menu:not([hidden])").inner_text()
     viewer.page.keyboard.press("Escape")
     viewer.page.locator(".viewport").focus()
     viewer.press("d")

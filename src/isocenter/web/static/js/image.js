@@ -96,9 +96,22 @@ export class Image {
     return {
       position: position.length === 3 ? position : [],
       orientation: orientation.length === 6 ? orientation : [],
-      spacing: spacing ?? imager,
-      spacingNote: !spacing && imager ? "at detector" : "",
+      ...this.#length(spacing, imager),
     };
+  }
+
+  /**
+   * Which distance between pixels lengths go by, and its caveat (PS3.3 10.7.1.3): where both are there and the same,
+   * nobody has calibrated; where only that at the detector is, the estimated magnification brings it into the patient.
+   * @param {[number, number] | null} spacing @param {[number, number] | null} imager
+   * @returns {{spacing: [number, number] | null, spacingNote: string}}
+   */
+  #length(spacing, imager) {
+    if (!imager) return { spacing, spacingNote: "" };
+    if (spacing) return { spacing, spacingNote: spacing[0] === imager[0] && spacing[1] === imager[1] ? "at detector" : "calibrated" };
+    const factor = number(this.ds, Tag.EstimatedRadiographicMagnificationFactor);
+    if (!factor || factor <= 0) return { spacing: imager, spacingNote: "at detector" };
+    return { spacing: [imager[0] / factor, imager[1] / factor], spacingNote: "by estimated magnification" };
   }
 
   /** Height of a pixel over its width (PS3.3 C.7.6.3.1.7). @returns {number} */

@@ -64,6 +64,20 @@ function signedView(pixels, image) {
   return image.signed && pixels instanceof Uint16Array ? new Int16Array(pixels.buffer, pixels.byteOffset, pixels.length) : pixels;
 }
 
+/**
+ * Reads a frame pixel by pixel: null outside of it, and where padding says that there is no image.
+ * @param {ValueFrame} frame @param {Image} image @param {(stored: number) => number} meaning of a stored value
+ * @returns {(column: number, row: number) => number | null}
+ */
+export function reader(frame, image, meaning) {
+  const view = signedView(frame.pixels, image);
+  const [low, high] = image.padding ?? [1, 0];
+  return (column, row) => {
+    const stored = column >= 0 && column < image.columns ? view[row * image.columns + column] : undefined;
+    return stored === undefined || (stored >= low && stored <= high) ? null : meaning(stored);
+  };
+}
+
 /** Values looked at to find a window. */
 const SAMPLE = 1_000_000;
 

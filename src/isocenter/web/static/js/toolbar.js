@@ -33,6 +33,7 @@ export class Toolbar {
       this.element,
       h("div.tool-group", { role: "group", "aria-label": "Left button" }, ...tools),
       page.windows.element,
+      page.measures.element,
       h(
         "div.tool-group",
         { role: "group", "aria-label": "View" },
@@ -68,6 +69,7 @@ export class Toolbar {
       header: page.header?.open ?? false,
       text: !page.element?.classList.contains("no-overlay"),
     };
+    page.measures.pressed = page.tools.drawing !== null;
     for (const [name, button] of this.#toggles) button.setAttribute("aria-pressed", String(pressed[name] ?? false));
   }
 

@@ -2,7 +2,10 @@
 // Mouse, pen, touch and wheel on a viewport. The left button does what the chosen tool says; the others are always the same.
 
 /** @typedef {import("./viewport.js").Viewport} Viewport */
-/** @typedef {"window" | "zoom" | "pan" | "scroll"} ToolName */
+/** @typedef {import("./measure/shapes.js").ShapeKind} ShapeKind */
+/** @typedef {"window" | "zoom" | "pan" | "scroll" | ShapeKind} ToolName */
+
+const MOVING = new Set(["window", "zoom", "pan", "scroll"]);
 
 /** Chosen tool, shared by all viewports. */
 export class ToolBox extends EventTarget {
@@ -13,6 +16,11 @@ export class ToolBox extends EventTarget {
   choose(name) {
     this.active = name;
     this.dispatchEvent(new Event("change"));
+  }
+
+  /** What the chosen tool draws, if it does. @returns {ShapeKind | null} */
+  get drawing() {
+    return MOVING.has(this.active) ? null : /** @type {ShapeKind} */ (this.active);
   }
 
   /** Middle button pans and right button zooms, as everywhere. @param {PointerEvent} event @returns {ToolName} */
@@ -56,7 +64,7 @@ class Drag {
 
 /**
  * @param {Viewport} viewport @param {ToolBox} tools
- * @param {{activate: (viewport: Viewport) => void, probe: (viewport: Viewport, event: PointerEvent | null) => void}} hooks
+ * @param {{activate: (viewport: Viewport) => void, probe: (viewport: Viewport, event: PointerEvent | null) => void, pen: import("./measure/pen.js").Pen}} hooks
  */
 export function attachTools(viewport, tools, hooks) {
   const { element } = viewport;
@@ -71,28 +79,36 @@ export function attachTools(viewport, tools, hooks) {
     hooks.activate(viewport);
     element.setPointerCapture(event.pointerId);
     pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
-    drag = pointers.size === 1 ? new Drag(viewport, tools.forPointer(event), event.clientX, event.clientY) : null;
+    const plain = event.button === 0 && !event.shiftKey && !event.ctrlKey && !event.metaKey;
+    const drawn = plain && pointers.size === 1 && hooks.pen.down(viewport, event, tools.drawing);
+    // A second finger means that the first did not want to draw.
+    if (pointers.size > 1) hooks.pen.cancel();
+    drag = pointers.size === 1 && !drawn ? new Drag(viewport, tools.forPointer(event), event.clientX, event.clientY) : null;
     if (event.button === 1) event.preventDefault();
   });
   element.addEventListener("pointermove", (event) => {
     const last = pointers.get(event.pointerId);
     if (!last) {
+      hooks.pen.move(event);
       hooks.probe(viewport, event);
       return;
     }
     const [dx, dy] = [event.clientX - last.x, event.clientY - last.y];
     if (pointers.size === 2) pinch(viewport, pointers, event);
-    else drag?.move(dx, dy);
+    else if (drag) drag.move(dx, dy);
+    else hooks.pen.move(event);
     pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
   });
   const end = (/** @type {PointerEvent} */ event) => {
-    pointers.delete(event.pointerId);
+    const known = pointers.delete(event.pointerId);
+    if (known && !drag && event.type === "pointerup") hooks.pen.up(event);
+    else if (event.type === "pointercancel") hooks.pen.cancel();
     drag = null;
   };
   element.addEventListener("pointerup", end);
   element.addEventListener("pointercancel", end);
   element.addEventListener("pointerleave", () => hooks.probe(viewport, null));
-  element.addEventListener("dblclick", () => viewport.fit());
+  element.addEventListener("dblclick", () => tools.drawing || viewport.fit());
   attachWheel(viewport, hooks.activate);
 }
 

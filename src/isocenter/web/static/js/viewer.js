@@ -7,7 +7,11 @@ import { RequestError, isAbort } from "./dicomweb.js";
 import { fill, h, icon, iconButton, nameElement } from "./dom.js";
 import { date } from "./format.js";
 import { Layout } from "./layout.js";
+import { Book } from "./measure/book.js";
+import { Layer } from "./measure/layer.js";
+import { Pen } from "./measure/pen.js";
 import { FrameLoader } from "./loader.js";
+import { MeasureMenu } from "./panels/measures.js";
 import { Scrubber } from "./panels/scrubber.js";
 import { SeriesStrip } from "./panels/series.js";
 import { WindowMenu } from "./panels/windows.js";
@@ -50,14 +54,19 @@ export class ViewerPage {
     this.actions = actions;
     this.loader = new FrameLoader(client);
     this.tools = new ToolBox();
+    this.book = new Book();
+    this.pen = new Pen(this.book);
     this.scrubber = new Scrubber();
     this.strip = new SeriesStrip(client, (series, clip) => void this.openSeries(series, { clip }));
     this.layout = new Layout(this.loader, (viewport) => this.#adopt(viewport));
     this.windows = new WindowMenu(() => this.layout.active);
+    this.measures = new MeasureMenu(this);
     this.toolbar = new Toolbar(this);
     this.loader.onprogress = () => this.scrubber.drawLoaded();
     this.layout.addEventListener("active", () => this.#follow());
     this.layout.addEventListener("shape", () => this.#fillEmpty());
+    this.book.addEventListener("change", () => this.layout.shown.forEach((viewport) => viewport.updateLayers()));
+    this.tools.addEventListener("change", () => this.pen.cancel());
     this.#stage.append(this.strip.element, h("div.centre", null, this.layout.element, this.scrubber.element, this.#problem));
     this.element = h(
       "main.viewer-page",
@@ -88,7 +97,9 @@ export class ViewerPage {
     attachTools(viewport, this.tools, {
       activate: (to) => this.layout.activate(to),
       probe: (at, event) => this.scrubber.probe(event && at.probe(event.clientX, event.clientY)),
+      pen: this.pen,
     });
+    viewport.addLayer(new Layer(this.book));
     viewport.element.addEventListener("dragover", (event) => {
       if (event.dataTransfer?.types.includes("application/x-isocenter-series")) event.preventDefault();
     });
@@ -295,9 +306,21 @@ export class ViewerPage {
     this.toolbar.update();
   }
 
+  removeShape() {
+    const entry = this.active.painted?.entry;
+    if (entry) this.book.remove(entry);
+  }
+
+  clearShapes() {
+    const entry = this.active.painted?.entry;
+    if (entry) this.book.clear(entry);
+  }
+
   /** Leaves what is open first, then the study. */
   escape() {
-    if (this.header?.open) void this.toggleHeader(false);
+    if (this.pen.cancel()) return;
+    if (this.tools.drawing) this.tools.choose("window");
+    else if (this.header?.open) void this.toggleHeader(false);
     else this.actions.back();
   }
 
@@ -308,5 +331,7 @@ export class ViewerPage {
     for (const viewport of this.layout.viewports) this.#cines.get(viewport)?.stop();
     this.loader.plan([]);
     this.windows.close();
+    this.measures.close();
+    this.pen.cancel();
   }
 }

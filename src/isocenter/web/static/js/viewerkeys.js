@@ -1,6 +1,8 @@
 // @ts-check
 // The viewer's keyboard map, in the order the help page shows it.
 
+import { KINDS } from "./measure/shapes.js";
+import { MEASURE_KEYS } from "./panels/measures.js";
 import { windowChoices } from "./panels/windows.js";
 
 /** @typedef {import("./viewer.js").ViewerPage} ViewerPage */
@@ -59,6 +61,15 @@ export function viewerBindings(page) {
       [["p"], "Pan", () => page.tools.choose("pan")],
       [["z"], "Zoom", () => page.tools.choose("zoom")],
       [["s"], "Scroll", () => page.tools.choose("scroll")],
+    ]),
+    ...group("Measure", [
+      ...Object.entries(MEASURE_KEYS).map(([kind, key]) => {
+        const name = /** @type {import("./measure/shapes.js").ShapeKind} */ (kind);
+        return /** @type {[string[], string, () => void]} */ ([[key], KINDS[name].label, () => page.tools.choose(name)]);
+      }),
+      [["u"], "Undo", () => page.book.undo()],
+      [["Shift+U"], "Redo", () => page.book.redo()],
+      [["Delete", "Backspace"], "Delete the selected", () => page.removeShape()],
     ]),
     ...group("Panels", [
       [["d"], "Header", () => void page.toggleHeader()],

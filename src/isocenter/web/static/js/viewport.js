@@ -8,7 +8,7 @@ import { canvasToImage, defaultView, fitZoom, imageToCanvas } from "./geometry.j
 import { TABLE_SIZE, applyTable, fillTable, modalityValue } from "./greys.js";
 import { outwards } from "./loader.js";
 import { Overlay } from "./overlay.js";
-import { quantiles } from "./pixels.js";
+import { quantiles, reader } from "./pixels.js";
 import { layCover } from "./planes.js";
 
 /** @typedef {import("./stack.js").Stack} Stack */
@@ -60,6 +60,8 @@ export class Viewport extends EventTarget {
   /** @type {ChosenWindow | ChosenLut | null} null: each frame by its own header */
   chosen = null;
   inverted = false;
+  /** What else is drawn over the picture, each time it is painted. @type {{element: Element, update: (viewport: Viewport) => void}[]} */
+  #layers = [];
 
   /** @param {import("./loader.js").FrameLoader} loader */
   constructor(loader) {
@@ -253,18 +255,14 @@ export class Viewport extends EventTarget {
     const greys = this.greys;
     if (!greys) return;
     const { voi } = greys.transform;
-    const from = voi.kind === "window" ? voi : this.#lutExtent(voi.lut);
+    /** @type {{center: number, width: number, function: VoiFunction}} */
+    const from = voi.kind === "window" ? voi : { center: voi.lut.first + voi.lut.values.length / 2, width: voi.lut.values.length, function: "LINEAR" };
     const step = Math.max(from.width, 16) / 400;
     const fine = from.width < 20 && !Number.isInteger(greys.transform.slope) ? 100 : 1;
     const least = from.function === "LINEAR" ? 1 : 1 / fine;
     const width = Math.max(least, from.width + dx * step);
     const center = from.center + dy * step;
     this.setWindow({ center, width, function: from.function, label: "" });
-  }
-
-  /** @param {import("./tables.js").Lut} lut @returns {{center: number, width: number, function: VoiFunction}} */
-  #lutExtent(lut) {
-    return { center: lut.first + lut.values.length / 2, width: lut.values.length, function: "LINEAR" };
   }
 
   /** @param {boolean} inverted */
@@ -367,6 +365,37 @@ export class Viewport extends EventTarget {
     return [(clientX - box.left) * devicePixelRatio, (clientY - box.top) * devicePixelRatio];
   }
 
+  /** @param {number} clientX @param {number} clientY @returns {[number, number]} column and row of the painted image, continuous */
+  toImage(clientX, clientY) {
+    return this.painted ? canvasToImage(this.#matrix(this.painted.entry.image), ...this.toCanvas(clientX, clientY)) : [0, 0];
+  }
+
+  /** @param {[number, number]} point column and row of the painted image @returns {[number, number]} CSS pixels from the viewport's corner */
+  toScreen([column, row]) {
+    if (!this.painted) return [0, 0];
+    const [a, b, c, d, e, f] = this.#matrix(this.painted.entry.image);
+    return [(a * column + c * row + e) / devicePixelRatio, (b * column + d * row + f) / devicePixelRatio];
+  }
+
+  /** @param {{element: Element, update: (viewport: Viewport) => void}} layer over the picture, under its texts */
+  addLayer(layer) {
+    this.#layers.push(layer);
+    this.overlay.element.before(layer.element);
+  }
+
+  /** Brings the layers up to date with what is painted. */
+  updateLayers() {
+    for (const layer of this.#layers) layer.update(this);
+  }
+
+  /** What the painted frame says at its pixels; null for colour. @returns {import("./measure/shapes.js").Values | null} */
+  get values() {
+    const { greys, painted } = this;
+    if (!painted || !greys || painted.frame.kind !== "values") return null;
+    const { entry: { image }, frame } = painted;
+    return { columns: image.columns, rows: image.rows, unit: greys.unit, at: reader(frame, image, (stored) => modalityValue(greys.transform, stored)) };
+  }
+
   /** @param {import("./image.js").Image} image */
   #matrix(image) {
     return imageToCanvas(this.view, image.columns, image.rows, image.aspect, this.#canvas.width, this.#canvas.height);
@@ -379,15 +408,11 @@ export class Viewport extends EventTarget {
    */
   probe(clientX, clientY) {
     if (!this.painted) return null;
-    const { entry, frame } = this.painted;
-    const [x, y] = canvasToImage(this.#matrix(entry.image), ...this.toCanvas(clientX, clientY)).map(Math.floor);
-    const { columns, rows, signed } = entry.image;
+    const [x, y] = this.toImage(clientX, clientY).map(Math.floor);
+    const { columns, rows } = this.painted.entry.image;
     if (x === undefined || y === undefined || x < 0 || y < 0 || x >= columns || y >= rows) return null;
-    const greys = this.greys;
-    if (!greys || frame.kind !== "values") return { column: x, row: y, value: null, unit: "" };
-    const word = /** @type {number} */ (frame.pixels[y * columns + x]);
-    const stored = signed && word > 32767 ? word - 65536 : word;
-    return { column: x, row: y, value: modalityValue(greys.transform, stored), unit: greys.unit };
+    const { values } = this;
+    return { column: x, row: y, value: values?.at(x, y) ?? null, unit: values?.unit ?? "" };
   }
 
   // --- painting
@@ -422,6 +447,7 @@ export class Viewport extends EventTarget {
     performance.measure(PAINT, { start: started });
     if (this.painted && performance.getEntriesByName(FIRST).length === 0) performance.mark(FIRST);
     this.overlay.update(this);
+    this.updateLayers();
   }
 
   /** @param {import("./pixels.js").ValueFrame | import("./pixels.js").ColourFrame} frame @param {Entry} entry @returns {HTMLCanvasElement} */
