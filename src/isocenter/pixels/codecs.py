@@ -269,6 +269,13 @@ def _stored_values(pixels: Array, photometric: str, stream: Codestream, layout: 
 def _fits(pixels: Array, precision: int, bits: int, shift: int, signed: bool) -> bool:
     """Whether samples of `precision` bits lose nothing when only `bits` above `shift` are kept."""
     whole = sample_values(pixels, precision, 0, False)
+    if not shift:  # two passes tell
+        if int(whole.max()) < 1 << bits:
+            return True
+        if not signed:
+            return False
+        values = sample_values(pixels, precision, 0, True)
+        return -(1 << bits - 1) <= int(values.min()) and int(values.max()) < 1 << bits - 1
     kept = sample_values(pixels, bits, shift, False)
     if np.array_equal(np.left_shift(kept, shift), whole):
         return True
