@@ -7,6 +7,8 @@ stands dcmj2pnm, which cuts, turns and flips by options.
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from pydicom.dataset import Dataset
 
 import isocenter
 import peers
+from isocenter.errors import IsocenterError
 from isocenter.iod.presentation_state import Graphic, Label, Layer, ShutterShape, presentation_state
 from isocenter.pixels.image import Image
 from isocenter.pixels.render import render
@@ -29,6 +32,8 @@ CT, MR = "pydicom/test_files/CT_small.dcm", "pydicom/test_files/MR_small.dcm"
 OVERLAY, VOI_LUT, MODALITY_LUT = (
     "pydicom-data/MR-SIEMENS-DICOM-WithOverlays.dcm", "pydicom-data/vlut_04.dcm", "pydicom-data/mlut_18.dcm",
 )  # fmt: skip
+# As in test_render_dcmtk.py, where a one-bit image, whose 1 is half grey to DCMTK, is told of, too
+DIFFERENCES = {"pydicom/test_files/rtdose_expb_1frame.dcm": "words of 32-bit samples in big endian"}
 # What dciodvfy's dictionary of 2022 asks of every object, and what our images do not tell
 KNOWN = ("attribute <Laterality>", "Module=<GeneralSeries>", "Patient's Weight", "needed to build DICOMDIR")
 
@@ -149,6 +154,47 @@ def test_displayed_areas_equal_what_dcmj2pnm_cuts(
     peers.run("dcmj2pnm", "+op", *options, image, tmp_path / "theirs.pgm")
     picture = ours(image, saved(state, tmp_path / "state.dcm"))
     assert np.abs(picture.astype(int) - pgm(tmp_path / "theirs.pgm")).max() <= 1
+
+
+@pytest.mark.slow
+def test_every_grey_image_under_a_state_equals_dcmp2pgms(
+    corpus: Path, corpus_index: list[dict[str, str]], tmp_path: Path
+) -> None:
+    """The corpus's images of one frame, as they are: Modality LUT, VOI LUT and polarity go into the state.
+
+    Those are left out that dcmp2pgm does not take: compressed ones, and patients without a name. Pixel padding, which
+    we show black (C.7.5.1.1.2), is a grey as any other to dcmp2pgm.
+    """
+    different: dict[str, int] = {}
+    seen: Counter[str] = Counter()
+    for row in corpus_index:
+        name = f"{row['source']}/{row['path']}"
+        plain = row["ts_uid"] in ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
+        grey = row["photometric"].startswith("MONOCHROME")
+        if not (plain and grey) or row["frames"] not in ("", "1") or "fuzz" in name or row["path"].endswith(".gz"):
+            continue
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                image = pydicom.dcmread(corpus / name)
+                made = presentation_state(image, overlays=False)
+                # dcmp2pgm leaves pixels as they are where they are not square.
+                made.DisplayedAreaSelectionSequence[0].PresentationPixelAspectRatio = [1, 1]
+                made.DisplayedAreaSelectionSequence[0].pop("PresentationPixelSpacing", None)
+                state = saved(made, tmp_path / "state.dcm")
+            picture = ours(corpus / name, state)
+            theirs = dcmp2pgm(corpus / name, state, tmp_path)
+        except (IsocenterError, peers.PeerFailed, ValueError, OSError, KeyError, AttributeError, TypeError):
+            continue
+        seen[row["photometric"]] += 1
+        difference = np.abs(picture.astype(int) - theirs)
+        if "PixelPaddingValue" in image:
+            difference[(picture == 0) & (image.pixel_array == image.PixelPaddingValue)] = 0
+        if difference.max() > 1 and image.BitsAllocated != 1 and name not in DIFFERENCES:
+            different[name] = int(difference.max())
+    assert different == {}
+    assert seen["MONOCHROME2"] >= 40
+    assert seen["MONOCHROME1"] >= 1
 
 
 def test_states_of_the_corpus_are_applied(corpus: Path) -> None:

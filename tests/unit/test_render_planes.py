@@ -137,6 +137,20 @@ def test_an_overlay_that_is_cut_off_is_left_out_and_noted() -> None:
     assert notes == ["an overlay is left out: the overlay is cut off at (6000,3000)"]
 
 
+def test_an_overlay_without_a_size_is_left_out_and_noted() -> None:
+    notes: list[str] = []
+    extra = plane(CHECKERS).replace(element(0x60000010, "US", 4), element(0x60000010, "DS", "tall"))
+    assert not shown(extra, notes=notes).any()
+    assert notes == ["an overlay is left out: the value is not a number at (6000,0010)"]
+
+
+def test_a_bitmap_shutter_of_the_image_itself() -> None:
+    """C.7.6.15: the overlay it names hides, and is no graphic."""
+    head = element(0x00181600, "CS", "BITMAP") + element(0x00181622, "US", 0x4000) + element(0x00181623, "US", 0x6000)
+    found = image(head + data_set(bytes([200] * 24), last=plane(CHECKERS)))
+    assert (render(found) == np.where(CHECKERS, 64, 200)).all()
+
+
 def test_overlays_tell_what_they_are() -> None:
     found = overlays_of(image(data_set(BLACK, last=plane(CHECKERS, group=0x6002, kind="R"))).attributes)
     assert [(o.group, o.rows, o.columns, o.graphic, o.frames, o.bit) for o in found] == [

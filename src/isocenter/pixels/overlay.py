@@ -78,36 +78,47 @@ class Overlay:
         return shown[: self.rows, : self.columns]
 
 
-def overlays_of(attributes: Attributes) -> list[Overlay]:
-    """The overlay planes of an image, or of a presentation state, that have data."""
+def overlays_of(attributes: Attributes, notes: list[str] | None = None) -> list[Overlay]:
+    """The overlay planes of an image, or of a presentation state, that have data.
+
+    One whose description cannot be read is left out, with a line in `notes`.
+    """
     found: list[Overlay] = []
     for group in range(0x6000, 0x6020, 2):
-        base = group << 16
-        if base | _ROWS not in attributes or base | _COLUMNS not in attributes:
+        try:
+            overlay = _overlay(attributes, group)
+        except PixelError as error:
+            if notes is not None:
+                notes.append(f"an overlay is left out: {error}")
             continue
-        bit = None
-        if base | _DATA not in attributes:
-            if attributes.integer(base | _ALLOCATED, 1) <= 1:
-                continue
-            bit = attributes.integer(base | _BIT, 0)
-        first = attributes.integer(base | _FIRST_FRAME, 1)
-        frames = (first, attributes.integer(base | _FRAMES, 1)) if base | _FRAMES in attributes else None
-        origin = _signed(attributes, base | _ORIGIN)
-        found.append(
-            Overlay(
-                group=group,
-                rows=attributes.integer(base | _ROWS),
-                columns=attributes.integer(base | _COLUMNS),
-                graphic=attributes.text(base | _TYPE) != "R",
-                origin=origin if origin is not None else (1, 1),
-                frames=frames,
-                layer=attributes.text(base | _LAYER),
-                label=attributes.text(base | _LABEL),
-                bit=bit,
-                _attributes=attributes,
-            )
-        )
+        if overlay is not None:
+            found.append(overlay)
     return found
+
+
+def _overlay(attributes: Attributes, group: int) -> Overlay | None:
+    base = group << 16
+    if base | _ROWS not in attributes or base | _COLUMNS not in attributes:
+        return None
+    bit = None
+    if base | _DATA not in attributes:
+        if attributes.integer(base | _ALLOCATED, 1) <= 1:
+            return None
+        bit = attributes.integer(base | _BIT, 0)
+    first = attributes.integer(base | _FIRST_FRAME, 1)
+    origin = _signed(attributes, base | _ORIGIN)
+    return Overlay(
+        group=group,
+        rows=attributes.integer(base | _ROWS),
+        columns=attributes.integer(base | _COLUMNS),
+        graphic=attributes.text(base | _TYPE) != "R",
+        origin=origin if origin is not None else (1, 1),
+        frames=(first, attributes.integer(base | _FRAMES, 1)) if base | _FRAMES in attributes else None,
+        layer=attributes.text(base | _LAYER),
+        label=attributes.text(base | _LABEL),
+        bit=bit,
+        _attributes=attributes,
+    )
 
 
 def _signed(attributes: Attributes, tag: int) -> tuple[int, int] | None:

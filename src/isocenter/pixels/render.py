@@ -21,10 +21,10 @@ from isocenter.pixels.colour import WHITE, Ink, lay, to_rgb
 from isocenter.pixels.greys import Greys, Picture, default_window, padding_of
 from isocenter.pixels.header import Attributes
 from isocenter.pixels.image import Image
-from isocenter.pixels.overlay import Mask, outline, overlays_of
+from isocenter.pixels.overlay import Mask, overlays_of
 from isocenter.pixels.palette import Palette, has_palette, read_palette
 from isocenter.pixels.resample import fitted, pixel_aspect, resize, squared
-from isocenter.pixels.shutter import shutter_of
+from isocenter.pixels.shutter import laid_over
 from isocenter.pixels.state import BLENDING, GRAYSCALE, PresentationState
 from isocenter.pixels.voi import Rescale, Table, Window, modality, presentation, voi
 
@@ -209,18 +209,6 @@ def _over(
     image: Image, number: int, aspect: float, overlays: bool, shutter: bool, notes: list[str]
 ) -> Iterator[tuple[Mask, Ink]]:
     """What the object lays over its pixels, in order."""
-    if shutter:
-        try:
-            found = shutter_of(image.group(_FRAME_SHUTTER, number))
-            if found is not None:
-                yield found.hidden(image.rows, image.columns, aspect), Ink(found.p_value, found.lab)
-        except PixelError as error:
-            notes.append(f"shown without its shutter: {error}")
-    for overlay in overlays_of(image.attributes) if overlays else ():
-        try:
-            mask = overlay.mask(image, number)
-        except PixelError as error:
-            notes.append(f"an overlay is left out: {error}")
-            continue
-        if mask is not None:
-            yield mask if overlay.graphic else outline(mask), WHITE
+    planes = overlays_of(image.attributes, notes)
+    source = image.group(_FRAME_SHUTTER, number) if shutter else None
+    return laid_over(image, number, aspect, source, planes, [(one, WHITE) for one in planes if overlays], notes)

@@ -1,15 +1,18 @@
-"""Display shutters (PS3.3 C.7.6.11, C.7.6.15): what of an image is hidden, and what is shown in its place."""
+"""Display shutters (PS3.3 C.7.6.11, C.7.6.15): what of an image is hidden, and all that lies over its pixels."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isocenter.errors import PixelError
+from isocenter.pixels.colour import Ink
 from isocenter.pixels.header import Attributes
-from isocenter.pixels.overlay import Mask
+from isocenter.pixels.image import Image
+from isocenter.pixels.overlay import Mask, Overlay, outline
 
 _SHAPE, _LEFT, _RIGHT, _UPPER, _LOWER = 0x00181600, 0x00181602, 0x00181604, 0x00181606, 0x00181608
 _CENTER, _RADIUS, _VERTICES = 0x00181610, 0x00181612, 0x00181620
@@ -86,6 +89,45 @@ def shutter_of(attributes: Attributes) -> Shutter | None:
         group[0] if "BITMAP" in shapes and group else 0,
         attributes,
     )
+
+
+def laid_over(
+    image: Image,
+    number: int,
+    aspect: float,
+    source: Attributes | None,
+    bitmaps: Sequence[Overlay],
+    shown: Sequence[tuple[Overlay, Ink]],
+    notes: list[str],
+) -> Iterator[tuple[Mask, Ink]]:
+    """What lies over a frame's pixels, in order: the shutter of `source`, if any, then the overlays that are `shown`.
+
+    `bitmaps` are the overlays among which the one is that a BITMAP shutter names; it hides where its bits are set, and
+    is not shown. Regions of interest are shown by their outline, or nobody would see what they are about. What cannot
+    be read is left out, with a line in `notes`.
+    """
+    hiding = 0
+    try:
+        shutter = shutter_of(source) if source is not None else None
+        if shutter is not None:
+            ink, hiding = Ink(shutter.p_value, shutter.lab), shutter.overlay_group
+            yield shutter.hidden(image.rows, image.columns, aspect), ink
+            for overlay in bitmaps:
+                mask = overlay.mask(image, number) if overlay.group == hiding else None
+                if mask is not None:
+                    yield mask, ink
+    except PixelError as error:
+        notes.append(f"shown without its shutter: {error}")
+    for overlay, ink in shown:
+        if overlay.group == hiding:
+            continue
+        try:
+            mask = overlay.mask(image, number)
+        except PixelError as error:
+            notes.append(f"an overlay is left out: {error}")
+            continue
+        if mask is not None:
+            yield mask if overlay.graphic else outline(mask), ink
 
 
 def polygon(vertices: NDArray[np.float64], rows: int, columns: int) -> Mask:

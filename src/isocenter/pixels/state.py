@@ -16,9 +16,9 @@ from isocenter.pixels.colour import WHITE, Ink
 from isocenter.pixels.greys import Greys, padding_of, whole_range
 from isocenter.pixels.header import Attributes
 from isocenter.pixels.image import Image
-from isocenter.pixels.overlay import Mask, overlays_of
+from isocenter.pixels.overlay import Mask, Overlay, overlays_of
 from isocenter.pixels.palette import read_palette
-from isocenter.pixels.shutter import shutter_of
+from isocenter.pixels.shutter import laid_over
 from isocenter.pixels.spatial import Area, Spatial
 from isocenter.pixels.voi import Rescale, modality, presentation, voi
 from isocenter.std.transfer_syntaxes import transfer_syntax
@@ -34,6 +34,7 @@ _TOP_LEFT, _BOTTOM_RIGHT, _SIZE_MODE = 0x00700052, 0x00700053, 0x00700100
 _SPACING, _ASPECT, _MAGNIFICATION = 0x00700101, 0x00700102, 0x00700103
 _LAYERS, _LAYER, _LAYER_ORDER, _LAYER_GREY, _LAYER_LAB = 0x00700060, 0x00700002, 0x00700062, 0x00700066, 0x00700401
 _MASK_SUBTRACTION = 0x00286100
+_ACTIVATION = 0x1001  # of an overlay's group
 _BLENDING, _OPACITY, _POSITION = 0x00700402, 0x00700403, 0x00700405
 
 GRAYSCALE, COLOR, PSEUDO_COLOR, BLENDING = "grayscale", "color", "pseudo-color", "blending"
@@ -157,37 +158,19 @@ class PresentationState:
     def over(self, image: Image, number: int, aspect: float, notes: list[str]) -> Iterator[tuple[Mask, Ink]]:
         """What is laid over the image's pixels: shutters, then overlays by the order of their layers.
 
-        Overlays come from the state, and from the image where the state activates them. The overlay that a BITMAP
-        shutter names hides where its bits are set.
+        Overlays come from the state, and from the image where the state activates them (C.11.7).
         """
-        own = {overlay.group: overlay for overlay in overlays_of(self.attributes)}
-        hiding = 0
-        try:
-            shutter = shutter_of(self.attributes)
-            if shutter is not None:
-                ink = Ink(shutter.p_value, shutter.lab)
-                yield shutter.hidden(image.rows, image.columns, aspect), ink
-                hiding = shutter.overlay_group
-                mask = own[hiding].mask(image, number) if hiding in own else None
-                if mask is not None:
-                    yield mask, ink
-        except PixelError as error:
-            notes.append(f"shown without its shutter: {error}")
+        own = overlays_of(self.attributes, notes)
         inks = self.layers()
         order = {layer: place for place, layer in enumerate(inks)}
-        shown = []
-        for group, overlay in ({o.group: o for o in overlays_of(image.attributes)} | own).items():
-            layer = self.attributes.text(group << 16 | 0x1001)
-            if layer and group != hiding:
-                shown.append((order.get(layer, -1), inks.get(layer, WHITE), overlay))
-        for _, ink, overlay in sorted(shown, key=lambda one: (one[0], one[2].group)):
-            try:
-                mask = overlay.mask(image, number)
-            except PixelError as error:
-                notes.append(f"an overlay is left out: {error}")
-                continue
-            if mask is not None:
-                yield mask, ink
+        shown: list[tuple[int, Overlay, Ink]] = []
+        for group, overlay in {one.group: one for one in (*overlays_of(image.attributes, notes), *own)}.items():
+            layer = self.attributes.text(group << 16 | _ACTIVATION)
+            if layer:
+                shown.append((order.get(layer, -1), overlay, inks.get(layer, WHITE)))
+        shown.sort(key=lambda one: (one[0], one[1].group))
+        pairs = [(overlay, ink) for _, overlay, ink in shown]
+        return laid_over(image, number, aspect, self.attributes, own, pairs, notes)
 
     def layers(self) -> dict[str, Ink]:
         """What each graphic layer is drawn in (C.10.7), the lowest first."""

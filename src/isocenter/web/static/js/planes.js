@@ -14,10 +14,14 @@ import { fromBase64 } from "./tables.js";
 const WHITE = 0xffffffff;
 const GROUPS = Array.from({ length: 16 }, (_, i) => (0x6000 + 2 * i).toString(16).toUpperCase());
 
-/** Whether there are overlays or shutters that only the server shows: bits among those of pixels, colours in CIELab. @param {DataSet} ds */
+/**
+ * Whether there are overlays or shutters that only the server shows: bits among those of pixels, colours in CIELab, an
+ * overlay that is a shutter.
+ * @param {DataSet} ds
+ */
 export function needsServer(ds) {
   const embedded = GROUPS.some((group) => ds[`${group}0010`] && !ds[`${group}3000`] && (number(ds, `${group}0100`) ?? 1) > 1);
-  return embedded || ds[Tag.ShutterPresentationColor] !== undefined;
+  return embedded || ds[Tag.ShutterPresentationColor] !== undefined || texts(ds, Tag.ShutterShape).includes("BITMAP");
 }
 
 /** The packed overlays of an image that cover a frame. @param {Image} image @param {number} frame from 1 @returns {Plane[]} */
