@@ -1,4 +1,4 @@
-"""Rendered resources and thumbnails: greys for the eye, as PNG or JPEG (PS3.18 sections 10.4.1.1.4, 8.3.5)."""
+"""Rendered resources and thumbnails: greys for the eye, as PNG, JPEG or GIF (PS3.18 sections 10.4.1.1.4, 8.3.5)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from isocenter.pixels.state import KINDS
 from isocenter.std.implementation import IMPLEMENTATION_VERSION_NAME as VERSION
 from isocenter.web.bulkdata import PIXEL_DATA, answer_alone, find_document
 from isocenter.web.caching import unchanged, validated
+from isocenter.web.cine import GIF, answer_cine
 from isocenter.web.context import Context, context_of, scope_of
 from isocenter.web.frames import frame_numbers
 from isocenter.web.negotiate import Offer, accepted_ranges, frame_media_type, is_video, require
@@ -79,19 +80,20 @@ async def _respond(request: Request, default_viewport: tuple[int, int] | None) -
         itself = as_itself(refs[0])
         if itself is not None:
             return await answer_itself(request, refs[0], require(ranges, [itself]))
-    offer = require(ranges, PICTURES)
+    # Of an instance frames can be seen to move; a thumbnail is a picture (section 10.4.1.1.5).
+    moving = "instance" in request.path_params and default_viewport is None
+    offer = require(ranges, (*PICTURES, GIF) if moving else PICTURES)
     rendering = parse_rendering(dict(request.query_params))
     if rendering.viewport is None:
         rendering = replace(rendering, viewport=default_viewport)
-    frame = None
-    if "frames" in request.path_params:
-        numbers = frame_numbers(request)
-        if len(numbers) != 1:
-            raise BadRequest("one frame can be rendered at a time")
-        frame = numbers[0]
+    numbers = frame_numbers(request) if "frames" in request.path_params else []
+    if len(numbers) > 1 and offer != GIF:
+        raise BadRequest("several frames can be rendered as image/gif, one as a picture")
+    frame = numbers[0] if numbers else None
     if len(refs) == 1 and refs[0].sop_class in KINDS:
         image, frame, rendering = await by_state(context, refs[0], rendering)
         refs = [image]
+        numbers = [frame] if frame is not None else []
     fields = validated(
         context,
         *(ref.digest for ref in refs),
@@ -99,6 +101,7 @@ async def _respond(request: Request, default_viewport: tuple[int, int] | None) -
         *(ref.digest for ref in rendering.over),
         *sorted(request.query_params.multi_items()),
         frame,
+        *numbers,
         default_viewport,
         offer,
         VERSION,
@@ -107,6 +110,8 @@ async def _respond(request: Request, default_viewport: tuple[int, int] | None) -
     )
     if answer := unchanged(request, fields):
         return answer
+    if offer == GIF:
+        return await answer_cine(request, refs[0], numbers, rendering, fields)
     shown = await anyio.to_thread.run_sync(
         _representative, context, refs, frame, rendering, offer.name, limiter=context.decoding
     )

@@ -202,14 +202,18 @@ def picture(context: Context, ref: InstanceRef, frame: int | None, rendering: Re
         number = (image.number_of_frames + 1) // 2 if frame is None else frame
         if number > image.number_of_frames:
             raise NoSuchFrame(f"the object has {image.number_of_frames} frames", frame=number)
-        pixels = _rendered(context, image, number, rendering)
+        pixels = shown(context, ref, image, number, rendering)
         profile = b""
         if rendering.profile not in ("", "no") and pixels.ndim == 3:
             own = icc.profile_of(image, number) if rendering.profile == "yes" else b""
             profile = own or icc.space("srgb" if rendering.profile == "yes" else rendering.profile)
-    if rendering.annotation:
-        pixels = caption(pixels, _words(context, ref, rendering.annotation))
     return _with_profile(encode(pixels, media_type, rendering.quality), media_type, profile)
+
+
+def shown(context: Context, ref: InstanceRef, image: Image, number: int, rendering: Rendering) -> Picture:
+    """Frame `number` of `image`, which is that of `ref`, with its caption; blocking."""
+    pixels = _rendered(context, image, number, rendering)
+    return caption(pixels, _words(context, ref, rendering.annotation)) if rendering.annotation else pixels
 
 
 def _rendered(context: Context, image: Image, number: int, rendering: Rendering) -> Picture:
