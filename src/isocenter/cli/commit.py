@@ -75,7 +75,7 @@ def _named(text: str) -> committing.Item:
 def _found(paths: Sequence[Path], settings: Settings, progress: output.Bar) -> Iterator[committing.Item]:
     """The objects in files. What was named and is none is said; what was found beside them is left alone."""
     from isocenter.archive.walk import walk
-    from isocenter.net.client import announced
+    from isocenter.net.storing import announced
     from isocenter.wire.limits import Limits
 
     limits = Limits.of(settings)

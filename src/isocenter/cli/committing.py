@@ -28,8 +28,8 @@ from isocenter.net.address import host_and_port
 if TYPE_CHECKING:
     from isocenter.index.sql_jobs import SqlJobs
     from isocenter.known_peers import KnownPeer
-    from isocenter.net.client import StoreOutcome
     from isocenter.net.commitment import Reports
+    from isocenter.net.storing import StoreOutcome
     from isocenter.services.storage_commitment import CommitmentReport
     from isocenter.settings import Settings
 

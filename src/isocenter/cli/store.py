@@ -8,7 +8,7 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,7 +18,7 @@ from isocenter.errors import DataSetError, NetworkError, UsageError
 
 if TYPE_CHECKING:
     from isocenter.archive.walk import Candidate
-    from isocenter.net.client import StoreOutcome
+    from isocenter.net.storing import StoreOutcome, Way
     from isocenter.net.web_client import Service
     from isocenter.wire.limits import Limits
 
@@ -51,6 +51,7 @@ def command(
     without a warning, and reported as committed. Exit code 1 unless all are.
     """
     from isocenter.archive.walk import walk
+    from isocenter.net.storing import way_to
     from isocenter.wire.limits import Limits
 
     settings = call.settings(dimse_window=window)
@@ -68,7 +69,7 @@ def command(
     first = next(candidates, None)
     if first is not None:
         candidates = itertools.chain((first,), candidates)
-    sending = {**connecting, "proposing": _needs(first, Limits.of(settings))}
+    way = way_to(known.address, **connecting, proposing=_needs(first, Limits.of(settings)))
     try:
         with output.bar("sending", None) as progress:
 
@@ -86,10 +87,10 @@ def command(
             if processes > 1:
                 from isocenter.cli.store_workers import Sharing
 
-                Sharing(candidates, known.address, sending, jobs=jobs, processes=processes, done=done).run(begun)
+                Sharing(candidates, way, jobs=jobs, processes=processes, done=done).run(begun)
             else:
                 begun()
-                running.run(_send(known.address, sending, _Shared(candidates), jobs, done))
+                running.run(_send(way, _Shared(candidates), jobs, done))
     except KeyboardInterrupt:
         tally.tell(known.address, whole=False)
         if commit:
@@ -121,7 +122,7 @@ def _store_web(service: Service, paths: list[Path], jobs: int, as_json: bool) ->
 
 def _needs(first: Candidate | None, limits: Limits) -> set[tuple[str, str]]:
     """SOP Class and transfer syntax of the first object, so that associations are opened for such and not once more."""
-    from isocenter.net.client import announced
+    from isocenter.net.storing import announced
 
     if first is None:
         return set()
@@ -198,18 +199,12 @@ class _Tally:
         output.note(text)
 
 
-async def _send(
-    address: str,
-    connecting: dict[str, Any],
-    items: Iterator[Candidate],
-    jobs: int,
-    done: Callable[[StoreOutcome], None],
-) -> None:
-    from isocenter.net.client import connect
+async def _send(way: Way, items: Iterator[Candidate], jobs: int, done: Callable[[StoreOutcome], None]) -> None:
+    from isocenter.net.storing import StoragePeer
 
     async def work(first: bool) -> None:
         try:
-            async with connect(address, **connecting) as peer:
+            async with StoragePeer(way) as peer:
                 async for outcome in peer.store(items):
                     done(outcome)
         except NetworkError:

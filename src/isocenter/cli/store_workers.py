@@ -28,9 +28,8 @@ from isocenter.archive.walk import Candidate, found_again
 from isocenter.cli import output, running
 from isocenter.cli.workers import Crew, Worker
 from isocenter.errors import NetworkError
-from isocenter.net.client import StoreOutcome, connect
 from isocenter.net.memory import keep_memory
-from isocenter.net.tls import client_context
+from isocenter.net.storing import StoragePeer, StoreOutcome, Way
 
 _LENGTH = Struct("<I")
 # What one association may have at a time, sent or waiting: enough that it is never idle, little enough that all end
@@ -84,24 +83,19 @@ class _Charge:
 
 
 class Sharing:
-    """Sends `candidates` to a peer over `jobs` associations in `processes` processes; `done` gets each outcome."""
+    """Sends `candidates` over `jobs` associations in `processes` processes; `done` gets each outcome."""
 
     def __init__(
         self,
         candidates: Iterator[Candidate],
-        address: str,
-        connecting: dict[str, Any],
+        way: Way,
         *,
         jobs: int,
         processes: int,
         done: Callable[[StoreOutcome], None],
     ) -> None:
-        if connecting["tls"]:
-            connecting = {**connecting, "tls": client_context(connecting["settings"])}
-        connect(address, **connecting)  # what cannot be is said once, and here
         self._shares = [jobs // processes + (number < jobs % processes) for number in range(processes)]
-        self._address = address
-        self._connecting = connecting
+        self._way = way
         self._candidates = candidates
         self._done = done
         self._charges: list[_Charge] = []
@@ -137,7 +131,7 @@ class Sharing:
             self._done(_lost(candidate, "not sent: no process is left that could"))
 
     def _work(self, number: int, channel: socket.socket) -> None:
-        running.run(_Sender(self._shares[number]).run(channel, self._address, self._connecting))
+        running.run(_Sender(self._shares[number]).run(channel, self._way))
 
     def _hear(self, charge: _Charge, kind: str, value: Any) -> None:
         if kind == "opened":
@@ -310,7 +304,7 @@ class _Sender:
         self._opening: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
 
-    async def run(self, channel: socket.socket, address: str, connecting: dict[str, Any]) -> None:
+    async def run(self, channel: socket.socket, way: Way) -> None:
         keep_memory(2 * _BYTES)
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
@@ -320,7 +314,7 @@ class _Sender:
         reports = _Reports(writer)
         listening = loop.create_task(self._listen(reader))
         stopping = loop.create_task(self._stop.wait())
-        sending = loop.create_task(self._send(address, connecting, reports))
+        sending = loop.create_task(self._send(way, reports))
         try:
             await asyncio.wait((sending, stopping, listening), return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -347,17 +341,17 @@ class _Sender:
                     for task in self._opening:
                         task.cancel()  # the others have done it all
 
-    async def _send(self, address: str, connecting: dict[str, Any], reports: _Reports) -> None:
+    async def _send(self, way: Way, reports: _Reports) -> None:
         async with asyncio.TaskGroup() as group:
             for _ in range(self._associations):
-                self._opening.add(group.create_task(self._associate(address, connecting, reports)))
+                self._opening.add(group.create_task(self._associate(way, reports)))
 
-    async def _associate(self, address: str, connecting: dict[str, Any], reports: _Reports) -> None:
+    async def _associate(self, way: Way, reports: _Reports) -> None:
         portion = _Portion(self._inbox)
         task = asyncio.current_task()
         assert task is not None
         try:
-            async with connect(address, **connecting) as peer:
+            async with StoragePeer(way) as peer:
                 self._opening.discard(task)
                 reports.say("opened")
                 async for outcome in peer.store(portion):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from isocenter.errors import AssociationAborted, AssociationRejected, ConnectFailed, NetworkError, PeerTimeout
 from isocenter.net.address import Address
 from isocenter.net.association import Association
-from isocenter.net.tls import TlsTransport
 from isocenter.services.base import Peer, Services
 from isocenter.settings import Settings
 from isocenter.std.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -27,6 +26,9 @@ from isocenter.wire.pdu import (
     UserIdentity,
     UserInformation,
 )
+
+if TYPE_CHECKING:
+    import ssl
 
 
 def connection_config(settings: Settings) -> Config:
@@ -131,28 +133,7 @@ async def associate(
     contexts = tuple(
         ProposedContext(2 * n + 1, p.abstract_syntax, p.transfer_syntaxes) for n, p in enumerate(proposals)
     )
-    user = UserInformation(
-        max_length=settings.dimse_max_pdu,
-        implementation_class_uid=IMPLEMENTATION_CLASS_UID,
-        implementation_version_name=IMPLEMENTATION_VERSION_NAME,
-        async_operations=(window, 1) if window > 1 else None,
-        roles=tuple(
-            RoleSelection(uid, scu=False, scp=True) for uid in {p.abstract_syntax: 0 for p in proposals if p.scp}
-        ),
-        extended=tuple(
-            {
-                p.abstract_syntax: ExtendedNegotiation(p.abstract_syntax, p.extended) for p in proposals if p.extended
-            }.values()
-        ),
-        common_extended=tuple(
-            {
-                p.abstract_syntax: CommonExtendedNegotiation(p.abstract_syntax, p.service_class, p.related)
-                for p in proposals
-                if p.service_class
-            }.values()
-        ),
-        identity=identity,
-    )
+    user = _user_information(proposals, settings, identity, window)
     rq = AssociateRQ(address.aet, calling, contexts, user)
     loop = asyncio.get_running_loop()
     link = Requestor(rq, settings, services)
@@ -160,6 +141,8 @@ async def associate(
     def protocol() -> asyncio.BufferedProtocol:
         if tls is None:
             return link
+        from isocenter.net.tls import TlsTransport
+
         return TlsTransport(link, tls, server_side=False, server_hostname=address.host)
 
     try:
@@ -186,3 +169,30 @@ async def associate(
         link.abort("not wanted any more")
         raise
     return link
+
+
+def _user_information(
+    proposals: Sequence[Proposal], settings: Settings, identity: UserIdentity | None, window: int
+) -> UserInformation:
+    return UserInformation(
+        max_length=settings.dimse_max_pdu,
+        implementation_class_uid=IMPLEMENTATION_CLASS_UID,
+        implementation_version_name=IMPLEMENTATION_VERSION_NAME,
+        async_operations=(window, 1) if window > 1 else None,
+        roles=tuple(
+            RoleSelection(uid, scu=False, scp=True) for uid in {p.abstract_syntax: 0 for p in proposals if p.scp}
+        ),
+        extended=tuple(
+            {
+                p.abstract_syntax: ExtendedNegotiation(p.abstract_syntax, p.extended) for p in proposals if p.extended
+            }.values()
+        ),
+        common_extended=tuple(
+            {
+                p.abstract_syntax: CommonExtendedNegotiation(p.abstract_syntax, p.service_class, p.related)
+                for p in proposals
+                if p.service_class
+            }.values()
+        ),
+        identity=identity,
+    )
