@@ -350,6 +350,17 @@ def test_what_cannot_be_says_why(data: bytes, source: str, target: str, why: str
         made(data, target, source=source, sop_instance=UID)
 
 
+def test_an_overlay_in_unused_bits_comes_out_of_a_whole_container() -> None:
+    """Bit 12 of a signed image of 12 bits, compressed with all sixteen (as scanners did before overlays had data)."""
+    samples = gradient(4, 6, 1, 12, signed=True).astype(np.uint16) & 0x0FFF | np.arange(24).reshape(4, 6) % 2 << 12
+    container = samples.astype(np.uint16)
+    codestream = encode("1.2.840.10008.1.2.4.70", container, Layout(4, 6, 1, 16, 16, 15))
+    header = {"allocated": 16, "stored": 12, "signed": 1, "last": OVERLAY}
+    result = made(data_set(encapsulated(b"", codestream), **header), EXPLICIT, source="1.2.840.10008.1.2.4.70")
+    assert data_set(container.tobytes(), **header) == result
+    np.testing.assert_array_equal(image(result).frame(1), gradient(4, 6, 1, 12, signed=True))
+
+
 def test_a_broken_frame_in_the_middle_leaves_nothing_half_made() -> None:
     good = encode(RLE, gradient(4, 6, 1, 8), Layout(4, 6))
     data = data_set(encapsulated(b"", good, good[:70], good), frames=3)

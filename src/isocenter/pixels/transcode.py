@@ -298,14 +298,21 @@ class _Explicit:
 
     def _native(self, image: Image, head: Head) -> Iterator[bytes]:
         """Frame by frame; the length is known from the first."""
-        _refuse_overlays(head)
+        described = image.layout
+        if _overlays_in_samples(head):
+            # Some writers compress the whole container: with all its bits the overlays come out, too.
+            whole = described.bits_allocated
+            image.layout = replace(described, bits_stored=whole, high_bit=whole - 1, signed=False)
         first = image.decode(1)
         layout = _samples(image.layout, first)
         bits = layout.native_bits * image.number_of_frames
         total = -(-bits // 8)
         if total > _LONGEST:
             raise NotAcceptable(f"uncompressed pixel data of {total} bytes are longer than a data element can be")
-        edits = derived.samples(head, layout) | self._earlier(image, head)
+        told = layout
+        if image.layout is not described and first.bits == described.bits_allocated:
+            told = replace(layout, bits_stored=described.bits_stored, high_bit=described.high_bit)
+        edits = derived.samples(head, told) | self._earlier(image, head)
         yield head.spliced(edits) + _pixel_header("OW" if layout.bits_allocated > 8 else "OB", total)
         left: Array = np.empty(0, np.uint8)  # single bits that do not fill a byte yet
         for decoded in self._decoded(image, first):
@@ -348,7 +355,8 @@ class _Explicit:
                 return _of_frame(number, lambda: keep(image.frame_bytes(number)))
 
             return self._each(image, kept_frame, numbers), lambda ratio: self._earlier(image, head)
-        _refuse_overlays(head)
+        if overlays := _overlays_in_samples(head):
+            raise PixelError("an overlay in unused bits of the samples would be lost", tag_path=overlays)
         first = image.decode(1)
         samples = _samples(image.layout, first)
         coded = codecs.described(wanted.syntax, samples, wanted.loss)
@@ -466,9 +474,10 @@ def _refuse_compressed_icons(header: bytes, limits: Limits) -> None:
             raise PixelError("compressed pixel data within a sequence are not transcoded", tag_path=path_of([tag]))
 
 
-def _refuse_overlays(head: Head) -> None:
-    """Overlays in unused bits of the samples (PS3.3 C.9.2, retired) would be lost without a word."""
+def _overlays_in_samples(head: Head) -> str:
+    """The tag path of an overlay in unused bits of the samples (PS3.3 C.9.2, retired), "" if there is none."""
     for group in range(0, 0x20, 2):
         position, data = 0x60000102 + (group << 16), 0x60003000 + (group << 16)
         if head.value(position).strip(b"\0") and not head.value(data):
-            raise PixelError("an overlay in unused bits of the samples would be lost", tag_path=path_of([position]))
+            return path_of([position])
+    return ""
