@@ -131,90 +131,33 @@ def _store() -> Iterator[Resource]:
         )  # fmt: skip
 
 
-def _others() -> Iterator[Resource]:
-    test = "test_npi.py"
-    yield Resource(
-        "GET",
-        "/{npi}",
-        "SearchNonPatient",
-        "Search for objects of no patient",
-        "12.6",
-        test,
-        _MODELS,
-        (*SEARCH, ACCEPT),
-    )
-    yield Resource(
-        "GET",
-        "/{npi}/{uid}",
-        "RetrieveNonPatient",
-        "Retrieve an object of no patient",
-        "12.4",
-        test,
-        (*_INSTANCE, *_MODEL),
-        (ACCEPT,),
-    )
-    yield Resource(
-        "GET",
-        "/{npi}/{uid}/bulkdata/{path}",
-        "RetrieveNonPatientBulkdata",
-        "Retrieve a value of it",
-        "F.2.6",
-        test,
-        _BULK,
-        (ACCEPT,),
-    )
-    yield Resource(
-        "POST", "/{npi}", "StoreNonPatient", "Store objects of no patient", "12.5", test, _STORED, (), _TAKEN
-    )
-    yield Resource(
-        "POST", "/{npi}/{uid}", "StoreNonPatientInstance", "Store one under its UID", "12.5", test, _STORED, (), _TAKEN
-    )
-    yield Resource(
-        "GET",
-        "/wado",
-        "RetrieveUri",
-        "URI Service (WADO-URI)",
-        "9",
-        "test_web_uri.py",
-        (DICOM, *_PICTURE, *_ITSELF, *_MODEL),
-        URI,
-    )
-    yield Resource(
-        "GET",
-        "/changes",
-        "Changes",
-        "What was stored, replaced or deleted since an entry",
-        "",
-        "test_web_changes.py",
-        (JSON,),
-        ("since", "limit"),
-    )
-    yield Resource(
-        "GET",
-        "/events",
-        "Events",
-        "The same, told as it happens",
-        "",
-        "test_web_changes.py",
-        ("text/event-stream",),
-        ("since",),
-    )
-    for path in ("", "/"):
-        yield Resource(
-            "OPTIONS",
-            path,
-            "Capabilities",
-            "Retrieve what this service can do",
-            "8.9",
-            "test_web_capabilities.py",
-            (WADL, JSON),
-        )
-    yield Resource(
-        "GET", "/openapi.json", "OpenApi", "The same as an OpenAPI document", "", "test_web_capabilities.py", (JSON,)
-    )
+_NPI = "test_npi.py"
+_CHANGES = "test_web_changes.py"
+_CAPABILITIES = "test_web_capabilities.py"
+# fmt: off
+_OTHERS = (
+    Resource("GET", "/{npi}", "SearchNonPatient", "Search for objects of no patient", "12.6", _NPI, _MODELS,
+             (*SEARCH, ACCEPT)),
+    Resource("GET", "/{npi}/{uid}", "RetrieveNonPatient", "Retrieve an object of no patient", "12.4", _NPI,
+             (*_INSTANCE, *_MODEL), (ACCEPT,)),
+    Resource("GET", "/{npi}/{uid}/bulkdata/{path}", "RetrieveNonPatientBulkdata", "Retrieve a value of it", "F.2.6",
+             _NPI, _BULK, (ACCEPT,)),
+    Resource("POST", "/{npi}", "StoreNonPatient", "Store objects of no patient", "12.5", _NPI, _STORED, (), _TAKEN),
+    Resource("POST", "/{npi}/{uid}", "StoreNonPatientInstance", "Store one under its UID", "12.5", _NPI, _STORED, (),
+             _TAKEN),
+    Resource("GET", "/wado", "RetrieveUri", "URI Service (WADO-URI)", "9", "test_web_uri.py",
+             (DICOM, *_PICTURE, *_ITSELF, *_MODEL), URI),
+    Resource("GET", "/changes", "Changes", "What was stored, replaced or deleted since an entry", "", _CHANGES,
+             (JSON,), ("since", "limit")),
+    Resource("GET", "/events", "Events", "The same, told as it happens", "", _CHANGES, ("text/event-stream",),
+             ("since",)),
+    Resource("OPTIONS", "", "Capabilities", "Retrieve what this service can do", "8.9", _CAPABILITIES, (WADL, JSON)),
+    Resource("OPTIONS", "/", "Capabilities", "Retrieve what this service can do", "8.9", _CAPABILITIES, (WADL, JSON)),
+    Resource("GET", "/openapi.json", "OpenApi", "The same as an OpenAPI document", "", _CAPABILITIES, (JSON,)),
+)
+# fmt: on
 
-
-RESOURCE_TABLE: tuple[Resource, ...] = (*_search(), *_retrieve(), *_store(), *_others())
+RESOURCE_TABLE: tuple[Resource, ...] = (*_search(), *_retrieve(), *_store(), *_OTHERS)
 
 KINDS = tuple(RESOURCES)
 """What `{npi}` may be."""
