@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,7 +19,7 @@ import isocenter
 import ours
 from isocenter.errors import AssociationAborted, NetworkError, PeerTimeout
 from isocenter.net.address import parse_address
-from isocenter.net.requestor import Proposal, associate
+from isocenter.net.requestor import Proposal, Requestor, associate
 from isocenter.services.storage import store_request
 from isocenter.services.verification import echo_request
 from isocenter.settings import Settings
@@ -189,6 +191,25 @@ def connected(address: str) -> isocenter.sync.BlockingPeer:
 def test_no_answer_to_a_release() -> None:
     with raw_scp(accepts_and_is_silent) as address, connected(address):
         pass
+
+
+def test_what_is_over_is_gone_without_the_collector(receiver: Receiver) -> None:
+    """Ten thousand associations are not to wait in memory until it comes."""
+
+    async def echo() -> weakref.ref[Requestor]:
+        association = await associate(
+            parse_address(receiver.address), [Proposal(ECHO, (EXPLICIT,))], calling="X", settings=Settings()
+        )
+        response = await association.request(association.context_for(ECHO), echo_request(1))
+        assert response.status == 0
+        await association.release()
+        return weakref.ref(association)
+
+    gc.disable()
+    try:
+        assert asyncio.run(echo())() is None
+    finally:
+        gc.enable()
 
 
 def test_release_collision() -> None:

@@ -117,7 +117,7 @@ class Association(Link):
         self.operations = 1  # requests of the peer served at a time
         self._as_requestor = connection.requestor
         self._timeout = timeout
-        self._patience = Patience(loop, timeout, lambda: self.heard, lambda: self.abort("no response in time"))
+        self._patience = Patience(loop, timeout, self)
         self._failure: NetworkError | None = None
         # incoming
         self._receiving: _Receiving | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from typing import Protocol
 
 from isocenter.errors import NetworkError, PeerTimeout
 from isocenter.services.base import Response
@@ -39,24 +39,26 @@ class Mailbox:
         return one
 
 
+class Hearing(Protocol):
+    """What is listened to."""
+
+    heard: float  # when the peer's last bytes came, on the loop's clock
+
+    def abort(self, why: str) -> None:
+        """End it."""
+
+
 class Patience:
     """Gives up on a peer of which nothing was heard for so many `seconds` while somebody waited.
 
     One timer for all who wait, set anew only when it fires: a timer for each response cost a tenth of what sending a
-    small object does. `heard` is when the peer's last bytes came; then `give_up` is called, once.
+    small object does.
     """
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        seconds: float,
-        heard: Callable[[], float],
-        give_up: Callable[[], None],
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, link: Hearing) -> None:
         self._loop = loop
         self._seconds = seconds
-        self._heard = heard
-        self._give_up = give_up
+        self._link: Hearing | None = link
         self._since: dict[Mailbox, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -73,19 +75,21 @@ class Patience:
         return mailbox.take()
 
     def end(self) -> None:
-        """Nobody will wait any more."""
+        """Nobody will wait any more. The link is let go of, as it holds us: what is over is to be gone at once, and not
+        when the collector comes."""
+        self._link = None
         if self._timer is not None:
             self._timer.cancel()
 
     def _look(self) -> None:
-        self._timer = None
-        if not self._since:
+        self._timer, link = None, self._link
+        if not self._since or link is None:
             return
         # Whoever sends the objects of a C-GET is not silent, though its last response may take long.
-        until = max(min(self._since.values()), self._heard()) + self._seconds
+        until = max(min(self._since.values()), link.heard) + self._seconds
         if self._loop.time() < until:
             self._timer = self._loop.call_at(until, self._look)
             return
         for mailbox in self._since:
             mailbox.put(PeerTimeout(f"no response within {self._seconds:g} s"))
-        self._give_up()
+        link.abort("no response in time")
