@@ -229,6 +229,26 @@ def test_who_guesses_waits_and_nobody_else(site: Site) -> None:
     assert site.status("read") == 200
 
 
+def test_who_guesses_many_at_once_waits_as_well(site: Site) -> None:
+    import asyncio
+
+    import httpx
+
+    async def ask(client: httpx.AsyncClient, passcode: str) -> int:
+        return (await client.get(STUDIES, auth=httpx.BasicAuth("anna", passcode))).status_code
+
+    async def all_at_once(passcodes: list[str], address: str) -> list[int]:
+        transport = httpx.ASGITransport(site.web.app, client=(address, 1))
+        async with httpx.AsyncClient(transport=transport, base_url="https://archive.test") as client:
+            return await asyncio.gather(*(ask(client, one) for one in passcodes))
+
+    guesses = site.web.portal.call(all_at_once, [f"guess {number}" for number in range(40)], "10.0.0.9")
+    assert (guesses.count(401), guesses.count(429)) == (10, 30)
+    assert set(site.web.portal.call(all_at_once, ["right"] * 40, "10.0.0.10")) == {200}, "who is right does not"
+    late = site.web.portal.call(all_at_once, ["right"], "10.0.0.9")
+    assert late == [429]
+
+
 def test_credentials_do_not_cross_a_network_in_the_clear(site: Site) -> None:
     import httpx
 

@@ -40,6 +40,18 @@ def test_a_clock_that_stands_gives_nothing() -> None:
     assert [buckets.take("a", 5.0) for _ in range(3)] == [0, 0, 1]
 
 
+def test_a_token_that_was_not_used_goes_back() -> None:
+    buckets = Buckets(rate=1, burst=2)
+    assert [buckets.take("a", 0.0), buckets.take("a", 0.0)] == [0, 0]
+    buckets.give("a", 0.0)
+    assert [buckets.take("a", 0.0), buckets.take("a", 0.0)] == [0, 1]
+    for _ in range(9):
+        buckets.give("a", 0.0)
+    assert [buckets.take("a", 0.0) for _ in range(3)] == [0, 0, 1]
+    buckets.give("nobody", 0.0)
+    assert len(buckets) == 1
+
+
 def test_a_crowd_has_room_again_and_remembers_nobody() -> None:
     crowd = Crowd(2)
     assert [crowd.enter("a"), crowd.enter("a"), crowd.enter("a"), crowd.enter("b")] == [True, True, False, True]

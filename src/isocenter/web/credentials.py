@@ -6,6 +6,7 @@ Who fails often waits, by network address, before anything is computed for him.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -48,6 +49,7 @@ class Credentials:
         self.everybody = Identity("", _scopes("web.open_scopes", settings.web_open_scopes))
         self._failures = Buckets(1 / _ONE_MORE, settings.web_failures)
         self._right: OrderedDict[bytes, float] = OrderedDict()  # until when
+        self._hashing: dict[bytes, asyncio.Task[bool]] = {}
         self._key = secrets.token_bytes(32)
 
     @property
@@ -94,26 +96,39 @@ class Credentials:
     async def of_user(self, scope: Scope, name: str, passcode: str) -> Identity:
         """Who has this name and passcode."""
         self._admit(scope)
-        if self._users is None or not passcode or not await self._is_right(self._users, name, passcode):
+        if self._users is None or not passcode or not await self._is_right(scope, self._users, name, passcode):
             raise self._failed(scope, "name or passcode are wrong", name)
         return Identity(name, frozenset(SCOPES) if name in self._admins else self._user_scopes)
 
-    async def _is_right(self, users: UserFile, name: str, passcode: str) -> bool:
+    async def _is_right(self, scope: Scope, users: UserFile, name: str, passcode: str) -> bool:
         """Whether the passcode is the user's. Hashing is slow by intent, and Basic sends it with each request: one that
-        was right lately is recognised by a hash under a key that nobody has."""
-        mark = hmac.digest(self._key, f"{len(name)}:{name}{passcode}".encode(), hashlib.sha256)
+        was right lately is recognised by a hash under a key that nobody has, and one that is being hashed is not hashed
+        beside that. A guess counts as failed from its beginning, or a guesser would make all of his at once."""
+        mark = hmac.digest(self._key, f"{len(name)}:{name}{passcode}".encode("utf-8", "replace"), hashlib.sha256)
         if self._right.get(mark, 0.0) > time.monotonic():
             return True
+        key = network_of(client_of(scope))
+        if mark not in self._hashing:
+            self._failures.take(key, time.monotonic())
+            work = self._hashing[mark] = asyncio.create_task(self._fits(users, name, passcode))
+            work.add_done_callback(lambda _: self._hashing.pop(mark))
+            fits = await asyncio.shield(work)
+            self._failures.give(key, time.monotonic())  # if it was wrong, that counts in _failed()
+        else:
+            fits = await asyncio.shield(self._hashing[mark])
+        if fits:
+            self._right[mark] = time.monotonic() + _REMEMBERED
+            if len(self._right) > _MOST_REMEMBERED:
+                self._right.popitem(last=False)
+        return fits
+
+    @staticmethod
+    async def _fits(users: UserFile, name: str, passcode: str) -> bool:
         try:
             identity = user_identity(name, passcode)
         except UsageError:
             return False
-        if await users.authenticate(identity, "") is None:
-            return False
-        self._right[mark] = time.monotonic() + _REMEMBERED
-        if len(self._right) > _MOST_REMEMBERED:
-            self._right.popitem(last=False)
-        return True
+        return await users.authenticate(identity, "") is not None
 
     def _of_claims(self, claims: Mapping[str, Any]) -> Identity:
         rows = self._settings

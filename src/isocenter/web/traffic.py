@@ -39,6 +39,11 @@ class Buckets:
             self._levels.popitem(last=False)
         return 0.0
 
+    def give(self, key: str, now: float) -> None:
+        """Put a token back."""
+        if key in self._levels:
+            self._levels[key] = (min(self._burst, self._level(key, now) + 1), now)
+
     def _level(self, key: str, now: float) -> float:
         known = self._levels.get(key)
         return self._burst if known is None else min(self._burst, known[0] + (now - known[1]) * self._rate)
