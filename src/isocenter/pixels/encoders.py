@@ -4,8 +4,8 @@ An encoder gets samples, their Layout and perhaps a Loss, and gives the codestre
 (PS3.5 section 8.2) and what the library can is in the Encoder beside the function, so that both are known before a
 frame is touched.
 
-Three things are ours and not the library's. JPEG and JPEG-LS know no sign, so signed samples go in as two's complement
-in Bits Stored. imagecodecs tells OpenJPH no depth but that of the array, so HTJ2K frames get theirs written afterwards
+Three things are ours and not the library's. JPEG and JPEG-LS know no sign, so signed samples go in as two's
+complement. imagecodecs tells OpenJPH no depth but that of the array, so HTJ2K frames get theirs written afterwards
 (`_state_depth`). And a compression ratio is reached by trying (`_at_ratio`), as no library but OpenJPEG has one.
 """
 
@@ -131,7 +131,7 @@ class Encoder:
 
 
 def _unsigned(pixels: Array, layout: Layout) -> Array:
-    """Two's complement in Bits Stored as the unsigned samples that JPEG and JPEG-LS know."""
+    """Two's complement in Bits Stored as the unsigned samples that JPEG knows."""
     return np.ascontiguousarray(sample_values(pixels, layout.bits_stored, 0, False))
 
 
@@ -199,10 +199,14 @@ def jpeg_lossless(predictor: int) -> Function:
 
 
 def jpegls(pixels: Array, layout: Layout, loss: Loss | None) -> bytes:
-    """Lossless, or with no sample further off than NEAR. CharLS gets the depth of the array, not Bits Stored."""
+    """Lossless, or with no sample further off than NEAR.
+
+    CharLS gets the depth of the array, not Bits Stored, so that readers take the sign from the array's highest bit:
+    there it must be.
+    """
+    samples = np.ascontiguousarray(pixels).view(f"u{pixels.dtype.itemsize}")
     if loss is None:
-        return bytes(imagecodecs.jpegls_encode(_unsigned(pixels, layout)))
-    samples = np.ascontiguousarray(pixels.view(f"u{pixels.dtype.itemsize}"))
+        return bytes(imagecodecs.jpegls_encode(samples))
 
     def encode(near: float) -> bytes:
         return bytes(imagecodecs.jpegls_encode(samples, level=round(near)))
