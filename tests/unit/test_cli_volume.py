@@ -49,6 +49,18 @@ def test_nifti(suffix: str, tilt: float, tmp_path: Path) -> None:
     assert int(image.header["qform_code"]) == (0 if tilt else 1)
 
 
+def test_upright_nifti(tmp_path: Path) -> None:
+    done = volume(save(tmp_path / "in", ct(tilt=12.0)), "-o", tmp_path / "out.nii", "--upright", "--json")
+    assert done.exit_code == 0, done.output
+    (told,) = json.loads(done.stdout)["volumes"]
+    image = nibabel.load(tmp_path / "out.nii")
+    assert told["upright"] is True
+    assert tuple(told["shape"]) == image.shape[::-1]
+    assert int(image.header["qform_code"]) == 1
+    assert np.allclose(image.get_qform(), image.get_sform(), atol=1e-4)
+    assert np.allclose(np.array(told["affine"])[:, [2, 1, 0, 3]], lps_of_nifti(image), atol=1e-4)
+
+
 @pytest.mark.parametrize(("slope", "dtype"), [(1, np.int16), (0.25, np.float32)])
 def test_nrrd(slope: float, dtype: type, tmp_path: Path) -> None:
     objects = ct()

@@ -68,6 +68,37 @@ def test_a_tilted_gantry_is_a_shear_of_the_affine(tilt: float, tmp_path: Path) -
     assert lies_right(volume)
 
 
+@pytest.mark.parametrize("rescale", [True, False])
+@pytest.mark.parametrize("orientation", [(1, 0, 0, 0, 1, 0), OBLIQUE], ids=["axial", "oblique"])
+@pytest.mark.parametrize("tilt", [15.0, -20.0])
+def test_a_tilted_volume_is_put_upright(
+    tilt: float, orientation: tuple[float, ...], rescale: bool, tmp_path: Path
+) -> None:
+    save(tmp_path, ct(tilt=tilt, orientation=orientation))
+    tilted = isocenter.volume(tmp_path, rescale=rescale)
+    upright = tilted.upright()
+    assert upright.tilt == 0.0
+    assert upright.upright() is upright
+    assert upright.array.dtype == tilted.array.dtype
+    sides = [upright.affine[:3, axis] for axis in range(3)]
+    assert max(abs(sides[0] @ sides[1]), abs(sides[0] @ sides[2])) < 1e-6
+    assert np.linalg.norm(sides[0]) == pytest.approx(2.5)
+    # The field is linear, and so is the interpolation: every value that is one lies where it should.
+    values = upright.array if rescale else upright.array * 0.25 - 300.0
+    expected = field(places(upright.array.shape, upright.affine))
+    right = np.abs(values - expected) <= 2 * SLOPE
+    assert right.sum(axis=(1, 2)).min() >= (8 - 1) * (10 - 1)
+    if rescale:
+        assert (right | np.isnan(values)).all()
+    assert upright.array.shape[1] > 8
+
+
+def test_slices_beside_rather_than_behind_each_other_are_not_put_upright(tmp_path: Path) -> None:
+    save(tmp_path, ct(tilt=75.0))
+    with pytest.raises(NotAVolume, match="75 degrees"):
+        isocenter.volume(tmp_path).upright()
+
+
 def test_missing_slices_are_empty_and_told(tmp_path: Path) -> None:
     objects = ct(9)
     save(tmp_path, [ds for index, ds in enumerate(objects) if index not in (2, 5, 6)])

@@ -34,6 +34,10 @@ def command(
     gaps: Annotated[
         str, typer.Option(metavar="WHAT", help="Where slices are missing: fill (empty slices), keep, or refuse.")
     ] = "fill",
+    upright: Annotated[
+        bool,
+        typer.Option("--upright", help="Put slices of a tilted gantry straight behind each other (interpolates)."),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite files.")] = False,
     as_json: output.Json = False,
 ) -> None:
@@ -60,7 +64,7 @@ def command(
         told: dict[str, Any] = {"volume": number, **_described(stack, found)}
         if path is not None:
             try:
-                told |= _written(found, stack, path, gaps)
+                told |= _written(found, stack, path, gaps, upright=upright)
             except IsocenterError as error:
                 output.fail(error, f"volume {number}")
                 told["error"] = str(error)
@@ -111,19 +115,25 @@ def _targets(out: str | None, kind: str, numbers: Sequence[int], force: bool) ->
     return list(paths)
 
 
-def _written(found: Volumes, stack: Stack, path: Path, gaps: Any) -> dict[str, Any]:
+def _written(found: Volumes, stack: Stack, path: Path, gaps: Any, *, upright: bool) -> dict[str, Any]:
     """Load and write one volume; what is to be told of it."""
     from isocenter.pixels.volume_files import write
 
     with output.bar("Reading slices", len(stack.planes)) as bar:
         volume = found.load(stack, rescale=stack.rescale is None, gaps=gaps, progress=lambda: bar.advance(1))
+    moved = bool(volume.tilt) and upright
+    if moved:
+        volume = volume.upright()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(volume, path)
     except OSError as error:
         path.unlink(missing_ok=True)
         raise UsageError(f"{path}: {error.strerror or error}") from None
-    return {"file": str(path), "dtype": str(volume.array.dtype), "empty": list(volume.empty)}
+    told: dict[str, Any] = {"file": str(path), "dtype": str(volume.array.dtype), "empty": list(volume.empty)}
+    if moved:
+        told |= {"upright": True, "shape": list(volume.array.shape), "affine": volume.affine.tolist()}
+    return told
 
 
 def _described(stack: Stack, found: Volumes) -> dict[str, Any]:
@@ -172,7 +182,7 @@ def _tell(report: Sequence[dict[str, Any]], left_out: Sequence[dict[str, Any]], 
 def _remarks(one: dict[str, Any]) -> list[str]:
     remarks = [f"{name} {value}" for name, value in one["apart"].items()]
     if one["tilt"]:
-        remarks.append(f"tilted by {one['tilt']:.2f} degrees")
+        remarks.append(f"tilted by {one['tilt']:.2f} degrees{', put upright' if one.get('upright') else ''}")
     if not one["regular"]:
         remarks.append(f"irregular distances, {one['deviation']:.3g} mm off at most")
     elif one["gaps"]:

@@ -349,9 +349,7 @@ def _stack(planes: list[Plane]) -> Stack:
     affine[:3, 1] = np.array(first.orientation[3:]) * first.spacing[0]
     affine[:3, 2] = np.array(first.orientation[:3]) * first.spacing[1]
     away = np.linalg.norm(positions - (origin + places[:, None] * vector), axis=1)
-    length = float(np.linalg.norm(vector))
     upright = abs(float(vector @ np.array(first.normal)))
-    tilt = math.degrees(math.acos(min(1.0, upright / length))) if length else 0.0
     gaps = tuple(
         Gap(at, float(distance), int(places[at + 1] - places[at] - 1))
         for at, distance in enumerate(distances)
@@ -362,11 +360,19 @@ def _stack(planes: list[Plane]) -> Stack:
         places=tuple(places.tolist()),
         affine=affine,
         spacing=(upright, *first.spacing),
-        tilt=tilt if tilt > _NO_TILT else 0.0,
+        tilt=tilt_of(affine),
         deviation=float(away.max()),
         regular=regular,
         gaps=gaps,
     )
+
+
+def tilt_of(affine: Matrix) -> float:
+    """Degrees between the line of slices and their normal; 0 for what is rounding."""
+    vector, normal = affine[:3, 0], np.cross(affine[:3, 2], affine[:3, 1])
+    lengths = float(np.linalg.norm(vector)) * float(np.linalg.norm(normal))
+    tilt = math.degrees(math.acos(min(1.0, abs(float(vector @ normal)) / lengths))) if lengths else 0.0
+    return tilt if tilt > _NO_TILT else 0.0
 
 
 def _grid(locations: Matrix, step: float, *, segmented: bool) -> tuple[bool, NDArray[np.int64]]:

@@ -6,15 +6,16 @@ a time, when somebody asks for it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
 
 from isocenter.errors import DataSetError, LimitExceeded, NotAVolume, UsageError
-from isocenter.pixels.geometry import Gap, LeftOut, Matrix, Plane, Stack, stacks
+from isocenter.pixels.geometry import Gap, LeftOut, Matrix, Plane, Stack, stacks, tilt_of
 from isocenter.pixels.image import Image
 from isocenter.pixels.layout import Array
 from isocenter.pixels.planes import NoPlanes, read_planes
@@ -25,6 +26,7 @@ from isocenter.wire.limits import DEFAULT_LIMITS, Limits
 Gaps = Literal["fill", "keep", "refuse"]
 
 _PIXEL_VALUE_TRANSFORMATION = 0x00289145
+_STEEPEST = 60.0  # degrees; gantries are tilted by 30, and beyond this the slices would grow without bound
 _FLIP = np.diag((-1.0, -1.0, 1.0, 1.0))
 
 
@@ -74,11 +76,45 @@ class Volume:
     @property
     def tilt(self) -> float:
         """Degrees between the line of slices and their normal; the affine has it as a shear."""
-        return self.stack.tilt
+        return tilt_of(self.affine)
 
     @property
     def duplicates(self) -> tuple[Plane, ...]:
         return self.stack.duplicates
+
+    def upright(self) -> Volume:
+        """The same with slices straight behind each other, for software that has no place for a shear.
+
+        Each slice moves within its plane, by linear interpolation (segments: to the nearest pixel), and slices grow so
+        that nothing is cut off. What was in no slice is NaN, or the lowest of stored values, or 0 in a segment.
+        NotAVolume for slices beside rather than behind each other.
+        """
+        if not self.tilt:
+            return self
+        if self.tilt > _STEEPEST:
+            raise NotAVolume(f"slices tilted by {self.tilt:.0f} degrees cannot be put upright")
+        step, row, column = (self.affine[:3, axis] for axis in range(3))
+        # Pixels by which each slice is off the one before, along rows and columns
+        off = [float(step @ side) / float(side @ side) for side in (row, column)]
+        last = len(self.array) - 1
+        first = [math.floor(min(0.0, one * last)) for one in off]
+        more = [math.ceil(max(0.0, one * last)) - begin for one, begin in zip(off, first, strict=True)]
+        nowhere, nearest = self._nowhere, bool(self.stack.planes[0].segment)
+        slices = [
+            _moved(plane, [begin - one * place for one, begin in zip(off, first, strict=True)], more, nowhere, nearest)
+            for place, plane in enumerate(self.array)
+        ]
+        affine = self.affine.copy()
+        affine[:3, 0] = step - off[0] * row - off[1] * column
+        affine[:3, 3] += first[0] * row + first[1] * column
+        return replace(self, array=np.stack(slices), affine=affine)
+
+    @property
+    def _nowhere(self) -> float:
+        """The value of places that no image shows."""
+        if self.array.dtype.kind == "f":
+            return math.nan
+        return 0 if self.stack.planes[0].segment else self.array.min()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -221,6 +257,29 @@ class _Loading:
             else:
                 array[list(empty)] = min(array[place].min() for place in held)
         return empty
+
+
+def _moved(plane: Array, by: Sequence[float], more: Sequence[int], nowhere: float, nearest: bool) -> Array:
+    """`plane` read `by` (rows, columns) further on, on a grid with `more` of each; between pixels, or at the nearest.
+
+    What is not between two pixels is `nowhere`.
+    """
+    work: Array = plane
+    for axis, (start, extra) in enumerate(zip(by, more, strict=True)):
+        work = work.swapaxes(0, axis)
+        whole = round(start) if nearest else math.floor(start)
+        part = 0.0 if nearest else start - whole
+        size = len(work) + extra
+        moved = np.full((size, *work.shape[1:]), nowhere, work.dtype)
+        begin, end = max(0, whole), min(len(work) - (part > 0), whole + size)
+        values = work[begin:end]
+        if part:
+            values = values * (1 - part) + work[begin + 1 : end + 1] * part
+        if work.dtype.kind != "f":
+            values = np.rint(values)
+        moved[begin - whole : end - whole] = values
+        work = moved.swapaxes(0, axis)
+    return work
 
 
 def _rescaled(image: Image, plane: Plane, pixels: Array) -> Array:
