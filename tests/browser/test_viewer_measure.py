@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pydicom
 import pytest
@@ -300,3 +303,90 @@ def test_the_menu_names_all_and_chooses(viewer: Viewer, tmp_path: Path) -> None:
     viewer.page.get_by_role("menuitem", name="Ellipse").click()
     press(viewer, (40, 40), (80, 80))
     assert "Mean" in words(viewer)[0]
+
+
+def saved_states(address: str, study: str) -> list[Dataset]:
+    """The presentation states of a study, the oldest first."""
+    root = f"{address}/dicomweb/studies/{study}"
+    series = httpx.get(f"{root}/series?Modality=PR", headers={"Accept": "application/dicom+json"})
+    states = []
+    for found in series.json() if series.status_code == 200 else []:
+        uid = found["0020000E"]["Value"][0]
+        (metadata,) = httpx.get(f"{root}/series/{uid}/metadata").json()
+        instance = metadata["00080018"]["Value"][0]
+        answer = httpx.get(f"{root}/series/{uid}/instances/{instance}", headers={"Accept": "application/dicom"})
+        states.append(pydicom.dcmread(BytesIO(answer.content)))
+    return states
+
+
+def test_marks_are_saved_as_a_presentation_state_and_come_back(
+    chromium: object, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    files = [objects.encoded(ds) for ds in objects.stack()]
+    with ours.background(lambda: served(tmp_path / "data", files)) as address:
+        with watched(chromium, address) as viewer:  # type: ignore[arg-type]
+            viewer.open("2.25.70001")
+            for key, begin, end in (("m", (20, 20), (60, 20)), ("q", (20, 40), (50, 60)), ("e", (70, 40), (110, 60))):
+                viewer.press(key)
+                press(viewer, begin, end)
+            viewer.press("g")
+            press(viewer, (20, 80), (40, 100))
+            press(viewer, (60, 80))
+            viewer.press("ArrowDown", "n")
+            viewer.shown()
+            press(viewer, (90, 90), (70, 70))
+            viewer.page.keyboard.type("결절 1\\2?")
+            viewer.press("Enter", "k")
+            press(viewer, (30.5, 30.5))
+            viewer.press("b")
+            press(viewer, (20, 100), (60, 100))
+            press(viewer, (20, 120), (60, 110))
+            second = words(viewer)
+            viewer.press("ArrowUp")
+            viewer.shown()
+            first = words(viewer)
+            assert (len(first), len(second)) == (4, 3)
+            viewer.page.get_by_role("button", name="Measure").click()
+            viewer.page.get_by_role("menuitem", name="Save the marks").click()
+            viewer.page.get_by_text("7 marks saved").wait_for()
+
+        (state,) = saved_states(address, "2.25.70001")
+        assert state.SOPClassUID == "1.2.840.10008.5.1.4.1.1.11.1"
+        assert str(state.PatientName) == "Hong^Gildong=洪^吉洞=홍^길동"
+        kinds = [
+            graphic.GraphicType for one in state.GraphicAnnotationSequence for graphic in one.GraphicObjectSequence
+        ]
+        assert sorted(kinds) == sorted(["POLYLINE"] * 6 + ["ELLIPSE", "POINT"])
+        assert state.GraphicAnnotationSequence[0].TextObjectSequence[0].UnformattedTextValue == first[0]
+        file = tmp_path / "state.dcm"
+        state.save_as(file)
+        said = subprocess.run(["dciodvfy", str(file)], capture_output=True, text=True, check=False).stderr
+        assert [line for line in said.splitlines() if line.startswith("Error")] == []
+
+        with watched(chromium, address) as viewer:  # type: ignore[arg-type]
+            viewer.open("2.25.70001")
+            viewer.page.wait_for_selector(".shape-text")
+            assert words(viewer) == first
+            viewer.press("ArrowDown")
+            viewer.shown()
+            assert words(viewer) == second
+            viewer.press("Delete", "Delete", "Delete", "ArrowUp")
+            viewer.shown()
+            viewer.page.wait_for_timeout(1100)  # a state is newer by its second
+            viewer.page.get_by_role("button", name="Measure").click()
+            viewer.page.get_by_role("menuitem", name="Save the marks").click()
+            viewer.page.get_by_text("4 marks saved").wait_for()
+        with watched(chromium, address) as viewer:  # type: ignore[arg-type]
+            viewer.open("2.25.70001")
+            viewer.page.wait_for_selector(".shape-text")
+            assert words(viewer) == first
+            viewer.press("ArrowDown")
+            viewer.shown()
+            assert words(viewer) == []  # what was deleted does not come back
+
+
+def test_nothing_to_save_says_so(viewer: Viewer) -> None:
+    view(viewer, 51)
+    viewer.page.get_by_role("button", name="Measure").click()
+    viewer.page.get_by_role("menuitem", name="Save the marks").click()
+    viewer.page.get_by_text("Nothing is drawn").wait_for()

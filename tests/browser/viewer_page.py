@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @contextlib.asynccontextmanager
 async def served(folder: Path, files: list[bytes], **rows: Any) -> AsyncIterator[str]:
     """Address of a server over an archive with `files`; what is no DICOM object is left out."""
-    settings = Settings().replace(**rows)
+    settings = Settings(archive_data=folder).replace(**rows)
     async with await Archive.open(folder, settings) as archive:
         for data in files:
             with contextlib.suppress(DataSetError):

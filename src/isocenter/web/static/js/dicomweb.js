@@ -162,6 +162,19 @@ export class DicomWeb {
   }
 
   /**
+   * STOW-RS of data sets without bulk data (PS3.18 section 10.5.1). Raises RequestError unless all are stored.
+   * @param {DataSet[]} made
+   */
+  async storeData(made) {
+    const headers = { "Content-Type": JSON_TYPE, Accept: JSON_TYPE };
+    const response = await fetch(`${this.root}/studies`, { method: "POST", headers, credentials: "same-origin", body: JSON.stringify(made) }).catch(() => {
+      throw new RequestError(0, "The server cannot be reached.", "Check that it is running, then try again.");
+    });
+    if (response.status === 401) askToSignIn();
+    if (response.status !== 200) throw await refusal(response);
+  }
+
+  /**
    * STOW-RS of some files in one request; resolves to the response's data set, also when some were refused (202, 409).
    * XMLHttpRequest because fetch reports no upload progress.
    * @param {File[]} files @param {(sent: number) => void} progress @param {AbortSignal} [signal]

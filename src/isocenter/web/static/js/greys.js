@@ -2,6 +2,8 @@
 // Stored value to screen grey in one step. Modality LUT, VOI LUT and Presentation LUT are folded into a single table of
 // 65,536 RGBA words (PS3.4 N.2, PS3.3 C.11), so a repaint is one lookup a pixel whatever the transforms were.
 
+import { quantiles } from "./pixels.js";
+
 /** @typedef {import("./tables.js").Lut} Lut */
 /** @typedef {import("./image.js").VoiFunction} VoiFunction */
 /** @typedef {{kind: "window", center: number, width: number, function: VoiFunction} | {kind: "lut", lut: Lut}} Voi */
@@ -77,4 +79,24 @@ export function fillTable(table, t, low, high) {
 export function applyTable(out, pixels, table) {
   const n = Math.min(out.length, pixels.length);
   for (let i = 0; i < n; i += 1) out[i] = /** @type {number} */ (table[/** @type {number} */ (pixels[i])]);
+}
+
+/**
+ * Without a word from the header: the whole range of 8-bit values and of a table's output, else from the 0.5th to the
+ * 99.5th percentile of the frame, so that metal or burnt-in text do not take the contrast of the rest.
+ * @param {GreyTransform} t @param {import("./pixels.js").ValueFrame} frame @param {import("./image.js").Image} image
+ * @returns {import("./image.js").Window}
+ */
+export function automaticWindow(t, frame, image) {
+  let label = "Full range";
+  /** @type {[number, number]} */
+  let ends;
+  if (t.modalityLut) ends = [0, 2 ** t.modalityLut.bits - 1];
+  else if (!image.signed && image.bitsStored <= 8) ends = [modalityValue(t, 0), modalityValue(t, 2 ** image.bitsStored - 1)];
+  else {
+    const [a, b] = quantiles(frame, image, 0.005, 0.995);
+    ends = [modalityValue(t, a), modalityValue(t, b)];
+    label = "Automatic";
+  }
+  return { center: (ends[0] + ends[1]) / 2, width: Math.abs(ends[1] - ends[0]) || 1, function: "LINEAR_EXACT", label };
 }

@@ -5,7 +5,7 @@ import { Cine } from "./cine.js";
 import { Tag, personName, text } from "./dataset.js";
 import { RequestError, isAbort } from "./dicomweb.js";
 import { fill, h, icon, iconButton, nameElement } from "./dom.js";
-import { date } from "./format.js";
+import { date, plural } from "./format.js";
 import { Layout } from "./layout.js";
 import { Book } from "./measure/book.js";
 import { Layer } from "./measure/layer.js";
@@ -29,6 +29,8 @@ import { viewerBindings } from "./viewerkeys.js";
 const SERIES_KEPT = 40;
 /** History API calls are rationed by browsers; a drag must not use them up. */
 const ADDRESS_DELAY = 300;
+/** Milliseconds for which a word about what was done stays. */
+const TOAST = 5000;
 
 export class ViewerPage {
   #stage = h("div.stage");
@@ -163,7 +165,9 @@ export class ViewerPage {
     if (this.strip.series.length > 0) return;
     const series = await this.client.searchSeries(study, signal);
     if (series.length === 0) throw new RequestError(404, "There is no such study.", "It may have been deleted, or the address is incomplete.");
-    if (study === this.#study) this.strip.show(study, series);
+    if (study !== this.#study) return;
+    this.strip.show(study, series);
+    void this.#loadMarks(series);
   }
 
   /** @param {string} study */
@@ -309,6 +313,36 @@ export class ViewerPage {
   removeShape() {
     const entry = this.active.painted?.entry;
     if (entry) this.book.remove(entry);
+  }
+
+  async saveMarks() {
+    try {
+      const { saveMarks } = await import("./measure/saving.js");
+      const count = await saveMarks(this.client, this.book, this.active);
+      this.#tell(`${plural(count, "mark", "marks")} saved as a presentation state`);
+    } catch (error) {
+      this.#tell(error instanceof Error ? error.message : String(error), true);
+    }
+  }
+
+  /** @param {DataSet[]} series */
+  async #loadMarks(series) {
+    const study = this.#study;
+    if (!series.some((ds) => text(ds, Tag.Modality) === "PR")) return;
+    try {
+      const { loadMarks } = await import("./measure/saving.js");
+      await loadMarks(this.client, this.book, study, series);
+    } catch (error) {
+      if (study === this.#study && !isAbort(error)) this.#tell("The saved marks of this study could not be read", true);
+    }
+  }
+
+  /** A word at the foot of the picture that goes by itself. @param {string} words @param {boolean} [problem] */
+  #tell(words, problem = false) {
+    const toast = h(problem ? "div.toast.is-problem" : "div.toast", { role: problem ? "alert" : "status" }, words);
+    this.element.querySelector(".toast")?.remove();
+    this.element.append(toast);
+    setTimeout(() => toast.remove(), TOAST);
   }
 
   clearShapes() {

@@ -5,10 +5,10 @@ import { Tag, text } from "./dataset.js";
 import { isAbort } from "./dicomweb.js";
 import { h, icon, fill } from "./dom.js";
 import { canvasToImage, defaultView, fitZoom, imageToCanvas } from "./geometry.js";
-import { TABLE_SIZE, applyTable, fillTable, modalityValue } from "./greys.js";
+import { TABLE_SIZE, applyTable, automaticWindow, fillTable, modalityValue } from "./greys.js";
 import { outwards } from "./loader.js";
 import { Overlay } from "./overlay.js";
-import { quantiles, reader } from "./pixels.js";
+import { reader } from "./pixels.js";
 import { layCover } from "./planes.js";
 
 /** @typedef {import("./stack.js").Stack} Stack */
@@ -192,8 +192,11 @@ export class Viewport extends EventTarget {
 
   /** The transform of the shown frame, with its name for the overlay; null for colour. @returns {{transform: GreyTransform, label: string, unit: string} | null} */
   get greys() {
-    if (!this.painted) return null;
-    const { entry, frame } = this.painted;
+    return this.painted && this.#greysOf(this.painted.entry, this.painted.frame);
+  }
+
+  /** @param {Entry} entry @param {Frame} frame @returns {{transform: GreyTransform, label: string, unit: string} | null} */
+  #greysOf(entry, frame) {
     if (entry.image.kind !== "grey" || frame.kind !== "values") return null;
     const { modality, windows, luts } = entry.image.values(entry.frame);
     const { tables } = this.loader;
@@ -218,28 +221,10 @@ export class Viewport extends EventTarget {
     return { transform, label: window.label, unit: modality.unit };
   }
 
-  /**
-   * Without a word from the header: the whole range of 8-bit values and of a table's output, else from the 0.5th to the
-   * 99.5th percentile of the frame, so that metal or burnt-in text do not take the contrast of the rest.
-   * @param {GreyTransform} t @param {import("./pixels.js").ValueFrame} frame @param {import("./image.js").Image} image
-   * @returns {ChosenWindow}
-   */
+  /** @param {GreyTransform} t @param {import("./pixels.js").ValueFrame} frame @param {import("./image.js").Image} image @returns {ChosenWindow} */
   #dataWindow(t, frame, image) {
-    if (this.#automatic?.frame === frame) return this.#automatic.window;
-    let label = "Full range";
-    /** @type {[number, number]} */
-    let ends;
-    if (t.modalityLut) ends = [0, 2 ** t.modalityLut.bits - 1];
-    else if (!image.signed && image.bitsStored <= 8) ends = [modalityValue(t, 0), modalityValue(t, 2 ** image.bitsStored - 1)];
-    else {
-      const [a, b] = quantiles(frame, image, 0.005, 0.995);
-      ends = [modalityValue(t, a), modalityValue(t, b)];
-      label = "Automatic";
-    }
-    /** @type {ChosenWindow} */
-    const window = { center: (ends[0] + ends[1]) / 2, width: Math.abs(ends[1] - ends[0]) || 1, function: "LINEAR_EXACT", label };
-    this.#automatic = { frame, window };
-    return window;
+    if (this.#automatic?.frame !== frame) this.#automatic = { frame, window: automaticWindow(t, frame, image) };
+    return this.#automatic.window;
   }
 
   /** @param {ChosenWindow | ChosenLut | null} chosen */
@@ -390,9 +375,14 @@ export class Viewport extends EventTarget {
 
   /** What the painted frame says at its pixels; null for colour. @returns {import("./measure/shapes.js").Values | null} */
   get values() {
-    const { greys, painted } = this;
-    if (!painted || !greys || painted.frame.kind !== "values") return null;
-    const { entry: { image }, frame } = painted;
+    return this.painted && this.valuesOf(this.painted.entry, this.painted.frame);
+  }
+
+  /** The same of any frame. @param {Entry} entry @param {Frame} frame @returns {import("./measure/shapes.js").Values | null} */
+  valuesOf(entry, frame) {
+    const greys = this.#greysOf(entry, frame);
+    if (!greys || frame.kind !== "values") return null;
+    const { image } = entry;
     return { columns: image.columns, rows: image.rows, unit: greys.unit, at: reader(frame, image, (stored) => modalityValue(greys.transform, stored)) };
   }
 

@@ -19,6 +19,8 @@ export class Book extends EventTarget {
   /** @type {Change[]} */
   #undone = [];
   #last = 0;
+  /** Frames of which a saved state tells. @type {Set<string>} */
+  #saved = new Set();
   /** @type {number | null} the id of the shape that keys act on */
   selected = null;
 
@@ -67,6 +69,24 @@ export class Book extends EventTarget {
     const shapes = this.shapes(entry);
     const gone = shapes.find(({ id }) => id === this.selected) ?? shapes.at(-1);
     if (gone) this.change(entry, shapes.filter((shape) => shape !== gone));
+  }
+
+  /** What the archive has of a frame; nothing to take back, and what was drawn meanwhile stays. @param {string} instance @param {number} frame @param {Omit<Shape, "id">[]} shapes */
+  restore(instance, frame, shapes) {
+    const key = `${instance}/${frame}`;
+    if (this.#done.some((change) => change.frame === key)) return;
+    this.#saved.add(key);
+    this.#put(key, shapes.map((shape) => ({ ...shape, id: this.nextId() })));
+  }
+
+  /** @param {Entry} entry */
+  markSaved(entry) {
+    this.#saved.add(frameOf(entry));
+  }
+
+  /** Whether a saved state tells of the frame, so that the next one has to. @param {Entry} entry */
+  wasSaved(entry) {
+    return this.#saved.has(frameOf(entry));
   }
 
   /** @param {Entry} entry */

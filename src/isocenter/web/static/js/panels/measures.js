@@ -30,6 +30,8 @@ export class MeasureMenu extends Menu {
       item("Redo", "Shift + U", () => page.book.redo()),
       item("Delete the selected", "Del", () => page.removeShape()),
       item("Delete all", "", () => page.clearShapes()),
+      h("h3", null, "In the archive"),
+      item("Save the marks of this stack", "", () => void page.saveMarks()),
     ];
   }
 }
