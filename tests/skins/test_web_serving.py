@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.client
+import json
+import signal
 import socket
 import ssl
 import time
@@ -16,6 +18,7 @@ import pytest
 import ours
 import peers
 from certificates import Certificates
+from command import isocenter, started
 from isocenter.errors import SettingsError
 from isocenter.settings import Settings
 from isocenter.web.serving import WebServer, require_protection
@@ -118,6 +121,37 @@ def test_what_a_declared_proxy_says_is_believed(tmp_path: Path) -> None:
         answer = httpx.get(f"{node.url}dicomweb/studies", headers=forwarded | {"x-forwarded-proto": "https"})
         assert answer.status_code == 200, "without a proxy it is this machine that asks"
         assert "strict-transport-security" not in answer.headers
+
+
+def test_serve_with_its_settings_file(tmp_path: Path) -> None:
+    token, secret = issue(tmp_path / "tokens", "anna", ["read"])
+    config = tmp_path / "isocenter.toml"
+    web = f'[web]\nport = 0\ntokens = "{tmp_path / "tokens"}"\n[dimse]\nport = 0\n'
+    config.write_text(web)
+    with started("serve", "-d", tmp_path / "data", "-c", config, "--json") as server:
+        assert server.stdout is not None
+        studies = f"{json.loads(server.stdout.readline())['dicomweb']}/studies"
+
+        def status() -> int:
+            return httpx.get(studies, headers={"authorization": f"Bearer {secret}"}).status_code
+
+        assert (httpx.get(studies).status_code, status()) == (401, 200)
+        revoke(tmp_path / "tokens", token.id)
+        assert status() == 200, "not before SIGHUP"
+        config.write_text(web.replace('/tokens"', '/absent"'))
+        server.send_signal(signal.SIGHUP)
+        assert server.stderr is not None
+        while "nothing was reloaded" not in (line := server.stderr.readline()):
+            assert line, "the server has ended"
+        assert status() == 200
+        config.write_text(web)
+        server.send_signal(signal.SIGHUP)
+        assert within(20, lambda: status() == 401)
+    config.write_text(web.replace("port = 0\ntokens", 'host = "0.0.0.0"\nport = 0\ntokens'))
+    refused = isocenter("serve", "-d", tmp_path / "data", "-c", config)
+    assert refused.returncode != 0
+    assert "there is no TLS (web.tls with tls.certificate" in refused.stderr
+    assert "and no authentication" not in refused.stderr
 
 
 def test_what_was_seen_is_written_down_before_the_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
