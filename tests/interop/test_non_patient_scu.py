@@ -77,6 +77,7 @@ class Asked:
     """A Query/Retrieve SCP of pynetdicom over FILES, and the identifiers that it got."""
 
     address: str
+    priorities: list[int] = field(default_factory=list)
     find: list[Dataset] = field(default_factory=list)
     retrieve: list[Dataset] = field(default_factory=list)
 
@@ -91,6 +92,7 @@ def pynetdicom_qr(agrees: bytes = b"", to: int = 0) -> Iterator[Asked]:
 
     def on_find(event: Any) -> Iterator[tuple[int, Dataset | None]]:
         asked.find.append(event.identifier)
+        asked.priorities.append(event.request.Priority)
         classes = {model.find: model.sop_classes for model in MODEL_NAMED.values()}.get(event.context.abstract_syntax)
         for uid, file in SENT.items():
             if classes is None or read(file).SOPClassUID in classes:
@@ -100,6 +102,7 @@ def pynetdicom_qr(agrees: bytes = b"", to: int = 0) -> Iterator[Asked]:
 
     def chosen(event: Any) -> list[Dataset]:
         asked.retrieve.append(event.identifier)
+        asked.priorities.append(event.request.Priority)
         uids = event.identifier.get("SOPInstanceUID", [])
         return [pydicom.dcmread(pydicom.filebase.DicomBytesIO(SENT[uid])) for uid in (
             [uids] if isinstance(uids, str) else uids
@@ -152,15 +155,21 @@ def test_each_model_at_pynetdicom() -> None:
 
 
 @pytest.mark.interop(service="C-MOVE, non-patient objects", peer="pynetdicom", role="SCU")
-def test_a_move_at_pynetdicom(tmp_path: Path) -> None:
+def test_a_move_at_pynetdicom_and_priorities(tmp_path: Path) -> None:
     uids = sorted(of(MODEL_NAMED["COLOR_PALETTE"]))
     with (
         ours.receiver(tmp_path) as there,
         pynetdicom_qr(to=there.port) as scp,
         isocenter.sync.connect(scp.address) as pacs,
     ):
-        *_, last = pacs.move("THERE", "IMAGE", root="COLOR_PALETTE", SOPInstanceUID=uids)
+        *_, last = pacs.move("THERE", "IMAGE", root="COLOR_PALETTE", priority="LOW", SOPInstanceUID=uids)
         assert (0, len(uids)) == (last.status, last.completed)
+        list(pacs.find("IMAGE", root="COLOR_PALETTE", priority="HIGH"))
+        list(pacs.get("IMAGE", root="COLOR_PALETTE", into=Kept(), priority="HIGH", SOPInstanceUID=uids))
+        list(pacs.find("IMAGE", root="COLOR_PALETTE"))
+        assert [2, 1, 1, 0] == scp.priorities
+        with pytest.raises(UsageError, match="MEDIUM, HIGH, LOW"):
+            list(pacs.find("IMAGE", root="COLOR_PALETTE", priority="URGENT"))
         assert uids == sorted(request.command["AffectedSOPInstanceUID"] for _, request in there.stored)
 
 
@@ -208,7 +217,8 @@ def test_the_commands(node: tuple[str, list[peers.Received]], tmp_path: Path) ->
     assert 0 == run_isocenter("get", address, tmp_path, *asked).returncode
     (file,) = tmp_path.rglob("*.dcm")
     assert data_set(SENT[uid]) == data_set(file.read_bytes())
-    assert 0 == run_isocenter("move", address, "--to", "ALL", *asked).returncode
+    assert 0 == run_isocenter("move", address, "--to", "ALL", *asked, "--priority", "high").returncode
+    assert 2 == run_isocenter("move", address, "--to", "ALL", *asked, "--priority", "urgent").returncode
     assert [uid] == [one.sop_instance for one in received]
     for wrong in (
         ("find", address, "--root", "COLOR_PALETTE", "--level", "STUDY"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from isocenter.cli import calling, output, running
+from isocenter.cli import calling, output, retrieving, running
 from isocenter.errors import UsageError
 from isocenter.services.keys import tag_named
 from isocenter.std.dictionary import keyword_of
@@ -88,6 +88,7 @@ def command(
     view: Annotated[
         str, typer.Option("--view", metavar="VIEW", help="CLASSIC or ENHANCED instances, of a peer that converts.")
     ] = "",
+    priority: retrieving.Priority = "medium",
     *,
     call: calling.Call,
     as_json: output.Json = False,
@@ -111,6 +112,7 @@ def command(
         "combined": combined,
         "fuzzy": fuzzy,
         "view": view.upper(),
+        "priority": priority.upper(),
         **dict.fromkeys(columns, ""),
         **wanted,
     }

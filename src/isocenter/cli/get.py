@@ -28,6 +28,7 @@ def command(
     frames: retrieving.Frames = None,
     model: retrieving.Root = None,
     view: retrieving.View = "",
+    priority: retrieving.Priority = "medium",
     no_bulk_data: Annotated[
         bool,
         typer.Option("--no-bulk-data", help="The instances of --instance without pixel data and the like (headers)."),
@@ -73,6 +74,7 @@ def command(
         **keys,
         "root": root,
         "view": view.upper(),
+        "priority": priority.upper(),
         "sop_classes": sop_class or (),
         "transfer_syntaxes": syntax or (),
     }

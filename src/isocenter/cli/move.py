@@ -29,6 +29,7 @@ def command(
     frames: retrieving.Frames = None,
     model: retrieving.Root = None,
     view: retrieving.View = "",
+    priority: retrieving.Priority = "medium",
     *,
     call: calling.Call,
     as_json: output.Json = False,
@@ -40,7 +41,15 @@ def command(
     title = receivers[destination].aet if destination in receivers else destination
     level, root, keys = retrieving.asked(patient, study, series, instance, frames, model)
     connecting = call.connecting(known, settings)
-    last = running.run(_move(known.address, connecting, title, level, {**keys, "root": root, "view": view.upper()}))
+    last = running.run(
+        _move(
+            known.address,
+            connecting,
+            title,
+            level,
+            {**keys, "root": root, "view": view.upper(), "priority": priority.upper()},
+        )
+    )
     retrieving.tell(last, f"moved to {title}", known.address, as_json)
 
 

@@ -44,6 +44,8 @@ View = Annotated[
     str, typer.Option("--view", metavar="VIEW", help="CLASSIC or ENHANCED instances, from a peer that converts.")
 ]
 
+Priority = Annotated[str, typer.Option("--priority", metavar="NAME", help="high, medium or low; few peers heed it.")]
+
 Keys = dict[str, str | list[str] | list[int] | list[float]]
 
 

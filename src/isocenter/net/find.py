@@ -18,13 +18,16 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 
-async def answers(association: Association, context: Agreed, identifier: bytes) -> AsyncGenerator[Dataset, None]:
+async def answers(
+    association: Association, context: Agreed, identifier: bytes, priority: int = 0
+) -> AsyncGenerator[Dataset, None]:
     """The matches of one question, as they come. Closing sends C-CANCEL and waits for the peer's last word.
 
     Raises OperationFailed with the peer's status, and NetworkErrors.
     """
     message_id = association.next_message_id()
-    responses = association.responses(context, find_request(message_id, context.abstract_syntax), [identifier])
+    command = find_request(message_id, context.abstract_syntax, priority=priority)
+    responses = association.responses(context, command, [identifier])
     over = False
     try:
         async for response in responses:

@@ -37,6 +37,9 @@ _FIND_OPTIONS = ("relational queries", "combined dates and times", "fuzzy matchi
 _RETRIEVE_OPTIONS = ("relational retrieval", "views")
 
 
+_PRIORITIES = {"MEDIUM": 0, "HIGH": 1, "LOW": 2}  # PS3.7 section 9.3
+
+
 class QueryRetrieveVerbs:
     """The verbs of Query/Retrieve for Peer."""
 
@@ -59,6 +62,7 @@ class QueryRetrieveVerbs:
         fuzzy: bool = False,
         zone: str = "",
         view: str = "",
+        priority: str = "MEDIUM",
         **keys: Any,
     ) -> AsyncGenerator[Dataset, None]:
         """C-FIND: what the peer has at `level` (PATIENT, STUDY, SERIES, IMAGE) that matches `keys`, as it comes.
@@ -69,13 +73,14 @@ class QueryRetrieveVerbs:
         for in. `relational` (no keys of the levels above), `combined` (a range of dates and one of times are one range)
         and `fuzzy` (names) need the peer's agreement (PS3.4 C.5.1.1), and so do `zone`, an offset from UTC as +0900
         that moments asked for and answered are in, and `view`, CLASSIC or ENHANCED, of instances that the peer
-        converts. Leaving the iteration early cancels.
+        converts. `priority` is HIGH, MEDIUM or LOW; few peers heed it. Leaving the iteration early cancels.
         Raises UsageError, OperationFailed with the peer's status, NoPresentationContext and other NetworkErrors.
         """
         sop_class = ROOTS.get(root)
         if sop_class is None:
             raise UsageError(f"{root!r} is no root: {', '.join(ROOTS)}")
         check_view(view)
+        urgency = _priority(priority)
         if zone:
             keys["TimezoneOffsetFromUTC"] = zone
         if view:
@@ -86,7 +91,7 @@ class QueryRetrieveVerbs:
         context = association.context_for(sop_class)
         _require(extended, context, _FIND_OPTIONS)
         identifier = question(level, keys, context.transfer_syntax, charset=charset, root=root)
-        async with aclosing(answers(association, context, identifier)) as matches:
+        async with aclosing(answers(association, context, identifier, urgency)) as matches:
             async for match in matches:
                 yield match
 
@@ -99,6 +104,7 @@ class QueryRetrieveVerbs:
         sop_classes: Iterable[str] = (),
         transfer_syntaxes: Sequence[str] = (),
         view: str = "",
+        priority: str = "MEDIUM",
         **keys: str | Sequence[str] | Sequence[float],
     ) -> AsyncGenerator[Progress, None]:
         """C-GET: what `keys` select at `level` (PATIENT, STUDY, SERIES, IMAGE) comes into the sinks that `into` opens.
@@ -109,16 +115,16 @@ class QueryRetrieveVerbs:
         WITHOUT_BULK_DATA gives objects without pixel data and the like. Non-patient objects have roots of their own, as
         in find(), and come by SOPInstanceUID at the IMAGE level. `sop_classes` and `transfer_syntaxes` are what may
         come; by default the usual classes (or the root's), everything they are stored in, uncompressed preferred.
-        `view` is as in find(). Yields counters; the last Progress tells the outcome. Leaving early cancels. Raises
-        UsageError and NetworkErrors.
+        `view` and `priority` are as in find(). Yields counters; the last Progress tells the outcome. Leaving early
+        cancels. Raises UsageError and NetworkErrors.
         """
-        selection = selection_of(level, root, keys, view)
+        selection, urgency = selection_of(level, root, keys, view), _priority(priority)
         extended = _options(*([False, True] if view else []))
         proposals = get_proposals(root, sop_classes, transfer_syntaxes, extended)
         async with self._apart(proposals, Services((StorageService(into, private=True),))) as association:
             context = association.context_for(GET_ROOTS[root])
             _require(extended, context, _RETRIEVE_OPTIONS)
-            command = get_request(association.next_message_id(), context.abstract_syntax)
+            command = get_request(association.next_message_id(), context.abstract_syntax, priority=urgency)
             identifier = identifier_of(selection, context.transfer_syntax)
             async with aclosing(progress(association, context, command, identifier)) as steps:
                 async for step in steps:
@@ -131,11 +137,13 @@ class QueryRetrieveVerbs:
         *,
         root: str = "STUDY",
         view: str = "",
+        priority: str = "MEDIUM",
         **keys: str | Sequence[str] | Sequence[float],
     ) -> AsyncGenerator[Progress, None]:
         """C-MOVE: the peer sends what `keys` select to the AE title `destination`, which it has to know.
 
-        Level, root, view, keys, and what is yielded and raised are those of get(); all comes with its bulk data.
+        Level, root, view, priority, keys, and what is yielded and raised are those of get(); all comes with its bulk
+        data.
         """
         if root not in MOVE_ROOTS:
             raise UsageError(f"{root!r} is no root of C-MOVE: {', '.join(MOVE_ROOTS)}")
@@ -143,16 +151,22 @@ class QueryRetrieveVerbs:
             title = ae_title(destination)
         except ValueError as error:
             raise UsageError(str(error)) from None
-        selection = selection_of(level, root, keys, view)
+        selection, urgency = selection_of(level, root, keys, view), _priority(priority)
         extended = _options(*([False, True] if view else []))
         association = await self._negotiated(MOVE_ROOTS[root], SYNTAXES, extended)
         context = association.context_for(MOVE_ROOTS[root])
         _require(extended, context, _RETRIEVE_OPTIONS)
-        command = move_request(association.next_message_id(), context.abstract_syntax, title)
+        command = move_request(association.next_message_id(), context.abstract_syntax, title, priority=urgency)
         identifier = identifier_of(selection, context.transfer_syntax)
         async with aclosing(progress(association, context, command, identifier)) as steps:
             async for step in steps:
                 yield step
+
+
+def _priority(name: str) -> int:
+    if name not in _PRIORITIES:
+        raise UsageError(f"{name!r} is no priority: {', '.join(_PRIORITIES)}")
+    return _PRIORITIES[name]
 
 
 def _options(*wanted: bool) -> bytes:
