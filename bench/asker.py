@@ -236,9 +236,13 @@ class Asker:
                 if control & 1:
                     command += content[at + 6 : at + 4 + length]
                     if control & 2:
-                        fields, command = fields_of(command), b""
+                        whole, command = command, b""
+                        if store.takes(whole):
+                            at += 4 + length
+                            continue
+                        fields = fields_of(whole)
                         if fields[0x0100] == 0x0001:
-                            store.begin(context, fields)
+                            store.begin(context, whole)
                         elif fields[0x0900] not in PENDING:
                             if fields[0x0900] != 0:
                                 raise RuntimeError(f"the retrieval ended with {fields[0x0900]:04X}: {fields}")
@@ -264,32 +268,55 @@ def status_at(command: memoryview) -> int:
 
 
 class Store:
-    """C-STORE requests as they come, and their responses."""
+    """C-STORE requests as they come, and their responses.
+
+    Requests that differ from the last in Message ID and SOP Instance UID only are not read again: every server would
+    have to wait for that.
+    """
 
     def __init__(self) -> None:
         self.count = 0
         self.waits = False
-        self._context = 0
-        self._fields: dict[int, int | bytes] = {}
+        # What stands before Message ID, between it and the SOP Instance UID, and behind that; of the response, too.
+        self._request, self._response = (b"", b"", b""), (b"", b"", b"")
+        self._number = self._uid = b""
 
-    def begin(self, context: int, fields: dict[int, int | bytes]) -> None:
-        self._context, self._fields, self.waits = context, fields, True
+    def takes(self, command: bytes) -> bool:
+        """Whether it is a request like the last, which then waits for its response."""
+        before, between, after = self._request
+        at, uid, end = len(before), len(before) + 2 + len(between), len(command) - len(after)
+        if not before or not command.startswith(before) or command[at + 2 : uid] != between or command[end:] != after:
+            return False
+        self._number, self._uid, self.waits = command[at : at + 2], command[uid:end], True
+        return True
+
+    def begin(self, context: int, command: bytes) -> None:
+        """A request that is not like the last."""
+        fields = fields_of(command)
+        answer = {0x0100: 0x8001, 0x0120: fields[0x0110], 0x0800: 0x0101, 0x0900: 0}
+        answer |= {element: fields[element] for element in (0x0002, 0x1000)}
+        response = command_set(answer)
+        head = struct.pack(">BxIIBB", 0x04, len(response) + 6, len(response) + 2, context, 3)
+        self._request = _around(command, 0x0110, fields)
+        before, between, after = _around(response, 0x0120, answer)
+        self._response = head + before, between, after
+        if not self.takes(command):
+            raise RuntimeError("a C-STORE request is not like itself")
 
     def response(self) -> bytes:
         """The C-STORE-RSP as a PDU."""
         self.count += 1
         self.waits = False
-        command = command_set(
-            {
-                0x0002: self._fields[0x0002],
-                0x0100: 0x8001,
-                0x0120: self._fields[0x0110],
-                0x0800: 0x0101,
-                0x0900: 0,
-                0x1000: self._fields[0x1000],
-            }
-        )
-        return struct.pack(">BxIIBB", 0x04, len(command) + 6, len(command) + 2, self._context, 3) + command
+        before, between, after = self._response
+        return b"".join((before, self._number, between, self._uid, after))
+
+
+def _around(command: bytes, number: int, fields: dict[int, int | bytes]) -> tuple[bytes, bytes, bytes]:
+    """What stands before, between and behind the values of the element `number` and SOP Instance UID."""
+    uid = fields[0x1000]
+    at = command.index(_element(number, struct.pack("<H", fields[number]))) + 8
+    begin = command.index(_element(0x1000, uid)) + 8
+    return command[:at], command[at + 2 : begin], command[begin + len(uid) :]
 
 
 # --- the receiver of C-MOVE -----------------------------------------------------------------------------------------
@@ -327,7 +354,8 @@ def _serve(connection: socket.socket, make_reader: type[Reader]) -> None:
             if control & 1:
                 command += content[at + 6 : at + 4 + length]
                 if control & 2:
-                    store.begin(context, fields_of(command))
+                    if not store.takes(command):
+                        store.begin(context, command)
                     command = b""
             elif control & 2 and store.waits:
                 connection.sendall(store.response())
