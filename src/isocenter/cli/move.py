@@ -41,15 +41,8 @@ def command(
     title = receivers[destination].aet if destination in receivers else destination
     level, root, keys = retrieving.asked(patient, study, series, instance, frames, model)
     connecting = call.connecting(known, settings)
-    last = running.run(
-        _move(
-            known.address,
-            connecting,
-            title,
-            level,
-            {**keys, "root": root, "view": view.upper(), "priority": priority.upper()},
-        )
-    )
+    asked = {**keys, "root": root, "view": view.upper(), "priority": priority.upper()}
+    last = running.run(_move(known.address, connecting, title, level, asked))
     retrieving.tell(last, f"moved to {title}", known.address, as_json)
 
 
