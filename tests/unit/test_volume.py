@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 
 import isocenter
 from isocenter.errors import DataSetError, NotAVolume, UsageError
+from isocenter.pixels.geometry import Plane, stacks
 from isocenter.pixels.volume import Volume, Volumes
 from volume_objects import OBLIQUE, SLOPE, again, ct, enhanced, field, save
 
@@ -241,7 +242,9 @@ def test_a_damaged_slice_is_not_passed_over(tmp_path: Path) -> None:
         ("ImagePositionPatient", ["nan", "0", "0"], "not finite"),
         ("ImageOrientationPatient", [1, 0, 0, 1, 0, 0], "unit vectors at a right angle"),
         ("ImageOrientationPatient", [2, 0, 0, 0, 1, 0], "unit vectors at a right angle"),
+        ("ImagePositionPatient", [1e12, 0, 0], "no patient's"),
         ("PixelSpacing", ["0", "1"], "not positive"),
+        ("PixelSpacing", ["1e-200", "1"], "no patient's"),
         ("PixelSpacing", None, "no Pixel Spacing"),
     ],
 )
@@ -366,9 +369,20 @@ def test_colours_are_no_volume(tmp_path: Path) -> None:
         isocenter.volume(tmp_path)
 
 
+def test_ten_thousand_frames_in_one_plane_are_refused_at_once() -> None:
+    """Each is looked for among those near it, not among all."""
+    planes = [
+        Plane(0, number, (float(number % 100), float(number // 100), 0.0), (1, 0, 0, 0, 1, 0), (1.0, 1.0), (8, 8))
+        for number in range(10_000)
+    ]
+    found, left_out = stacks(planes)
+    assert found == []
+    assert [one.reason for one in left_out] == ["the slices lie in one plane"]
+
+
 def test_a_far_slice_makes_no_great_array(tmp_path: Path) -> None:
     objects = ct(4)
-    objects[3].ImagePositionPatient = [-20, 30, 1e9]
+    objects[3].ImagePositionPatient = [-20, 30, 1e6]
     save(tmp_path, objects)
     with pytest.raises(NotAVolume, match="irregular"):
         isocenter.volume(tmp_path)

@@ -9,6 +9,7 @@ asked only where planes lie on one another, or on no common line, and then as fe
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -282,19 +283,26 @@ def _shown(value: Hashable) -> str:
 def _places(planes: list[Plane]) -> list[list[Plane]]:
     """Planes that have the same place, along the normal."""
     tolerance = _SAME_PLACE * min(planes[0].spacing)
-    ordered = sorted(planes, key=lambda plane: plane.location)
     places: list[list[Plane]] = []
-    nearby: list[list[Plane]] = []  # those that no later plane can be too far from
-    for plane in ordered:
-        nearby = [here for here in nearby if plane.location - here[0].location <= tolerance]
-        for here in nearby:
-            if math.dist(plane.position, here[0].position) <= tolerance:
-                here.append(plane)
-                break
-        else:
-            here = [plane]
-            nearby.append(here)
-            places.append(here)
+    # By cells as wide as the tolerance, so that only neighbouring cells have to be looked at
+    cells: dict[tuple[int, ...], list[list[Plane]]] = {}
+    for plane in sorted(planes, key=lambda plane: plane.location):
+        cell = tuple(math.floor(part / tolerance) for part in plane.position)
+        around = itertools.product(*((part - 1, part, part + 1) for part in cell))
+        here = next(
+            (
+                here
+                for one in around
+                for here in cells.get(one, ())
+                if math.dist(plane.position, here[0].position) <= tolerance
+            ),
+            None,
+        )
+        if here is not None:
+            here.append(plane)
+            continue
+        places.append([plane])
+        cells.setdefault(cell, []).append(places[-1])
     return places
 
 

@@ -33,6 +33,7 @@ _SERIES, _FRAME_OF_REFERENCE, _INSTANCE, _NUMBER = 0x0020000E, 0x00200052, 0x000
 _SOP_CLASS = 0x00080016
 
 _ORTHONORMAL = 1e-2  # what old scanners' decimals leave
+_FARTHEST, _FINEST = 1e7, 1e-6  # mm: positions and spacings beyond are no patient's
 
 
 class _Source(NamedTuple):
@@ -168,6 +169,8 @@ class _Whole:
             raise NoPlanes("it has no Pixel Spacing")
         if not all(map(math.isfinite, (*where, *directions, *spacing))) or not min(spacing[:2]) > 0:
             raise NoPlanes("its position, orientation or spacing is not finite, or the spacing not positive")
+        if max(map(abs, (*where, *spacing))) > _FARTHEST or min(spacing[:2]) < _FINEST:
+            raise NoPlanes("its position or spacing is no patient's")
         rows, columns = directions[:3], directions[3:]
         lengths = math.hypot(*rows), math.hypot(*columns)
         across = sum(r * c for r, c in zip(rows, columns, strict=True))
@@ -283,8 +286,8 @@ def _of_steps(whole: _Whole, frames: int, marks: Mapping[str, Mark]) -> list[Pla
     vectors = {name: header.integers(tag) for name, tag in _VECTORS.items()}
     planes = []
     for number, offset in enumerate(offsets, 1):
-        if not math.isfinite(offset):
-            raise NoPlanes("a distance between its frames is not finite")
+        if not abs(offset) <= _FARTHEST:
+            raise NoPlanes("a distance between its frames is no patient's")
         x, y, z = (p + offset * d for p, d in zip(first.position, direction, strict=True))
         more = {name: (float(values[number - 1]),) for name, values in vectors.items() if len(values) == frames}
         planes.append(replace(first, frame=number, position=(x, y, z), marks={**marks, **more}))
