@@ -406,7 +406,8 @@ def test_a_page_leads_to_where_to_sign_in_and_data_do_not(site: Site) -> None:
     page = {"accept": "text/html,application/xhtml+xml"}
     led = site.web.get("/view/1.2/3.4?frame=7", headers=page)
     assert (led.status_code, led.headers["location"]) == (303, "/login?next=/view/1.2/3.4%3Fframe%3D7")
-    assert site.web.get("/", headers=page).status_code == 303
+    assert [site.web.get(path, headers=page).status_code for path in ("/", "/metrics", "/nothing")] == [303] * 3
+    assert site.web.get("/", headers=page | site.bearer("write")).status_code == 403
     assert site.web.get(STUDIES, headers=page).status_code == 401
     assert site.web.get("/login").status_code == 200
     assert "unsafe" not in site.web.get("/login").headers["content-security-policy"]

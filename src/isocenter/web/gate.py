@@ -171,8 +171,7 @@ class Gate:
 
 
 def _is_page(scope: Scope) -> bool:
-    """Whether a person opened an address of the viewer, who can be led to where to sign in."""
-    path = scope["path"]
+    """Whether a person opened an address for people, who can be led to where to sign in."""
     headers: Mapping[str, str] = Headers(scope=scope)
-    wanted = scope["method"] == "GET" and (path == "/" or path.startswith("/view/"))
+    wanted = scope["method"] == "GET" and not is_data(scope["path"])
     return wanted and "authorization" not in headers and "text/html" in headers.get("accept", "")
