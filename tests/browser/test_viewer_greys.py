@@ -116,6 +116,21 @@ def test_overlays(viewer: Viewer, address: str) -> None:
     assert 200 < np.count_nonzero(over) < 800
 
 
+def test_a_presentation_state_is_shown(viewer: Viewer, address: str) -> None:
+    """The image it is made for: 100 by 80 pixels of it, turned to 80 by 100, inverted, with a circle."""
+    viewer.open("2.25.700010/2.25.700010.2")
+    shown = viewer.pixels(100, 80)[..., 0]
+    path = "/dicomweb/studies/2.25.700010/series/2.25.700010.2/instances/2.25.700010.2.1/rendered"
+    request = urllib.request.Request(address + path, headers={"Accept": "image/png"})
+    with urllib.request.urlopen(request, timeout=30) as response:
+        expected = np.array(Pillow.open(BytesIO(response.read())).convert("L"))
+    assert np.array_equal(expected, shown)
+    plain = np.rot90(np.rint(255 - linear(stored() - 1024, 40, 400))[20:100, 10:110], -1)
+    drawn = shown != plain
+    assert {255} == set(shown[drawn])
+    assert 50 < np.count_nonzero(drawn) < 300
+
+
 def pictures(viewer: Viewer) -> list[dict[str, Any]]:
     """Every image of the archive that is shown without resampling, as its metadata."""
     script = """async () => {

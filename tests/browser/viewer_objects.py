@@ -16,6 +16,8 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
+from isocenter.iod.presentation_state import Graphic, presentation_state
+
 FOLDER = Path(pydicom.__file__).parent / "data" / "test_files"
 SLICES = 12
 MARK = "xss-was-run"
@@ -125,6 +127,7 @@ def greys() -> list[Dataset]:
         ct(18, "NARROW", WindowCenter=40, WindowWidth=1),
         shuttered(),
         overlaid(),
+        state(),
         ct(19, "SLOPE", WindowCenter=-10, WindowWidth=77.7, RescaleSlope="0.37", RescaleIntercept="-400.5"),
     ]
 
@@ -162,6 +165,16 @@ def overlaid() -> Dataset:
         data = np.packbits(bits.reshape(-1), bitorder="little").tobytes()
         ds.add_new((group, 0x3000), "OW", data + b"\0" * (len(data) % 2))
     return ds
+
+
+def state() -> Dataset:
+    """A presentation state of the image LINEAR in a series of its own: a part of it, turned and marked."""
+    image = ct(10, "LINEAR", WindowCenter=40, WindowWidth=400)
+    mark = Graphic("CIRCLE", [(64, 64), (84, 64)])
+    made = presentation_state(image, rotation=90, area=((11, 21), (110, 100)), graphics=[mark], invert=True)
+    made.SeriesInstanceUID = "2.25.700010.2"
+    made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = "2.25.700010.2.1"
+    return made
 
 
 def hostile() -> Dataset:

@@ -49,6 +49,17 @@ def test_the_first_image_that_is_here_is_shown(web: Web) -> None:
     assert web.get(f"{alone}/rendered").status_code == 404
 
 
+def test_a_series_of_states_is_one_of_them(web: Web) -> None:
+    (image, *_) = slices()
+    put(web, saved(image))
+    states = [presentation_state(image, rotation=90), presentation_state(image, rotation=270)]
+    for state in states:
+        state.SeriesInstanceUID = states[0].SeriesInstanceUID
+    series = put(web, *(saved(state) for state in states))[0].partition("/instances")[0]
+    assert png(web, f"{series}/rendered?accept=image/png").shape == (20, 16)
+    assert png(web, f"{series}/thumbnail?accept=image/png").shape == (128, 102)
+
+
 def test_blending_takes_the_nearest_slice(web: Web) -> None:
     below = slices()
     over = slices(below[0])

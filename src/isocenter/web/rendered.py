@@ -90,8 +90,8 @@ async def _respond(request: Request, default_viewport: tuple[int, int] | None) -
     if len(numbers) > 1 and offer != GIF:
         raise BadRequest("several frames can be rendered as image/gif, one as a picture")
     frame = numbers[0] if numbers else None
-    if len(refs) == 1 and refs[0].sop_class in KINDS:
-        image, frame, rendering = await by_state(context, refs[0], rendering)
+    if all(ref.sop_class in KINDS for ref in refs):
+        image, frame, rendering = await by_state(context, refs[len(refs) // 2], rendering)
         refs = [image]
         numbers = [frame] if frame is not None else []
     fields = validated(

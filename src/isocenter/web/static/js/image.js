@@ -33,6 +33,9 @@ const OWN_BITS = new Set([8, 16]);
 /** Colour that arrives as red, green, blue: JPEG 2000 undoes its transforms itself. */
 const RGB = new Set(["RGB", "YBR_RCT", "YBR_ICT"]);
 
+/** Softcopy presentation states that the server applies: grayscale, color, pseudo-color, blending, XA/XRF (PS3.4 B.5). */
+const STATES = new Set([1, 2, 3, 4, 5].map((n) => `1.2.840.10008.5.1.4.1.1.11.${n}`));
+
 export class Image {
   /** @param {DataSet} ds metadata of one instance */
   constructor(ds) {
@@ -42,8 +45,9 @@ export class Image {
       series: text(ds, Tag.SeriesInstanceUID),
       instance: text(ds, Tag.SOPInstanceUID),
     };
-    this.rows = number(ds, Tag.Rows) ?? 0;
-    this.columns = number(ds, Tag.Columns) ?? 0;
+    const area = displayedArea(ds);
+    this.rows = area ? area[0] : (number(ds, Tag.Rows) ?? 0);
+    this.columns = area ? area[1] : (number(ds, Tag.Columns) ?? 0);
     this.samples = number(ds, Tag.SamplesPerPixel) ?? 1;
     this.bitsAllocated = number(ds, Tag.BitsAllocated) ?? 0;
     this.bitsStored = number(ds, Tag.BitsStored) ?? this.bitsAllocated;
@@ -159,6 +163,7 @@ export class Image {
 /** @param {Image} image @returns {PixelKind} */
 function kindOf(image) {
   const { ds } = image;
+  if (STATES.has(text(ds, Tag.SOPClassUID))) return image.rows > 0 && image.columns > 0 ? "rendered" : "none";
   const has = ds[Tag.PixelData] || ds[Tag.FloatPixelData] || ds[Tag.DoublePixelData] || image.photometric;
   if (!has || !(image.rows > 0 && image.columns > 0)) return "none";
   if (!OWN_BITS.has(image.bitsAllocated) || image.bitsStored > image.bitsAllocated) return "rendered";
@@ -173,6 +178,21 @@ function kindOf(image) {
   if (image.samples === 1 && image.photometric === "PALETTE COLOR" && ds[Tag.RedData]) return "palette";
   if (image.samples === 3 && RGB.has(image.photometric) && image.bitsStored === 8 && image.bitsAllocated === 8) return "rgb";
   return "rendered";
+}
+
+/**
+ * Height and width of what a presentation state displays, in image pixels along a row (PS3.3 C.10.4, C.10.6); null for
+ * other objects. The server draws it, from an image the state refers to.
+ * @param {DataSet} ds @returns {[number, number] | null}
+ */
+function displayedArea(ds) {
+  const area = STATES.has(text(ds, Tag.SOPClassUID)) ? items(ds, Tag.DisplayedAreaSelectionSequence)[0] : undefined;
+  const [left, top] = numbers(area, Tag.DisplayedAreaTopLeftHandCorner);
+  const [right, bottom] = numbers(area, Tag.DisplayedAreaBottomRightHandCorner);
+  if (left === undefined || top === undefined || right === undefined || bottom === undefined) return null;
+  const ratio = pair(numbers(area, Tag.PresentationPixelSpacing)) ?? pair(numbers(area, Tag.PresentationPixelAspectRatio)) ?? [1, 1];
+  const [height, width] = [(Math.abs(bottom - top) + 1) * (ratio[0] / ratio[1]), Math.abs(right - left) + 1];
+  return (number(ds, Tag.ImageRotation) ?? 0) % 180 === 0 ? [height, width] : [width, height];
 }
 
 /** @param {number[]} values @returns {[number, number] | null} */
