@@ -184,3 +184,43 @@ def test_nothing_that_a_worker_says_is_believed(pool: Pool, reply: dict[str, obj
         isolation._result({"dtype": "int16", "bits": 12, "photometric": "MONOCHROME2", "warnings": []}, worker, huge)
     with pytest.raises(PermissionError):  # sealed: nobody can cut off what the other one reads
         os.ftruncate(worker.memory, 0)
+
+
+def test_a_large_frame_leaves_no_memory_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(isolation, "_LARGEST_KEPT", 2 << 20)
+    big, layout = np.zeros((1200, 1000), np.uint16), Layout(1200, 1000, 1, 16, 16, 15)
+    data = encode(HTJ2K, big, layout)
+    with isolated(1) as started:
+        decode(HTJ2K, FRAME, LAYOUT)
+        first = started.processes()
+        decode(HTJ2K, FRAME, LAYOUT)
+        assert started.processes() == first
+        assert not decode(HTJ2K, data, layout).pixels.any()
+        assert started.processes() == []
+        np.testing.assert_array_equal(decode(HTJ2K, FRAME, LAYOUT).pixels, PIXELS)
+
+
+def test_whoever_waits_for_a_decoder_is_told_when_there_will_be_none() -> None:
+    failures: list[str] = []
+
+    def frame() -> None:
+        try:
+            decode(HTJ2K, FRAME, LAYOUT)
+        except PixelError as error:
+            failures.append(str(error))
+
+    with isolated(1) as started:
+        started.warm()
+        (pid,) = started.processes()
+        stopped(pid)
+        threads = [threading.Thread(target=frame) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        while started._idle.qsize():
+            time.sleep(0.001)
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive()
+    # One was in the middle of it, the others waited, or came when there was no pool any more and decoded in place
+    assert "the decoder crashed (signal 9)" in failures
+    assert set(failures) <= {"the decoder crashed (signal 9)", "decoding has ended"}

@@ -37,6 +37,7 @@ LONGEST_MESSAGE = 1 << 16
 _SEAL_SHRINK = 0x0002  # F_SEAL_SHRINK; the fcntl module has the number from Python 3.12 on only in some builds
 _ADD_SEALS = 1033  # F_ADD_SEALS
 _PAGE = 1 << 20
+_LARGEST_KEPT = 128 << 20  # bytes of a worker's memory
 _TYPES = frozenset(str(integer_dtype(8 * size, signed)) for size in (1, 2, 4, 8) for signed in (False, True))
 _PHOTOMETRICS = frozenset({"RGB", "YBR_FULL"})
 
@@ -102,11 +103,14 @@ class _Worker:
     def room(self, size: int) -> mmap.mmap:
         """The memory, of at least `size` bytes; it never shrinks."""
         if self.mapped is None or len(self.mapped) < size:
-            now = os.fstat(self.memory).st_size
-            if now < size:
+            if self.size() < size:
                 os.ftruncate(self.memory, -(-size // _PAGE) * _PAGE)
             self.mapped = mmap.mmap(self.memory, 0)
         return self.mapped
+
+    def size(self) -> int:
+        """Bytes of the memory; either side makes it larger."""
+        return os.fstat(self.memory).st_size
 
     def ask(self, message: bytes, seconds: float) -> bytes:
         try:
@@ -169,10 +173,13 @@ class Pool:
         try:
             return _result(reply, worker, layout)
         finally:
-            self._idle.put(worker)
+            self._give_back(worker)
 
     def _take(self) -> _Worker:
         worker = self._idle.get()
+        if self._closed:
+            self._idle.put(None)  # for the next one that waits
+            raise PixelError("decoding has ended")
         if worker is None:
             try:
                 worker = _Worker.start(self._bounds)
@@ -181,6 +188,9 @@ class Pool:
                 raise PixelError(f"no process for the decoder: {error.strerror}") from None
             with self._lock:
                 self._all.add(worker)
+            if self._closed:  # meanwhile
+                self._lose(worker)
+                raise PixelError("decoding has ended")
         return worker
 
     def _ask(self, worker: _Worker, data: bytes | memoryview, layout: Layout) -> dict[str, object]:
@@ -201,6 +211,13 @@ class Pool:
         worker.kill()
         self._idle.put(None)
 
+    def _give_back(self, worker: _Worker) -> None:
+        """For the next frame; a worker whose memory has become large is not kept, as memory never shrinks."""
+        if self._closed or worker.size() > _LARGEST_KEPT:
+            self._lose(worker)
+        else:
+            self._idle.put(worker)
+
     def warm(self) -> None:
         """Start one worker if it has none, and wait until it is ready. Raises PixelError if it cannot be."""
         worker = self._take()
@@ -209,7 +226,7 @@ class Pool:
         except Crashed as error:
             self._lose(worker)
             raise PixelError(str(error)) from None
-        self._idle.put(worker)
+        self._give_back(worker)
 
     def processes(self) -> list[int]:
         """Process ids of the workers there are."""
@@ -217,18 +234,18 @@ class Pool:
             return [worker.process.pid for worker in self._all]
 
     def close(self) -> None:
-        """End all workers; frames under way fail."""
+        """End all workers; frames under way fail, and those that wait for a worker."""
+        self._closed = True
         with self._lock:
             workers, self._all = self._all, set()
         for worker in workers:
             worker.process.kill()
-        while True:
-            try:
+        with contextlib.suppress(Empty):
+            while True:
                 idle = self._idle.get_nowait()
-            except Empty:
-                return
-            if idle is not None:
-                idle.kill()
+                if idle is not None:
+                    idle.kill()
+        self._idle.put(None)
 
 
 def _result(reply: dict[str, object], worker: _Worker, layout: Layout) -> Decoded:
@@ -251,7 +268,7 @@ def _result(reply: dict[str, object], worker: _Worker, layout: Layout) -> Decode
         raise PixelError("the decoder answered with nonsense")
     count = layout.rows * layout.columns * layout.samples
     size = count * np.dtype(dtype).itemsize
-    if os.fstat(worker.memory).st_size < size:
+    if worker.size() < size:
         raise PixelError("the decoder answered with nonsense")
     pixels = np.frombuffer(worker.room(size), dtype, count).reshape(layout.shape).copy()
     return Decoded(pixels, photometric, bits, tuple(str(warning) for warning in warnings))
