@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from typing import TypeVar
 
@@ -66,6 +67,23 @@ async def in_threads(pieces: Iterator[T], limiter: anyio.CapacityLimiter) -> Asy
     finally:
         if hasattr(pieces, "close"):
             await anyio.to_thread.run_sync(pieces.close, limiter=limiter)
+
+
+async def read_ahead(batches: Generator[list[bytes]]) -> AsyncGenerator[bytes, None]:
+    """The pieces of a blocking iterator, some at a time, the next being read while these are sent; closed with the
+    response when the client goes away."""
+    loop = asyncio.get_running_loop()
+    pending = loop.run_in_executor(None, next, batches, None)
+    try:
+        while (batch := await pending) is not None:
+            pending = loop.run_in_executor(None, next, batches, None)
+            for piece in batch:
+                yield piece
+    finally:
+        await asyncio.wait([pending])
+        if not pending.cancelled():
+            pending.exception()  # seen, whether it was raised above or nobody waits for it any more
+        await loop.run_in_executor(None, batches.close)
 
 
 async def primed(pieces: AsyncIterator[bytes], count: int = 1) -> AsyncIterator[bytes]:
