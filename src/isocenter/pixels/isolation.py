@@ -155,7 +155,7 @@ class Pool:
         self._idle: LifoQueue[_Worker | None] = LifoQueue()  # None: one may be started
         self._all: set[_Worker] = set()
         self._lock = threading.Lock()
-        self._closed = False
+        self._closed = threading.Event()
         for _ in range(processes):
             self._idle.put(None)
 
@@ -177,7 +177,7 @@ class Pool:
 
     def _take(self) -> _Worker:
         worker = self._idle.get()
-        if self._closed:
+        if self._closed.is_set():
             self._idle.put(None)  # for the next one that waits
             raise PixelError("decoding has ended")
         if worker is None:
@@ -188,7 +188,7 @@ class Pool:
                 raise PixelError(f"no process for the decoder: {error.strerror}") from None
             with self._lock:
                 self._all.add(worker)
-            if self._closed:  # meanwhile
+            if self._closed.is_set():  # meanwhile
                 self._lose(worker)
                 raise PixelError("decoding has ended")
         return worker
@@ -213,7 +213,7 @@ class Pool:
 
     def _give_back(self, worker: _Worker) -> None:
         """For the next frame; a worker whose memory has become large is not kept, as memory never shrinks."""
-        if self._closed or worker.size() > _LARGEST_KEPT:
+        if self._closed.is_set() or worker.size() > _LARGEST_KEPT:
             self._lose(worker)
         else:
             self._idle.put(worker)
@@ -235,7 +235,7 @@ class Pool:
 
     def close(self) -> None:
         """End all workers; frames under way fail, and those that wait for a worker."""
-        self._closed = True
+        self._closed.set()
         with self._lock:
             workers, self._all = self._all, set()
         for worker in workers:
