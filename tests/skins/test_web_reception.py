@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -140,6 +141,35 @@ def test_limits_of_a_request() -> None:
         assert web.get(f"{STUDIES}?PatientID={'x' * 1000}").status_code == 414
         assert web.get(f"/{'x' * 1000}").status_code == 414
         assert web.get(STUDIES, headers={"x-long": "x" * 2000}).status_code == 431
+
+
+def test_how_much_one_may_ask_at_a_time() -> None:
+    """Two requests of one address wait for the archive; a third has to come again, and others have their turn."""
+    with web_with(web_max_requests=2) as web:
+
+        async def scene() -> tuple[list[int], int, int]:
+            going_on, waiting = asyncio.Event(), asyncio.Semaphore(0)
+
+            async def find(query: Any) -> list[Any]:
+                waiting.release()
+                await going_on.wait()
+                return []
+
+            web.archive.find = find
+            slow = [asyncio.create_task(web.client.get(STUDIES)) for _ in range(2)]
+            for _ in slow:
+                await waiting.acquire()
+            refused = await web.client.get(STUDIES)
+            transport = httpx.ASGITransport(web.app, client=("10.0.0.9", 1))
+            async with httpx.AsyncClient(transport=transport, base_url="http://archive.test") as other:
+                page = await other.get("/login")
+            going_on.set()
+            answered = [(await one).status_code for one in slow]
+            again = await web.client.get(STUDIES)
+            assert refused.headers["retry-after"] == "1"
+            return [*answered, again.status_code], refused.status_code, page.status_code
+
+        assert web.portal.call(scene) == ([200, 200, 200], 429, 200)
 
 
 def preflight(web: Web, origin: str, path: str = STUDIES, method: str = "GET", fields: str = "authorization") -> Any:
