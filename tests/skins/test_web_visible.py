@@ -214,6 +214,8 @@ def test_only_what_one_may_see_can_be_deleted_and_it_is_recorded(
     changes = hospital.web.portal.call(hospital.web.archive.changes, 0)
     record = [(one.scope.instance, one.by, one.reason) for one in changes if one.kind == "deleted"]
     assert record == [(instance, "p1", "Doe^Jane was scanned as Roe 한"), (None, "all", "x"), (None, "all", "whole")]
+    told = hospital.ask("all", "/dicomweb/changes").json()["changes"]
+    assert [(one["by"], one["reason"]) for one in told if one["kind"] == "deleted"] == [one[1:] for one in record]
     assert f"deleted by=p1 study={own} series={series} instance={instance} objects=1 reason=given" in caplog.text
     assert "Doe" not in caplog.text
 

@@ -39,7 +39,8 @@ def _number(name: str, text: str) -> int:
 def _entry(change: Change) -> dict[str, Any]:
     scope = change.scope
     found = {"seq": change.seq, "kind": change.kind, "at": change.at}
-    names = {"study": scope.study, "series": scope.series, "instance": scope.instance, "reason": change.reason}
+    names = {"study": scope.study, "series": scope.series, "instance": scope.instance}
+    names |= {"reason": change.reason, "by": change.by}
     return found | {name: value for name, value in names.items() if value}
 
 
