@@ -95,6 +95,7 @@ def both(found: Image, path: Path, target: Path, jpeg_ls: bool) -> tuple[str, np
 def test_pictures_equal_dcmtks(corpus: Path, corpus_index: list[dict[str, str]], tmp_path: Path) -> None:
     different: dict[str, int] = {}
     ways: Counter[str] = Counter()
+    kinds: Counter[str] = Counter()
     supplemental = 0
     for row in corpus_index:
         name = f"{row['source']}/{row['path']}"
@@ -111,6 +112,9 @@ def test_pictures_equal_dcmtks(corpus: Path, corpus_index: list[dict[str, str]],
         if theirs is None:
             continue
         ways[way] += 1
+        kinds[found.photometric_interpretation] += 1
+        if found.attributes.words(0x60000010):
+            kinds["overlay"] += 1
         if ours.ndim > theirs.ndim:
             # DCMTK knows no Supplemental Palette Color LUT (C.7.6.19) and makes greys of its values, too.
             greys = found.frame(1) < found.attributes.words(_PALETTE)[1]
@@ -129,6 +133,9 @@ def test_pictures_equal_dcmtks(corpus: Path, corpus_index: list[dict[str, str]],
     assert ways["whole range"] >= 20
     assert ways["VOI LUT"] >= 1
     assert supplemental >= 2
+    assert kinds["MONOCHROME1"] >= 3, kinds
+    assert kinds["PALETTE COLOR"] >= 3, kinds
+    assert kinds["overlay"] >= 3, kinds
 
 
 @pytest.mark.parametrize(("function", "flag"), [("LINEAR", "+Wfl"), ("SIGMOID", "+Wfs")])
