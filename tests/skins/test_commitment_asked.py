@@ -161,7 +161,7 @@ def test_what_the_peer_damaged_or_lost_is_named_with_its_reason(tmp_path: Path) 
     theirs = {**QUICK, "dimse_aet": "BACKUP"}
     with ours.node(tmp_path / "backup", **theirs) as backup:
         to = peer(backup.dimse[1])
-        mine = {**ASKING, "commitment_ask_after": 1.5, "commitment_hold": 10.0}
+        mine = {**ASKING, "commitment_ask_after": 3.0, "commitment_hold": 10.0}
         with ours.node(tmp_path / "data", peers=[to], rules=committed(to), **mine) as node:
             references = stored(node.address, objects(4))
             until(lambda: len(files(tmp_path / "backup")) == 4 and bool(asking(node)))
@@ -229,7 +229,7 @@ def test_a_peer_that_may_ask_for_nothing_may_report(tmp_path: Path) -> None:
 
 def test_reasons_are_kept_and_what_the_peer_cannot_do_now_is_asked_again(tmp_path: Path) -> None:
     archive = Archive()
-    with forwarding(tmp_path, archive, commitment_ask_after=1.0) as (node, _):
+    with forwarding(tmp_path, archive, commitment_ask_after=2.0) as (node, _):
         references = stored(node.address, objects(3))
         until(lambda: bool(archive.requests))
         (first,) = archive.requests
@@ -265,7 +265,7 @@ def test_without_a_report_the_peer_is_asked_again_and_a_late_one_counts(tmp_path
 
 def test_what_a_report_says_nothing_of_is_asked_again(tmp_path: Path) -> None:
     archive = Archive()
-    with forwarding(tmp_path, archive, commitment_ask_after=1.0, commitment_ask_again=0.3) as (node, _):
+    with forwarding(tmp_path, archive, commitment_ask_after=2.0, commitment_ask_again=0.3) as (node, _):
         stored(node.address, objects(2))
         until(lambda: bool(archive.requests))
         first = archive.requests[0]
