@@ -254,7 +254,8 @@ def test_palettes_equal_pydicoms(name: str, corpus: Path) -> None:
     expected = apply_color_lut(load(corpus / name).frame(1), ds)
     if expected.dtype == np.uint16:
         expected = (expected >> 8).astype(np.uint8)
-    np.testing.assert_array_equal(render(load(corpus / name)), expected)
+    # pydicom leaves ICC profiles to others.
+    np.testing.assert_array_equal(render(load(corpus / name), colours=None), expected)
 
 
 def test_a_palette_of_words_in_big_endian(corpus: Path) -> None:
