@@ -33,7 +33,7 @@ _GROUP_7FE0: Final = 0x7FE00000
 # presentation, shutters (C.7.6.11, C.7.6.15), overlays (C.9.2), Real World Value Mapping (C.7.6.16.2.11), optical paths
 # (C.8.12.5, where slides keep ICC profiles), what presentation states refer to, times (C.7.6.5), spacing for the aspect
 # of a pixel, functional groups (C.7.6.16).
-_OVERLAY_PLANE = (0x0010, 0x0011, 0x0015, 0x0040, 0x0050, 0x0051, 0x0100, 0x0102, 0x1001, 0x1500, 0x3000)
+_OVERLAY_PLANE = (0x0010, 0x0011, 0x0015, 0x0040, 0x0050, 0x0051, 0x0100, 0x0102, 0x3000)
 _WANTED = frozenset(
     {
         *(0x00280002, 0x00280004, 0x00280006, 0x00280008, 0x00280010, 0x00280011, 0x00280030, 0x00280034),

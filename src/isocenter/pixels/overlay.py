@@ -14,7 +14,7 @@ from isocenter.pixels.image import Image
 Mask = NDArray[np.bool_]
 
 _ROWS, _COLUMNS, _FRAMES, _TYPE, _ORIGIN, _FIRST_FRAME = 0x0010, 0x0011, 0x0015, 0x0040, 0x0050, 0x0051
-_ALLOCATED, _BIT, _LAYER, _LABEL, _DATA = 0x0100, 0x0102, 0x1001, 0x1500, 0x3000
+_ALLOCATED, _BIT, _DATA = 0x0100, 0x0102, 0x3000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,8 +23,7 @@ class Overlay:
 
     `group` is 0x6000 to 0x601E; `graphic` tells G from R, a region of interest. `origin` is the place of its first
     pixel in the image as (row, column), counted from 1; it may lie outside. `frames` are the image frames it belongs
-    to, as (first, number), None for all. `layer` is the graphic layer it is shown in (C.11.7), "" for none. `bit` is
-    its position in the pixel cell if it is kept there.
+    to, as (first, number), None for all. `bit` is its position in the pixel cell if it is kept there.
     """
 
     group: int
@@ -33,8 +32,6 @@ class Overlay:
     graphic: bool
     origin: tuple[int, int]
     frames: tuple[int, int] | None
-    layer: str
-    label: str
     bit: int | None
     _attributes: Attributes
 
@@ -114,8 +111,6 @@ def _overlay(attributes: Attributes, group: int) -> Overlay | None:
         graphic=attributes.text(base | _TYPE) != "R",
         origin=origin if origin is not None else (1, 1),
         frames=(first, attributes.integer(base | _FRAMES, 1)) if base | _FRAMES in attributes else None,
-        layer=attributes.text(base | _LAYER),
-        label=attributes.text(base | _LABEL),
         bit=bit,
         _attributes=attributes,
     )
