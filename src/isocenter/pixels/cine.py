@@ -75,7 +75,8 @@ def _bounded(time: float) -> float:
 def gif(pictures: Iterable[tuple[Picture, float]]) -> Iterator[bytes]:
     """An endless GIF of pictures of one size, each with its time in ms, piece by piece.
 
-    Greys are exact; of colours each picture has 256, so that none is far from what it was. PixelError for pictures that differ in size.
+    Greys are exact; of colours each picture has 256, so that none is far from what it was. PixelError for pictures that
+    differ in size.
     """
     from PIL import GifImagePlugin, Image
 
