@@ -111,6 +111,15 @@ def test_never_back_to_the_sender_unless_the_rule_says_so(tmp_path: Path) -> Non
     assert ["pacs"] == targets(rules_of(tmp_path, '[[forward]]\nto = "pacs"\n'), ct(web))
 
 
+def test_whoever_is_to_commit_itself_gets_jobs_of_its_own_and_one_rule_is_enough(tmp_path: Path) -> None:
+    router = rules_of(
+        tmp_path,
+        '[[forward]]\nto = ["pacs", "ai"]\n[[forward]]\nto = "ai"\ncommit = true\nwhen = { Modality = "CT" }\n',
+    )
+    assert {("pacs", ""), ("ai", "commit")} == {(one.target, one.key) for one in router.wanted([ct()], [stored(ct())])}
+    assert {("pacs", ""), ("ai", "")} == {(one.target, one.key) for one in router.wanted([mr()], [stored(mr())])}
+
+
 @pytest.mark.parametrize("kind", ["already-there", "kept-first", "rejected"])
 def test_what_is_not_new_is_not_forwarded(tmp_path: Path, kind: Kind) -> None:
     router = rules_of(tmp_path, '[[forward]]\nto = "pacs"\n')
@@ -161,6 +170,7 @@ def test_whoever_waits_for_jobs_is_told_only_of_some() -> None:
         ('[[forward]]\nto = "pacs"\nwhen = { SOPClassUID = "CT" }', "neither a UID nor a keyword"),
         ('[[forward]]\nto = "pacs"\nwhen = { origin = "fax" }', "origin: one of dimse, web, import, demo"),
         ('[[forward]]\nto = "pacs"\nback = 1', "back: true or false is needed"),
+        ('[[forward]]\nto = "pacs"\ncommit = "yes"', "commit: true or false is needed"),
         ('[[forward]]\nto = "pacs"\n[[forward]]\nto = 1', "forward 2: to: a text"),
     ],
 )
