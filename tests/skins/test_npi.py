@@ -139,7 +139,7 @@ def test_the_forms_of_an_instance(web: Web) -> None:
         (400, "GET", f"{HANGING}/1.02.3"),
         (400, "POST", f"{HANGING}/1.02.3"),
         (400, "GET", f"{HANGING}?HangingProtocolCreationDateTime=x-"),
-        (405, "DELETE", HANGING),
+        (403, "DELETE", HANGING),
         (405, "PUT", f"{HANGING}/{ROOT}.38.1.1"),
         (404, "GET", "/dicomweb/hanging-protocol"),
         (404, "GET", f"/dicomweb/studies/1.2/series/1.3/instances/{ROOT}.38.1.1"),
