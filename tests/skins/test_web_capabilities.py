@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from skins.conftest import archived
 from skins.web_harness import Web, copies
 
 TESTS = Path(__file__).parent
-EXAMPLES = 2  # of each operation: making them takes most of the time
+EXAMPLES = int(os.environ.get("ISOCENTER_FUZZ", "5"))  # of each operation
 
 
 def test_the_table_is_what_is_routed(fake: Web) -> None:
