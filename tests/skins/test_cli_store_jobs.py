@@ -26,7 +26,7 @@ from certificates import Certificates
 from fault_objects import CT, EXPLICIT, data_set
 from isocenter.dimse.endpoint import dimse_listeners, dimse_server
 from isocenter.net.identity import set_user
-from isocenter.services.base import Refusal, Reply, Request, Sink
+from isocenter.services.base import Peer, Refusal, Reply, Request, Sink
 from isocenter.services.storage import StorageService
 from isocenter.services.verification import VerificationService
 from isocenter.settings import Settings
@@ -60,10 +60,12 @@ def files(tmp_path: Path) -> Path:
 
 
 class Gate:
-    """A Storage SCP that answers when it is let: `came` has what arrived whole, `waiting` who wants an answer."""
+    """A Storage SCP that answers when it is let: `came` has what arrived whole, `waiting` who wants an answer, `peers`
+    who has sent something."""
 
     def __init__(self) -> None:
         self.came: list[str] = []
+        self.peers: set[Peer] = set()
         self.waiting: Counter[str] = Counter()
         self.statuses: dict[str, int] = {}
         self.address = ""
@@ -73,6 +75,7 @@ class Gate:
         self._answers.release(count)
 
     def __call__(self, request: Request) -> Sink:
+        self.peers.add(request.peer)
         return Gate.Held(self, request)
 
     class Held(Refusal):
@@ -308,10 +311,11 @@ def test_who_asks_and_how_reaches_the_workers(files: Path, tmp_path: Path, certi
         "--key",
         certificates.client.key,
     )
-    with ours.receiver(tmp_path / "in", dimse_users=str(users), dimse_require_user=True, **rows) as scp:
+    with gate(dimse_tls_port=0, dimse_users=str(users), dimse_require_user=True, **rows) as scp:
         options = (*own, "--user", "anna", "--calling", "SENDER", "--jobs", 4)
-        with storing(scp.tls_address, files, *options) as process:
+        with storing(scp.address, files, *options) as process:
+            until(lambda: len(scp.peers) > 1)
+            scp.answer()
             code, outcomes, said = ended(process)
         assert (code, len(outcomes)) == (0, 120), said
-        assert {(request.peer.user, request.peer.calling) for _, request in scp.stored} == {("anna", "SENDER")}
-        assert len({request.peer.address for _, request in scp.stored}) > 1
+        assert {(peer.user, peer.calling) for peer in scp.peers} == {("anna", "SENDER")}
