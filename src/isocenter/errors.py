@@ -313,7 +313,7 @@ class RangeNotSatisfiable(IsocenterError):
     code = "range-not-satisfiable"
     http_status = 416
 
-    def __init__(self, message: str, length: int) -> None:
+    def __init__(self, message: str, *, length: int) -> None:
         self.length = length
         super().__init__(message)
 

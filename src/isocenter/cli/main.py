@@ -33,7 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "jobs": ("isocenter.cli.jobs", "Show, retry and cancel what is to be done for peers."),
     "dump": ("isocenter.cli.dump", "Show what is in a DICOM file, damaged ones as far as they go."),
     "render": ("isocenter.cli.render", "Make pictures of DICOM files: PNG, JPEG, WebP or the terminal."),
-    "volume": ("isocenter.cli.volume", "Make volumes of series: NIfTI, NRRD, or a list with gaps and tilt."),
+    "volume": ("isocenter.cli.volume", "Make volumes of series: NIfTI, NRRD, or a list of gaps and tilt."),
     "transcode": ("isocenter.cli.transcode", "Write DICOM files in another transfer syntax, compressed or not."),
     "create": ("isocenter.cli.create", "Make DICOM objects from arrays and pictures."),
     "user": ("isocenter.cli.user", "Add users who may open associations."),

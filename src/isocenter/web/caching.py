@@ -71,7 +71,7 @@ def _asked_range(request: Request, length: int, tag: str) -> tuple[int, int] | N
     if first and last and int(last) < int(first):
         return None  # not a range at all (section 14.1.1)
     if start >= end:
-        raise RangeNotSatisfiable(f"bytes {start} and after of {length} were asked for", length)
+        raise RangeNotSatisfiable(f"bytes {start} and after of {length} were asked for", length=length)
     return start, end
 
 
