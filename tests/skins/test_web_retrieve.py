@@ -442,12 +442,18 @@ def test_bulk_data_that_is_not_there(web: Web) -> None:
 
 
 def test_damage_found_before_and_after_the_headers(fake: Web) -> None:
-    stored = file("CT_small.dcm")
+    ds = pydicom.dcmread(BytesIO(file("CT_small.dcm")))
+    ds.Rows, ds.Columns, ds.PixelData = 4096, 2048, bytes(4096 * 2048 * 2)
+    large = BytesIO()
+    ds.save_as(large)
+    stored = large.getvalue()
     (path,) = put(fake, stored)
     fake.archive.fail_reading = IntegrityError("digest differs")
     assert fake.get(path).status_code == 500
     fake.archive.fail_reading = None
     (ref,) = fake.archive.refs.values()
     fake.archive.blobs[ref.blob] = stored[:1000]
+    assert fake.get(path).status_code == 500
+    fake.archive.blobs[ref.blob] = stored[:-1000]
     with pytest.raises(AssertionError):  # the answer ends without its end, and the client's transport objects
         fake.get(path)
