@@ -146,27 +146,12 @@ def _request(service: Service, parts: list[_Part], summary: Summary) -> None:
     ending = f"--{boundary}--\r\n".encode()
     length = sum(len(opening) + part.candidate.size + 2 for part in parts) + len(ending)
     headers = {
-        **service.headers,
         "Accept": "application/dicom+json",
         "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',
         "Content-Length": str(length),
     }
-    connection = service.connection()
-    try:
-        connection.request("POST", f"{service.path}/studies", _body(parts, opening, ending), headers)
-        answer = connection.getresponse()
+    with service.asked("POST", "/studies", body=_body(parts, opening, ending), headers=headers) as answer:
         content = answer.read(_MOST_BYTES)
-    except (OSError, http.client.HTTPException) as error:
-        connection.close()
-        why = str(error) or type(error).__name__
-        raise NetworkError(f"{service.host}:{connection.port}: the connection broke: {why}") from None
-    except BaseException:
-        connection.close()
-        raise
-    if answer.will_close or not answer.isclosed():
-        connection.close()
-    else:
-        service.take_back(connection)
     _account(parts, answer.status, content, summary)
 
 
