@@ -68,14 +68,11 @@ export class DicomWeb {
     return early ?? ask();
   }
 
-  /**
-   * @param {string} address @param {string} accept @param {AbortSignal} [signal]
-   * @returns {Promise<Response>}
-   */
-  async #get(address, accept, signal) {
+  /** @param {string} address @param {RequestInit} init @returns {Promise<Response>} */
+  async #ask(address, init) {
     let response;
     try {
-      response = await fetch(address, { headers: { Accept: accept }, credentials: "same-origin", signal: signal ?? null });
+      response = await fetch(address, { credentials: "same-origin", ...init });
     } catch (error) {
       if (isAbort(error)) throw error;
       throw new RequestError(0, "The server cannot be reached.", "Check that it is running, then try again.");
@@ -83,6 +80,14 @@ export class DicomWeb {
     if (response.status === 401) askToSignIn();
     if (!response.ok) throw await refusal(response);
     return response;
+  }
+
+  /**
+   * @param {string} address @param {string} accept @param {AbortSignal} [signal]
+   * @returns {Promise<Response>}
+   */
+  #get(address, accept, signal) {
+    return this.#ask(address, { headers: { Accept: accept }, signal: signal ?? null });
   }
 
   /**
@@ -167,10 +172,7 @@ export class DicomWeb {
    */
   async storeData(made) {
     const headers = { "Content-Type": JSON_TYPE, Accept: JSON_TYPE };
-    const response = await fetch(`${this.root}/studies`, { method: "POST", headers, credentials: "same-origin", body: JSON.stringify(made) }).catch(() => {
-      throw new RequestError(0, "The server cannot be reached.", "Check that it is running, then try again.");
-    });
-    if (response.status === 401) askToSignIn();
+    const response = await this.#ask(`${this.root}/studies`, { method: "POST", headers, body: JSON.stringify(made) });
     if (response.status !== 200) throw await refusal(response);
   }
 
