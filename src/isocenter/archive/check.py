@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from isocenter.archive.audit import log
-from isocenter.archive.examine import Announced, examine
+from isocenter.archive.examine import Announced, Examiner
 from isocenter.archive.lifecycle import DataFolder, mark_swept
 from isocenter.errors import DataFolderError, IsocenterError, NotFound
 from isocenter.index.base import BlobRow, Entry, Index, Policy
@@ -164,13 +164,14 @@ def rebuild(data: Path | str, settings: Settings | None = None, progress: Progre
 def _fill(store: BlobStore, index: SqlIndex, settings: Settings, progress: Progress | None) -> Report:
     report = Report()
     limits = Limits.of(settings)
+    examiner = Examiner(limits)
     # A refused object left no file: whichever came first is the one that was kept.
     policy: Policy = "replace" if settings.archive_on_conflict == "replace" else "keep-first"
     names = [name for name, _ in store.list()]
     batch: list[Entry] = []
     for done, name in enumerate(names, 1):
         try:
-            batch.append(_entry(store, name, limits))
+            batch.append(_entry(store, name, examiner, limits))
         except (IsocenterError, OSError) as error:
             why = error.message if isinstance(error, IsocenterError) else os.strerror(error.errno or 0)
             report.findings.append(Finding("unreadable", name, None, why))
@@ -203,12 +204,12 @@ def _take_over_jobs(old: Path, index: SqlIndex, report: Report) -> None:
         log.info("%d jobs were taken over from the old index", count)
 
 
-def _entry(store: BlobStore, name: str, limits: Limits) -> Entry:
+def _entry(store: BlobStore, name: str, examiner: Examiner, limits: Limits) -> Entry:
     with store.open(name) as blob:
         view = blob.view()
         meta = read_header(view, limits)
         announced = Announced("", "", meta.transfer_syntax)
-        keys, _ = examine(view, meta.data_set_offset, announced, limits)
+        keys, _ = examiner.examine(view, meta.data_set_offset, announced)
         header, data = _digests(blob, meta.data_set_offset)
         origin = Origin("rebuild", calling=(meta.source_aet or "")[:16])
         # The name may have lain ready for a while; the file was last written when the object came.
