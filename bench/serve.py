@@ -21,7 +21,7 @@ from harness import peers
 
 GOALS = {1: 2.5, 4: 4.0}
 WARMUP = 10
-LOADS = [sender.Load(size, count, n) for size, count in ((512 * 1024, 300), (39 * 1024, 800)) for n in (1, 4)]
+LOADS = [sender.Load(size, count, n) for size, count in ((512 * 1024, 1200), (39 * 1024, 3200)) for n in (1, 4)]
 
 
 def ours(folder: Path, load: sender.Load) -> float:
