@@ -5,8 +5,12 @@ import { BASE } from "./base.js";
 
 /** @typedef {{authentication: boolean, user: string | null, scopes: string[]}} Who */
 
-/** Leaves for the page to sign in, which leads back here. */
+let leaving = false;
+
+/** Leaves for the page to sign in, which leads back here. Many requests are refused at once; a second leave would break off the first. */
 export function askToSignIn() {
+  if (leaving) return;
+  leaving = true;
   location.replace(new URL(`login?next=${encodeURIComponent(location.pathname + location.search)}`, BASE));
 }
 
