@@ -165,7 +165,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Equal:
-    """Single value matching (C.2.2.2.1), or list of UID and multiple value matching (C.2.2.2.2): any of `values`."""
+    """Single value matching (C.2.2.2.1) and list of UID matching (C.2.2.2.2): any of `values`."""
 
     tag: int
     values: tuple[str, ...]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from itertools import chain
 
 import pydicom
@@ -9,6 +11,8 @@ import pytest
 from pydicom.data import get_testdata_file
 from pydicom.uid import generate_uid
 
+from query_objects import objects
+from skins.conftest import archived
 from skins.web_harness import Web, copies
 
 SERIES_COUNT, INSTANCES = 2, 3
@@ -138,6 +142,72 @@ def test_what_is_not_supported_is_named_in_a_warning(filled: tuple[Web, list[str
     assert len(response.json()) == 2
     assert response.headers["warning"].endswith("ignored: (unprintable), 00200013, Nonsense")
     assert "set-cookie" not in response.headers
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    """Six studies in several scripts, two of them of two modalities."""
+    with archived(tmp_path_factory.mktemp("many") / "data") as web:
+        assert web.store(*objects()).status_code == 200
+        yield web
+
+
+@pytest.mark.parametrize(
+    ("patients", "query"),
+    [
+        # Sections 8.3.4.5 and 8.3.4.6, PS3.4 C.2.2.2.7 and C.2.2.2.8
+        ("KR JP CN DE 100%_A 100XYA", 'ReferringPhysicianName=""&emptyvaluematching=true'),
+        ("", 'ReferringPhysicianName=""'),
+        ("", 'PatientID=""&emptyvaluematching=true'),
+        ("KR JP CN 100%_A 100XYA", "ModalitiesInStudy=CT,MR"),
+        ("100%_A", "ModalitiesInStudy=CT,MR&multiplevaluematching=true"),
+        ("100%_A", "ModalitiesInStudy=MR%5CCT&multiplevaluematching=true"),
+        ("JP", "multiplevaluematching=true&00080061=SR%5CMR"),
+        ("KR CN 100%_A 100XYA", "ModalitiesInStudy=CT&multiplevaluematching=true"),
+        ("KR DE", "PatientID=KR%5CDE&multiplevaluematching=true"),  # it has one value: any of these
+        # Section 8.3.4.2
+        ("KR", "PatientName=gildong&fuzzymatching=true"),
+        ("", "PatientName=gildong&fuzzymatching=false"),
+        ("JP", "PatientName=%E5%B1%B1%E7%94%B0*"),
+        ("100%_A", "PatientName=percent*&PatientID=100%25*"),
+        ("KR 100%_A", "StudyDate=20240105"),
+    ],
+)
+def test_ways_of_matching(many: Web, patients: str, query: str) -> None:
+    url = f"/dicomweb/studies?{query}"
+    response = many.get(url)
+    assert values(response.json(), "00100020") == patients.split()
+    assert response.headers["x-total-count"] == str(len(patients.split()))
+    xml = many.get(url, 'multipart/related; type="application/dicom+xml"')
+    assert xml.content.count(b"<NativeDicomModel") == len(patients.split())
+
+
+def test_pages_join_while_others_store(filled: tuple[Web, list[str]]) -> None:
+    """Section 8.3.4.4: what was there stays where it was; what comes in, also into what was there, comes at the end."""
+    web, (study, _) = filled
+    before = values(web.get("/dicomweb/instances").json(), "00080018")
+    data_set = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
+    data_set.StudyInstanceUID, data_set.SeriesInstanceUID = study, generate_uid()
+    others = [*copies(data_set, 20), *copies(data_set, 20, StudyInstanceUID=generate_uid(), PatientID="1")]
+    pages: list[list[object]] = []
+
+    def turn_pages() -> None:
+        while not pages or pages[-1]:
+            url = f"/dicomweb/instances?limit=2&offset={2 * len(pages)}"
+            pages.append(values(web.get(url).json(), "00080018"))
+
+    reader = threading.Thread(target=turn_pages)
+    reader.start()
+    for one in others:
+        assert web.store(one).status_code == 200
+    reader.join()
+    seen = list(chain(*pages))
+    assert seen[: len(before)] == before
+    assert len(set(seen)) == len(seen)
+    after = values(web.get("/dicomweb/instances").json(), "00080018")
+    assert seen == after[: len(seen)]
+    assert len(after) == len(before) + len(others)
+    assert values(web.get("/dicomweb/studies").json(), "0020000D")[0] == study
 
 
 @pytest.mark.parametrize(

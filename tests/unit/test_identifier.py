@@ -121,6 +121,11 @@ def test_ranges_of_date_and_time_are_one_where_negotiated() -> None:
 def test_empty_and_multiple_values_need_negotiation() -> None:
     options = Options(empty_values=True, multiple_values=True)
     assert ask(STUDY_LEVEL, explicit(ID, "LO", b'""'), options=options).query.matches == (Empty(ID),)
+    # C.2.2.2.8: each value has to be there, in attributes that may have several
+    modalities = explicit(0x00080061, "CS", b"CT\\PT ")
+    both = (Equal(0x00080061, ("CT",)), Equal(0x00080061, ("PT",)))
+    assert ask(STUDY_LEVEL, modalities, options=options).query.matches == both
+    assert ask(STUDY_LEVEL, modalities).query.matches == (Equal(0x00080061, ("CT", "PT")),)
     assert ask(STUDY_LEVEL, explicit(ID, "LO", b"a\\b "), options=options).query.matches == (Equal(ID, ("a", "b")),)
 
 

@@ -28,7 +28,7 @@ from isocenter.model import (
 from isocenter.std.dictionary import vr_of
 from isocenter.std.transfer_syntaxes import TransferSyntax, transfer_syntax
 from isocenter.wire.charset import repertoire
-from isocenter.wire.criteria import match_of
+from isocenter.wire.criteria import matches_of
 from isocenter.wire.deflate import deflate, inflate
 from isocenter.wire.dicomjson import dataset_json
 from isocenter.wire.elements import path_of
@@ -128,9 +128,8 @@ def read_question(
             unsupported.append(tag)
             continue
         keys.append(_key(tag, entry))
-        match = None if tag == TIMEZONE_OFFSET else _match(tag, entry, options)
-        if match is not None:
-            matches.append(match)
+        if tag != TIMEZONE_OFFSET:
+            matches += _matches(tag, entry, options)
     include = tuple(int(key.name, 16) for key in keys)
     wanted = _combined(matches) if options.combined else tuple(matches)
     zone = _zone(model) if options.timezone and level > Level.PATIENT else None
@@ -188,7 +187,7 @@ def _require_upper_keys(model: Model, root: Level, level: Level) -> None:
     for upper in Level:
         if root <= upper < level:
             tag = UNIQUE_KEY[upper]
-            match = _match(tag, model.get(f"{tag:08X}", {}), Options())
+            match = next(iter(_matches(tag, model.get(f"{tag:08X}", {}), Options())), None)
             if not isinstance(match, Equal) or len(match.values) != 1:
                 raise BadRequest(
                     f"a hierarchical query needs one value of the {upper.name} level's key", tag_path=path_of((tag,))
@@ -201,7 +200,7 @@ def _key(tag: int, entry: Entry) -> Key:
     return Key(f"{tag:08X}", vr_of(tag), tuple(key for key in inner if key.name != f"{SPECIFIC_CHARACTER_SET:08X}"))
 
 
-def _match(tag: int, entry: Entry, options: Options) -> Match | None:
+def _matches(tag: int, entry: Entry, options: Options) -> tuple[Match, ...]:
     values = entry.get("Value", [])
     if (entry.get("vr") == "SQ") != (vr_of(tag) == "SQ") and entry:
         raise BadRequest("a sequence where none belongs, or none where one does", tag_path=path_of((tag,)))
@@ -209,18 +208,18 @@ def _match(tag: int, entry: Entry, options: Options) -> Match | None:
         raise BadRequest("this attribute cannot be matched", tag_path=path_of((tag,)))
     if entry.get("vr") != "SQ":
         text = "\\".join(map(_text, values))
-        return match_of(tag, text, empty_values=options.empty_values, multiple_values=options.multiple_values)
+        return matches_of(tag, text, empty_values=options.empty_values, multiple_values=options.multiple_values)
     if len(values) > 1:
         raise BadRequest("a sequence key has one item (PS3.4 C.2.2.2.6)", tag_path=path_of((tag,)))
-    inner = [
-        _match(int(name, 16), one, options)
+    given = [
+        match
         for item in values
         for name, one in item.items()
         if name != f"{SPECIFIC_CHARACTER_SET:08X}"
+        for match in _matches(int(name, 16), one, options)
     ]
-    given = [match for match in inner if match is not None]
     wanted = _combined(given) if options.combined else tuple(given)
-    return InSequence(tag, wanted) if wanted else None
+    return (InSequence(tag, wanted),) if wanted else ()
 
 
 def _combined(matches: list[Match]) -> tuple[Match, ...]:

@@ -15,7 +15,7 @@ from isocenter.index.keys import known_tags
 from isocenter.model import Level, Match, Query
 from isocenter.settings import Settings
 from isocenter.std.dictionary import entry_of, tag_of, vr_of
-from isocenter.wire.criteria import LONGEST_VALUE, match_of, nested, together
+from isocenter.wire.criteria import LONGEST_VALUE, matches_of, nested, together
 
 Path = tuple[int, ...]
 
@@ -148,7 +148,7 @@ def parse_search(
         if path[0] not in known:
             ignored.append(".".join(f"{tag:08X}" for tag in path))
             continue
-        match = match_of(
+        wanted = matches_of(
             path[-1],
             value,
             separators="\\,",
@@ -156,8 +156,7 @@ def parse_search(
             multiple_values=given.multiple_values,
         )
         returned.add(path[0])
-        if match is not None:
-            matches.append(nested(path, match))
+        matches += [nested(path, match) for match in wanted]
     for path in given.include:
         if path[0] in known:
             returned.add(path[0])

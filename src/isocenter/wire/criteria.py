@@ -1,7 +1,8 @@
 """The text of a key attribute made into a Match: one reading for C-FIND identifiers and QIDO-RS parameters.
 
 PS3.4 C.2.2.2 has the kinds of matching, and which value representations each is for. Universal matching has no Match:
-`match_of` gives None. What is malformed raises BadRequest with the attribute's tag, never with its value.
+`match_of` gives None, `matches_of` nothing. What is malformed raises BadRequest with the attribute's tag, never with
+its value.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Final
 
 from isocenter.errors import BadRequest
 from isocenter.model import UNIQUE_KEY, Empty, Equal, InSequence, Match, Range, Wildcard, is_uid
-from isocenter.std.dictionary import vr_of
+from isocenter.std.dictionary import entry_of, vr_of
 from isocenter.wire.elements import path_of
 from isocenter.wire.values import BINARY_VRS
 
@@ -28,6 +29,7 @@ _NO_WILDCARDS = frozenset(["DA", "TM", "DT", "UI", "IS", "DS", "US", "SS", "UL",
 _NUMBERS = frozenset(["IS", "DS", "US", "SS", "UL", "SL", "UV", "SV", "FL", "FD"])
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
 _ONE_TEXT = frozenset(["ST", "LT", "UT", "UR"])
+_MULTIPLE = frozenset(["AE", "AS", "AT", "CS", "LO", "PN", "SH", "UC"])  # C.2.2.2.8
 
 _DA = r"\d{8}"
 _TM = r"\d{2}(?:\d{2}(?:\d{2}(?:\.\d{1,6})?)?)?"
@@ -40,14 +42,29 @@ _RANGES = {
 }
 
 
-def match_of(
+def matches_of(
     tag: int, value: str, *, separators: str = "\\", empty_values: bool = False, multiple_values: bool = False
-) -> Match | None:
+) -> tuple[Match, ...]:
+    """What one attribute has to fulfil, all of it; nothing for universal matching.
+
+    With `multiple_values` (C.2.2.2.8) an attribute that may have several values must have each of those that are asked
+    for: CT\\PT finds studies with both modalities. Without, the standard leaves several values undefined, and any of
+    them will do here.
+    """
+    match = match_of(tag, value, separators=separators, empty_values=empty_values)
+    if match is None:
+        return ()
+    entry = entry_of(tag)
+    if multiple_values and isinstance(match, Equal) and entry is not None and entry.vm != "1" and entry.vr in _MULTIPLE:
+        return tuple(Equal(tag, (one,)) for one in match.values)
+    return (match,)
+
+
+def match_of(tag: int, value: str, *, separators: str = "\\", empty_values: bool = False) -> Match | None:
     """One attribute's match; None for universal matching (PS3.4 C.2.2.2.3).
 
     `separators` are the characters between the UIDs of a list and between Code Strings. With `empty_values`, two
-    quotation marks ask for the empty value (C.2.2.2.7); with `multiple_values`, a backslash separates values also where
-    it could be part of one (C.2.2.2.8).
+    quotation marks ask for the empty value (C.2.2.2.7).
     """
     vr = vr_of(tag)
     if vr == "SQ":
@@ -62,7 +79,7 @@ def match_of(
         return Empty(tag)
     if vr in _RANGES:
         return _range_match(tag, vr, value)
-    values = _values(tag, vr, value, separators, multiple_values)
+    values = _values(tag, vr, value, separators)
     if vr in _NUMBERS and not all(_NUMBER.fullmatch(v.strip(" ")) for v in values):
         raise BadRequest("not a number", tag_path=path_of((tag,)))
     if vr not in _NO_WILDCARDS and _WILD.search(value):
@@ -72,7 +89,7 @@ def match_of(
     return Equal(tag, tuple(values))
 
 
-def _values(tag: int, vr: str, value: str, separators: str, multiple: bool) -> list[str]:
+def _values(tag: int, vr: str, value: str, separators: str) -> list[str]:
     if vr == "UI":
         values = [uid.strip(" ") for uid in _split(value, separators)]
         most = MOST_UIDS if tag in _UNIQUE else MOST_VALUES
@@ -87,7 +104,7 @@ def _values(tag: int, vr: str, value: str, separators: str, multiple: bool) -> l
     if vr == "CS":
         values = _split(value, separators)
     else:
-        values = value.split("\\") if multiple or vr not in _ONE_TEXT else [value]
+        values = [value] if vr in _ONE_TEXT else value.split("\\")
     if len(values) > MOST_VALUES:
         raise BadRequest(f"a list of over {MOST_VALUES} values", tag_path=path_of((tag,)))
     return values
