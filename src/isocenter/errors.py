@@ -102,6 +102,7 @@ class UnsupportedTransferSyntax(DataSetError):
     code = "transfer-syntax-not-supported"
     dimse_status = 0x0122
     http_status = 415
+    hint = "The page of codecs in the documentation lists what is read and written."
 
 
 # --- pixel data ----------------------------------------------------------------------------------------------------
@@ -125,6 +126,7 @@ class NoSuchFrame(PixelError):
 
     code = "no-such-frame"
     http_status = 404
+    hint = "Frames are numbered from 1 to Number of Frames (0028,0008)."
 
 
 class CodecMissing(PixelError):
@@ -132,6 +134,7 @@ class CodecMissing(PixelError):
 
     code = "codec-missing"
     http_status = 406
+    hint = "The page of codecs in the documentation lists what is read and written."
 
 
 class NotAVolume(IsocenterError):

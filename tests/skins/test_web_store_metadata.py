@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,10 +14,14 @@ import pytest
 from pydicom.data import get_testdata_file
 from pydicom.uid import generate_uid
 
+from isocenter.archive.archive import Archive
+from isocenter.settings import Settings
+from isocenter.web.app import create_app
 from isocenter.wire.dicomxml import native_xml
 from isocenter.wire.multipart import MultipartWriter
+from skins.conftest import HOSTS, archived
 from skins.test_web_retrieve import DICOM, read
-from skins.web_harness import BOUNDARY, Web
+from skins.web_harness import BOUNDARY, Web, portal, web_of
 
 JSON, XML = "application/dicom+json", "application/dicom+xml"
 Part = tuple[dict[str, str], bytes]
@@ -149,6 +154,29 @@ def test_large_bulk_data_in_any_order(web: Web) -> None:
     (got,) = stored(web, answer)
     assert got.PixelData == pixels
     assert got.EncapsulatedDocument == document + b"\0"
+
+
+def whole() -> tuple[Part, Part]:
+    """A CT as metadata and its pixel data."""
+    return ({"Content-Type": JSON}, json.dumps([model_of(ct())]).encode()), bulk("bulk/1", ct().PixelData)
+
+
+def test_bulk_data_wait_in_the_folder_of_the_archive_that_is_open(tmp_path: Path) -> None:
+    """Not in that of the settings, which may name another, or one that is not there."""
+    elsewhere = Settings(archive_data=tmp_path / "elsewhere", archive_minimum_free=0, web_hosts=HOSTS)
+    with portal() as running:
+        archive = running.call(Archive.open, tmp_path / "data", elsewhere)
+        with web_of(create_app(archive, elsewhere), archive, running) as web:
+            (got,) = stored(web, post(web, JSON, *whole()))
+            assert got.PixelData == ct().PixelData
+        running.call(archive.close)
+    assert not elsewhere.archive_data.exists()
+
+
+def test_bulk_data_keep_some_of_the_disk_free(tmp_path: Path) -> None:
+    with archived(tmp_path / "data") as web:
+        web.archive._minimum_free = 1 << 60
+        assert post(web, JSON, *whole()).status_code == 507
 
 
 DEEP = "[" * 100_000 + "]" * 100_000

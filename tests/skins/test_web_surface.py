@@ -70,6 +70,24 @@ def test_errors_have_one_form(web: Web, status: int, method: str, path: str) -> 
     assert (status == 405) == ("allow" in response.headers)
 
 
+@pytest.mark.parametrize(
+    ("allowed", "method", "path"),
+    [
+        ("DELETE, GET, HEAD, POST", "PUT", "/dicomweb/studies/1.2"),
+        ("GET, HEAD, POST", "PATCH", "/dicomweb/studies"),
+        ("DELETE, GET, HEAD", "POST", "/dicomweb/studies/1.2/series/1.3"),
+        ("GET, HEAD", "PUT", "/dicomweb/studies/1.2/metadata"),
+        ("GET, HEAD", "POST", "/healthz"),
+        ("GET, HEAD", "POST", "/js/viewer.js"),
+        ("DELETE, GET, HEAD, POST", "PUT", "/session"),
+    ],
+)
+def test_a_refused_method_is_answered_with_all_that_there_are(web: Web, allowed: str, method: str, path: str) -> None:
+    """RFC 9110 section 15.5.6, also where several routes have one path."""
+    response = web.request(method, path)
+    assert (response.status_code, response.headers["allow"]) == (405, allowed)
+
+
 def test_what_was_not_foreseen_says_nothing_of_itself(fake: Web, caplog: pytest.LogCaptureFixture) -> None:
     async def find(query: object) -> None:
         raise ValueError("Doe^Jane")

@@ -8,7 +8,16 @@ from starlette.requests import Request
 from isocenter.errors import BadRequest, NotAcceptable
 from isocenter.web.datasets import MANY
 from isocenter.web.frames import frame_offers
-from isocenter.web.negotiate import Offer, accepted_ranges, choose, frame_media_type, parse_ranges, require
+from isocenter.web.negotiate import (
+    DICOM_JSON,
+    JSON,
+    Offer,
+    accepted_ranges,
+    choose,
+    frame_media_type,
+    parse_ranges,
+    require,
+)
 from isocenter.web.wado import ALONE, PARTS, ZIPPED, Packaging, instance_offers
 
 EXPLICIT, IMPLICIT, BIG = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
@@ -190,5 +199,14 @@ def test_what_is_no_list_of_media_types_is_refused(accept: str) -> None:
 
 
 def test_a_refusal_names_what_there_is() -> None:
-    with pytest.raises(NotAcceptable, match=r'multipart/related; type="image/jpeg; transfer-syntax=\*?1\.2'):
-        require(parse_ranges("image/gif"), frame_offers(JPEG, single=False))
+    with pytest.raises(NotAcceptable) as refused:
+        require(parse_ranges("image/gif"), frame_offers(JPEG, single=True))
+    available = str(refused.value).partition("; available: ")[2]
+    assert available.startswith(
+        'multipart/related; type="application/octet-stream" or application/octet-stream'
+        f" (transfer-syntax {EXPLICIT}, {JPEG}), "
+    )
+    # Each form as it is to be written, once
+    assert available.count('multipart/related; type="image/jpeg" or image/jpeg (transfer-syntax ') == 1
+    with pytest.raises(NotAcceptable, match=r"available: application/dicom\+json, application/json$"):
+        require(parse_ranges("image/gif"), (Offer(DICOM_JSON), Offer(JSON)))

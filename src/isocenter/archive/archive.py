@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tempfile
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar, cast
+from typing import IO, TYPE_CHECKING, Self, TypeVar, cast
 
 from isocenter.archive import audit, commitment, metadata
 from isocenter.archive.commit import GroupCommit
@@ -164,6 +165,15 @@ class Archive:
             called_aet=origin.called if origin.kind == "dimse" else "",
         )
         return Incoming(self._intake, origin, announced, header)
+
+    def scratch(self) -> IO[bytes]:
+        """An unnamed file in the data folder, which ends with its closing: for what comes in parts and becomes an
+        object when all of it is there. OutOfResources as in `begin`."""
+        self._require_space()
+        try:
+            return tempfile.TemporaryFile(dir=self._folder.path)
+        except OSError as error:
+            raise OutOfResources("the data disk takes no more files") from error
 
     def _require_space(self) -> None:
         disk = os.statvfs(self._folder.path)

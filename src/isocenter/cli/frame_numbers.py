@@ -33,5 +33,5 @@ class FrameNumbers:
             return list(range(1, count + 1))
         for _, end in self._ranges:
             if end > count:
-                raise NoSuchFrame(f"the object has {count} frames", frame=end)
+                raise NoSuchFrame(f"Number of Frames is {count}", frame=end)
         return [number for begin, end in self._ranges for number in range(begin, end + 1)]

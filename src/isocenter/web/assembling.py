@@ -8,13 +8,12 @@ within sequences it is small, and has the limit that a header has.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from struct import Struct
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 from urllib.parse import urljoin
 
 import anyio
@@ -71,7 +70,7 @@ class Assembly:
     """A Store request of metadata and bulk data: `begin`, `write` and `end` each part, then `store`."""
 
     def __init__(self, context: Context, base: str) -> None:
-        """`base` is what relative locations are relative to."""
+        """`base` is what relative locations are relative to. Raises OutOfResources."""
         self._context = context
         self._limits = context.limits
         self._base = f"{base}/studies/"
@@ -81,10 +80,7 @@ class Assembly:
         self._metadata: bytearray | None = None
         self._kind = ""
         self._current: _Bulk | None = None
-        try:
-            self._file: IO[bytes] = tempfile.TemporaryFile(dir=context.settings.archive_data)  # noqa: SIM115
-        except OSError as error:
-            raise OutOfResources("no room for bulk data") from error
+        self._file = context.archive.scratch()
 
     def __enter__(self) -> Self:
         return self

@@ -42,7 +42,7 @@ def _pictures(
         frames = image.number_of_frames
         chosen = numbers or range(1, frames + 1)
         if max(chosen) > frames:
-            raise NoSuchFrame(f"the object has {frames} frames", frame=max(chosen))
+            raise NoSuchFrame(f"Number of Frames is {frames}", frame=max(chosen))
         if len(chosen) > context.settings.web_cine_frames:
             raise BadRequest(
                 f"a GIF of {len(chosen)} frames is longer than web.cine_frames: name some, as in /frames/1,2,3/rendered"

@@ -21,13 +21,15 @@ import orjson
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from isocenter.errors import IsocenterError, RangeNotSatisfiable, TooManyRequests
 
 log = logging.getLogger("isocenter.web")
 
+_OF_FILES = {"GET", "HEAD"}
 _HTTP_HINTS = {
-    404: "The DICOMweb services are below /dicomweb, the viewer is at /.",
+    404: "The DICOMweb services are below /dicomweb (OPTIONS /dicomweb lists them), the viewer is at /.",
     405: "The Allow header lists the methods of this resource.",
 }
 
@@ -69,7 +71,17 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
     code = status.phrase.lower().replace(" ", "-")
-    return error_response(code, f"{status.phrase}.", status, _HTTP_HINTS.get(status, ""), error.headers)
+    headers = dict(error.headers or {})
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_methods_of(request))
+    return error_response(code, f"{status.phrase}.", status, _HTTP_HINTS.get(status, ""), headers)
+
+
+def _methods_of(request: Request) -> list[str]:
+    """All methods of a resource (RFC 9110 section 10.2.1); Starlette's own field names those of one of its routes."""
+    here = (route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE)
+    # What no route has is a file of the viewer, or nothing.
+    return sorted({method for route in here if isinstance(route, Route) for method in route.methods or ()} or _OF_FILES)
 
 
 async def on_unforeseen(request: Request, error: Exception) -> Response:

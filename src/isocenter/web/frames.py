@@ -65,7 +65,7 @@ def frame_bytes(context: Context, ref: InstanceRef, numbers: Sequence[int], offe
     with context.archive.image(ref) as image:
         for number in numbers:
             if number > image.number_of_frames:
-                raise NoSuchFrame(f"the object has {image.number_of_frames} frames", frame=number)
+                raise NoSuchFrame(f"Number of Frames is {image.number_of_frames}", frame=number)
         if stored and not image.encapsulated:
             raise PixelError("the object has native pixel data under the name of a compressed transfer syntax")
         for number in numbers:

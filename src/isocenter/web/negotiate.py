@@ -207,8 +207,15 @@ def require(ranges: Sequence[Range], offers: Sequence[Offer]) -> Offer:
 
 def not_acceptable(offers: Sequence[Offer]) -> NotAcceptable:
     """The refusal that lists what could be had instead."""
-    names = dict.fromkeys(
-        f'multipart/related; type="{offer.part_type()}"' if offer.multipart else offer.part_type() for offer in offers
+    forms: dict[str, dict[str, None]] = {}  # what to write, for each media type
+    syntaxes: dict[str, dict[str, None]] = {}
+    for name, multipart, syntax, *_ in offers:
+        forms.setdefault(name, {})[f'multipart/related; type="{name}"' if multipart else name] = None
+        if syntax is not None:
+            syntaxes.setdefault(name, {})[syntax] = None
+    kinds = (
+        " or ".join(written) + (f" (transfer-syntax {', '.join(syntaxes[name])})" if name in syntaxes else "")
+        for name, written in forms.items()
     )
-    available = f"; available: {', '.join(names)}" if names else ""
+    available = f"; available: {', '.join(kinds)}" if forms else ""
     return NotAcceptable(f"none of the accepted media types can be produced{available}")

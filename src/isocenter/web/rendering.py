@@ -201,7 +201,7 @@ def picture(context: Context, ref: InstanceRef, frame: int | None, rendering: Re
     with context.archive.image(ref) as image:
         number = (image.number_of_frames + 1) // 2 if frame is None else frame
         if number > image.number_of_frames:
-            raise NoSuchFrame(f"the object has {image.number_of_frames} frames", frame=number)
+            raise NoSuchFrame(f"Number of Frames is {image.number_of_frames}", frame=number)
         pixels = shown(context, ref, image, number, rendering)
         profile = b""
         if rendering.profile not in ("", "no") and pixels.ndim == 3:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from isocenter.errors import Forbidden, NotFound
 from isocenter.index.keys import SOP_CLASS
@@ -99,6 +99,9 @@ class VisibleArchive:
 
     def begin(self, origin: Origin) -> VisibleIncoming:
         return VisibleIncoming(self._archive.begin(origin), self)
+
+    def scratch(self) -> IO[bytes]:
+        return self._archive.scratch()
 
     async def _require(self, scope: Scope) -> None:
         if scope.non_patient or not await self._there(Equal(STUDY_UID, (scope.study,)), Level.STUDY):
