@@ -104,8 +104,8 @@ class Gate:
             identity = given or Identity("", frozenset())
         if needed is not None and needed not in identity.scopes:
             audit.denied(shown(identity.name), client_of(scope), needed, scope["method"])
-            given = "" if self.credentials.needed else ", which not everybody has here (web.open_scopes)"
-            raise Forbidden(f"this needs the scope {needed}{given}")
+            why = "" if self.credentials.needed else ", which not everybody has here (web.open_scopes)"
+            raise Forbidden(f"this needs the scope {needed}{why}")
         return identity
 
     async def _shown(self, scope: Scope, headers: Headers, needed: str | None) -> Identity | None:
