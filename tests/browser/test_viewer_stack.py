@@ -266,7 +266,7 @@ def test_two_by_two(viewer: Viewer) -> None:
     viewer.page.wait_for_function(
         "() => document.querySelectorAll('.viewport')[2].querySelector('.bottom-right').textContent !== ''"
     )
-    viewer.press("l")
+    viewer.press("Shift+L", "Shift+L")
     assert 1 == viewer.page.locator(".viewport").count()
 
 

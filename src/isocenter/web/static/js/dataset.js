@@ -69,6 +69,7 @@ export const Tag = Object.freeze({
   PatientOrientation: "00200020",
   ImagePositionPatient: "00200032",
   ImageOrientationPatient: "00200037",
+  FrameOfReferenceUID: "00200052",
   Laterality: "00200060",
   ImageLaterality: "00200062",
   SliceLocation: "00201041",

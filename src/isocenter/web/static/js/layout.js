@@ -4,43 +4,48 @@
 import { h } from "./dom.js";
 import { Viewport } from "./viewport.js";
 
-/** @typedef {{columns: number, rows: number, label: string}} GridShape */
+/** @typedef {{columns: number, rows: number}} GridShape */
 
-/** @type {GridShape[]} */
-export const SHAPES = [
-  { columns: 1, rows: 1, label: "1 × 1" },
-  { columns: 2, rows: 1, label: "2 × 1" },
-  { columns: 2, rows: 2, label: "2 × 2" },
-];
+/** Those that a key goes through. @type {GridShape[]} */
+export const SHAPES = [[1, 1], [2, 1], [2, 2], [3, 2], [3, 3]].map(([columns = 1, rows = 1]) => ({ columns, rows }));
+/** Columns and rows at most. */
+export const MOST_CELLS = 4;
 
 export class Layout extends EventTarget {
   element = h("div.grid");
   /** @type {Viewport[]} */
   viewports = [];
-  #shape = 0;
+  /** @type {GridShape} */
+  shape = { columns: 1, rows: 1 };
 
   /** @param {import("./loader.js").FrameLoader} loader @param {(viewport: Viewport) => void} oncreate */
   constructor(loader, oncreate) {
     super();
     this.loader = loader;
     this.oncreate = oncreate;
-    this.setShape(0);
+    this.setShape(this.shape);
     this.active = /** @type {Viewport} */ (this.viewports[0]);
     this.activate(this.active);
   }
 
-  get shape() {
-    return /** @type {GridShape} */ (SHAPES[this.#shape]);
+  /** @param {1 | -1} [way] */
+  cycle(way = 1) {
+    const at = SHAPES.findIndex(({ columns, rows }) => columns === this.shape.columns && rows === this.shape.rows);
+    this.setShape(/** @type {GridShape} */ (SHAPES[(Math.max(0, at) + way + SHAPES.length) % SHAPES.length]));
   }
 
-  cycle() {
-    this.setShape((this.#shape + 1) % SHAPES.length);
+  /** The next cell on the screen, or the one before. @param {1 | -1} way */
+  step(way) {
+    const { shown } = this;
+    const next = shown[(shown.indexOf(this.active) + way + shown.length) % shown.length];
+    if (!next) return;
+    this.activate(next);
+    next.element.focus({ preventScroll: true });
   }
 
-  /** @param {number} index in SHAPES */
-  setShape(index) {
-    this.#shape = index;
-    const { columns, rows } = this.shape;
+  /** @param {GridShape} shape */
+  setShape({ columns, rows }) {
+    this.shape = { columns, rows };
     while (this.viewports.length < columns * rows) {
       const viewport = new Viewport(this.loader);
       this.viewports.push(viewport);

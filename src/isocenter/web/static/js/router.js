@@ -3,9 +3,14 @@
 
 import { BASE } from "./base.js";
 
+/** What a cell shows; null for an empty one. @typedef {{series: string, instance: string, frame: number} | null} Cell */
+/**
+ * The cells where there are several; that of the route's own image, at `active`, is told by the path.
+ * @typedef {{columns: number, rows: number, active: number, cells: Cell[]}} Grid
+ */
 /**
  * @typedef {{page: "studies", text: string, modality: string, from: string, to: string}} StudiesRoute
- * @typedef {{page: "view", study: string, series: string, instance: string, frame: number, window: {center: number, width: number} | null, inverted: boolean}} ViewRoute
+ * @typedef {{page: "view", study: string, series: string, instance: string, frame: number, window: {center: number, width: number} | null, inverted: boolean, grid?: Grid}} ViewRoute
  * @typedef {StudiesRoute | ViewRoute} Route
  */
 
@@ -23,10 +28,23 @@ export function parseRoute(url) {
     const [center, width] = (query.get("window") ?? "").split(",").map(Number);
     const usable = center !== undefined && width !== undefined && Number.isFinite(center) && width > 0;
     const frame = Math.trunc(Number(query.get("frame")));
-    return { page: "view", study, series, instance: series ? instance : "", frame: frame >= 1 ? frame : 1, window: usable ? { center, width } : null, inverted: query.get("invert") === "1" };
+    return { page: "view", study, series, instance: series ? instance : "", frame: frame >= 1 ? frame : 1, window: usable ? { center, width } : null, inverted: query.get("invert") === "1", ...gridOf(query) };
   }
   const day = (/** @type {string} */ name) => (/^\d{8}$/.test(query.get(name) ?? "") ? (query.get(name) ?? "") : "");
   return { page: "studies", text: query.get("q") ?? "", modality: query.get("modality") ?? "", from: day("from"), to: day("to") };
+}
+
+/** @param {URLSearchParams} query @returns {{grid?: Grid}} */
+function gridOf(query) {
+  const found = /^([1-4])x([1-4])$/.exec(query.get("grid") ?? "");
+  if (!found) return {};
+  const [columns, rows] = [Number(found[1]), Number(found[2])];
+  const active = Math.trunc(Number(query.get("cell"))) - 1;
+  const cells = query.getAll("in").slice(0, columns * rows).map((text) => {
+    const [series = "", instance = "", frame = "1"] = text.split("/");
+    return UID.test(series) && UID.test(instance) ? { series, instance, frame: Math.max(1, Math.trunc(Number(frame)) || 1) } : null;
+  });
+  return { grid: { columns, rows, active: active >= 0 && active < columns * rows ? active : 0, cells } };
 }
 
 /** @param {Route} route @returns {string} path and query */
@@ -38,13 +56,18 @@ export function formatRoute(route) {
     if (route.frame > 1) query.set("frame", String(route.frame));
     if (route.window) query.set("window", `${round(route.window.center)},${round(route.window.width)}`);
     if (route.inverted) query.set("invert", "1");
+    if (route.grid) {
+      query.set("grid", `${route.grid.columns}x${route.grid.rows}`);
+      if (route.grid.active > 0) query.set("cell", String(route.grid.active + 1));
+      for (const cell of route.grid.cells) query.append("in", cell ? [cell.series, cell.instance, ...(cell.frame > 1 ? [cell.frame] : [])].join("/") : "");
+    }
   } else {
     if (route.text) query.set("q", route.text);
     if (route.modality) query.set("modality", route.modality);
     if (route.from) query.set("from", route.from);
     if (route.to) query.set("to", route.to);
   }
-  const search = query.toString().replaceAll("%2C", ",");
+  const search = query.toString().replaceAll("%2C", ",").replaceAll("%2F", "/");
   return search ? `${path}?${search}` : path;
 }
 

@@ -48,7 +48,7 @@ export class Toolbar {
       h(
         "div.tool-group",
         { role: "group", "aria-label": "Panels" },
-        iconButton("grid", "Layout", () => page.layout.cycle(), "L"),
+        page.grids.element,
         toggle("text", iconButton("text", "Text on the picture", () => page.toggleText(), "O")),
         toggle("header", iconButton("header", "Header", () => void page.toggleHeader(), "D")),
         iconButton("help", "Keyboard map", () => page.actions.help(), "?"),

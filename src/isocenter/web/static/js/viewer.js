@@ -7,10 +7,12 @@ import { RequestError, isAbort } from "./dicomweb.js";
 import { fill, h, icon, iconButton, nameElement } from "./dom.js";
 import { date, plural } from "./format.js";
 import { Layout } from "./layout.js";
+import { Linking, ReferenceLines } from "./linking.js";
 import { Book } from "./measure/book.js";
 import { Layer } from "./measure/layer.js";
 import { Pen } from "./measure/pen.js";
 import { FrameLoader } from "./loader.js";
+import { GridMenu } from "./panels/grids.js";
 import { MeasureMenu } from "./panels/measures.js";
 import { Scrubber } from "./panels/scrubber.js";
 import { SeriesStrip } from "./panels/series.js";
@@ -19,6 +21,7 @@ import { cineRate, isMovie, stacksOf } from "./stack.js";
 import { ToolBox, attachTools } from "./tools.js";
 import { Toolbar } from "./toolbar.js";
 import { viewerBindings } from "./viewerkeys.js";
+import { t } from "./words.js";
 
 /** @typedef {import("./dataset.js").DataSet} DataSet */
 /** @typedef {import("./stack.js").Stack} Stack */
@@ -31,6 +34,12 @@ const SERIES_KEPT = 40;
 const ADDRESS_DELAY = 300;
 /** Milliseconds for which a word about what was done stays. */
 const TOAST = 5000;
+
+/** @param {Viewport} viewport @returns {import("./router.js").Cell} */
+function cellOf({ stack, entry }) {
+  const image = entry?.image ?? stack?.images[0];
+  return stack && image ? { series: stack.series, instance: image.path.instance, frame: entry?.frame ?? 1 } : null;
+}
 
 export class ViewerPage {
   #stage = h("div.stage");
@@ -61,11 +70,17 @@ export class ViewerPage {
     this.scrubber = new Scrubber();
     this.strip = new SeriesStrip(client, (series, clip) => void this.openSeries(series, { clip }));
     this.layout = new Layout(this.loader, (viewport) => this.#adopt(viewport));
+    this.linking = new Linking(this.layout);
+    this.grids = new GridMenu(this);
     this.windows = new WindowMenu(() => this.layout.active);
     this.measures = new MeasureMenu(this);
     this.toolbar = new Toolbar(this);
     this.loader.onprogress = () => this.scrubber.drawLoaded();
-    this.layout.addEventListener("active", () => this.#follow());
+    this.layout.addEventListener("active", () => {
+      this.#follow();
+      this.linking.redraw(this.active);
+      this.active.updateLayers();
+    });
     this.layout.addEventListener("shape", () => this.#fillEmpty());
     this.book.addEventListener("change", () => this.layout.shown.forEach((viewport) => viewport.updateLayers()));
     this.tools.addEventListener("change", () => this.pen.cancel());
@@ -95,17 +110,27 @@ export class ViewerPage {
     const cine = new Cine(viewport);
     this.#cines.set(viewport, cine);
     cine.addEventListener("change", () => this.#changed(viewport));
-    viewport.addEventListener("change", () => this.#changed(viewport));
+    viewport.addEventListener("change", (event) => {
+      const { detail } = /** @type {CustomEvent} */ (event);
+      if (viewport === this.layout.active && detail === "frame") this.linking.follow(viewport);
+      if (detail === "shown") this.linking.redraw(viewport);
+      this.#changed(viewport);
+    });
     attachTools(viewport, this.tools, {
       activate: (to) => this.layout.activate(to),
       probe: (at, event) => this.scrubber.probe(event && at.probe(event.clientX, event.clientY)),
       pen: this.pen,
     });
+    viewport.addLayer(new ReferenceLines(() => this.linking));
     viewport.addLayer(new Layer(this.book));
     viewport.element.addEventListener("dragover", (event) => {
-      if (event.dataTransfer?.types.includes("application/x-isocenter-series")) event.preventDefault();
+      if (!event.dataTransfer?.types.includes("application/x-isocenter-series")) return;
+      event.preventDefault();
+      viewport.element.classList.add("is-target");
     });
+    viewport.element.addEventListener("dragleave", () => viewport.element.classList.remove("is-target"));
     viewport.element.addEventListener("drop", (event) => {
+      viewport.element.classList.remove("is-target");
       const series = event.dataTransfer?.getData("application/x-isocenter-series");
       if (!series) return;
       event.preventDefault();
@@ -134,10 +159,13 @@ export class ViewerPage {
 
   #remember() {
     const { entry, stack, chosen, inverted } = this.active;
+    const { columns, rows } = this.layout.shape;
+    const cells = this.layout.shown.map((viewport) => (viewport === this.active ? null : cellOf(viewport)));
+    const grid = cells.length > 1 ? { columns, rows, active: this.layout.shown.indexOf(this.active), cells } : undefined;
     if (!stack || this.element.hidden || !this.element.isConnected) return;
     const window = chosen && "center" in chosen ? { center: chosen.center, width: chosen.width } : null;
     const image = entry?.image ?? stack.images[0];
-    this.actions.remember({ page: "view", study: stack.study, series: stack.series, instance: image?.path.instance ?? "", frame: entry?.frame ?? 1, window, inverted });
+    this.actions.remember({ page: "view", study: stack.study, series: stack.series, instance: image?.path.instance ?? "", frame: entry?.frame ?? 1, window, inverted, ...(grid ? { grid } : {}) });
   }
 
   // --- opening
@@ -149,15 +177,33 @@ export class ViewerPage {
     const { signal } = this.#opening;
     this.#tellProblem(null);
     if (route.study !== this.#study) this.#clear(route.study);
+    if (route.grid) {
+      this.layout.setShape(route.grid);
+      this.layout.activate(/** @type {Viewport} */ (this.layout.shown[route.grid.active]));
+    }
     try {
       // With the series known, its first image does not wait for the list of series.
       const opened = route.series ? this.openSeries(route.series, { route }) : null;
       await this.#listSeries(route.study, signal);
       await (opened ?? this.openSeries(text(this.strip.series[0], Tag.SeriesInstanceUID), { route }));
       if (opened && this.active.stack) await this.#mark(this.active.stack);
+      this.#openCells(route);
     } catch (error) {
       if (!isAbort(error) && !signal.aborted) this.#tellProblem(error);
     }
+  }
+
+  /** The other cells: as the address has them, or the next series. @param {ViewRoute} route */
+  #openCells(route) {
+    const { shown } = this.layout;
+    if (!route.grid?.cells.some(Boolean)) {
+      this.#fillEmpty();
+      return;
+    }
+    route.grid.cells.forEach((cell, i) => {
+      const viewport = shown[i];
+      if (cell && viewport && viewport !== this.active) void this.openSeries(cell.series, { viewport, at: cell });
+    });
   }
 
   /** @param {string} study @param {AbortSignal} signal */
@@ -206,10 +252,10 @@ export class ViewerPage {
 
   /**
    * @param {string} series
-   * @param {{clip?: number, route?: ViewRoute, viewport?: Viewport}} options which of the series' stacks, or the place a
-   *   route names; and where, if not in the active viewport
+   * @param {{clip?: number, route?: ViewRoute, at?: {instance: string, frame: number}, viewport?: Viewport}} options which
+   *   of the series' stacks, or the place a route or a cell of it names; and where, if not in the active viewport
    */
-  async openSeries(series, { clip = 0, route, viewport = this.active }) {
+  async openSeries(series, { clip = 0, route, at = route, viewport = this.active }) {
     const study = this.#study;
     if (viewport === this.active) this.strip.mark(series, [], 0);
     let stacks;
@@ -222,20 +268,21 @@ export class ViewerPage {
     if (study !== this.#study) return;
     this.#tellProblem(null);
     let stack = stacks[clip] ?? stacks[0];
-    let index = 0;
-    if (route?.instance) {
-      const found = stacks.find(({ images }) => images.some(({ path }) => path.instance === route.instance));
+    if (!stack) return;
+    let index = this.linking.placeFor(stack, viewport);
+    if (at?.instance) {
+      const found = stacks.find(({ images }) => images.some(({ path }) => path.instance === at.instance));
       if (found) {
         stack = found;
-        index = Math.max(0, found.entries.findIndex(({ image, frame }) => image.path.instance === route.instance && frame === route.frame));
+        index = Math.max(0, found.entries.findIndex(({ image, frame }) => image.path.instance === at.instance && frame === at.frame));
       }
     }
-    if (!stack) return;
     this.#nameStudy(stack);
     const cine = /** @type {Cine} */ (this.#cines.get(viewport));
     cine.stop();
     cine.setRate(cineRate(stack));
-    viewport.setStack(stack, index, { window: route?.window ? { ...route.window, function: "LINEAR", label: "" } : null, inverted: route?.inverted ?? false });
+    const options = { window: route?.window ? { ...route.window, function: /** @type {const} */ ("LINEAR"), label: "" } : null, inverted: route?.inverted ?? false };
+    this.linking.quietly(() => viewport.setStack(stack, index, options));
     if (isMovie(stack) && !route?.instance) cine.start();
     if (this.layout.active === viewport) this.strip.mark(series, stacks, stacks.indexOf(stack));
     if (viewport === this.active && !(document.activeElement instanceof HTMLInputElement)) viewport.element.focus({ preventScroll: true });
@@ -305,6 +352,12 @@ export class ViewerPage {
     this.toolbar.update();
   }
 
+  /** @param {{together?: boolean, lines?: boolean}} change */
+  link(change) {
+    this.linking.set(change);
+    this.#tell(change.together !== undefined ? (change.together ? t("Cells scroll together") : t("Cells scroll by themselves")) : change.lines ? t("Reference lines are shown") : t("Reference lines are hidden"));
+  }
+
   toggleText() {
     this.element.classList.toggle("no-overlay");
     this.toolbar.update();
@@ -364,8 +417,7 @@ export class ViewerPage {
     clearTimeout(this.#addressTimer);
     for (const viewport of this.layout.viewports) this.#cines.get(viewport)?.stop();
     this.loader.plan([]);
-    this.windows.close();
-    this.measures.close();
+    for (const menu of [this.windows, this.measures, this.grids]) menu.close();
     this.pen.cancel();
   }
 }

@@ -71,9 +71,16 @@ export function viewerBindings(page) {
       [["Shift+U"], "Redo", () => page.book.redo()],
       [["Delete", "Backspace"], "Delete the selected", () => page.removeShape()],
     ]),
+    ...group("Cells", [
+      [["l"], "More cells", () => page.layout.cycle(1)],
+      [["Shift+L"], "Fewer cells", () => page.layout.cycle(-1)],
+      [["Shift+ArrowRight"], "Next cell", () => page.layout.step(1)],
+      [["Shift+ArrowLeft"], "Previous cell", () => page.layout.step(-1)],
+      [["j"], "Scroll together", () => page.link({ together: !page.linking.together })],
+      [["y"], "Reference lines", () => page.link({ lines: !page.linking.lines })],
+    ]),
     ...group("Panels", [
       [["d"], "Header", () => void page.toggleHeader()],
-      [["l"], "Layout", () => page.layout.cycle()],
       [["o"], "Text on the picture", () => page.toggleText()],
       [["Escape"], "Close, back to the study list", () => page.escape()],
       [["?"], "This map", () => page.actions.help()],
