@@ -19,8 +19,9 @@ from isocenter.errors import BadRequest, TruncatedError
 MAX_PART_HEADERS = 16 * 1024
 MAX_PADDING = 1024
 
-# RFC 2046 allows fewer signs than clients use; what would break a line or a header is refused.
-_BOUNDARY = re.compile(r"[\x20-\x7e]{0,69}[\x21-\x7e]")
+# RFC 2046 allows fewer signs, and 70 of them; clients use more (two UUIDs in a row are 73, as Orthanc's are). What would
+# break a line or a header is refused.
+_BOUNDARY = re.compile(r"[\x20-\x7e]{0,199}[\x21-\x7e]")
 _FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)[ \t]*:[ \t]*([^\r\n\x00]*?)[ \t]*")
 _UNSAFE = re.compile(r"[\r\n\x00]")
 
@@ -57,9 +58,9 @@ class _State(Enum):
 
 
 def check_boundary(boundary: str) -> str:
-    """The boundary itself. Raises BadRequest unless it has 1 to 70 printable ASCII characters, the last no space."""
+    """The boundary itself. Raises BadRequest unless it has 1 to 200 printable ASCII characters, the last no space."""
     if not _BOUNDARY.fullmatch(boundary):
-        raise BadRequest("multipart boundary must be 1 to 70 printable ASCII characters, the last no space")
+        raise BadRequest("multipart boundary must be 1 to 200 printable ASCII characters, the last no space")
     return boundary
 
 
