@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import viewer_objects as objects
-from viewer_page import Viewer
+from viewer_page import Viewer, round_half_up
 
 pytestmark = pytest.mark.browser
 
@@ -302,3 +302,70 @@ def wait_until(viewer: Viewer, ready: Callable[[], bool]) -> None:
             return
         viewer.page.wait_for_timeout(50)
     raise AssertionError("it did not happen")
+
+
+def test_the_magnifying_glass_shows_the_pixels_around_the_pointer(viewer: Viewer) -> None:
+    viewer.open("2.25.700010")
+    original = viewer.pixels(128, 128)
+    box = viewer.page.locator(".viewport").bounding_box()
+    assert box
+    factor = 2.5  # and one screen pixel for one of the image, since "a" was pressed
+    x, y = box["x"] + round(box["width"] / 2) + 10, box["y"] + round(box["height"] / 2) - 20
+    viewer.press("x")
+    viewer.page.mouse.move(x, y)
+    viewer.page.mouse.down()
+    viewer.settle()
+    lens = viewer.canvas("canvas.lens")
+    assert (240, 240, 3) == lens.shape
+    left, top = round_half_up(box["width"] / 2 - 64), round_half_up(box["height"] / 2 - 64)
+    column, row = x - box["x"] - left, y - box["y"] - top
+    away = np.arange(-30, 31, 5)
+    for dy in away:
+        for dx in away:
+            at = original[int(row + dy / factor), int(column + dx / factor)]
+            # Smoothing between pixels is allowed, and no more than that.
+            near = original[
+                int(row + dy / factor - 1) : int(row + dy / factor + 2),
+                int(column + dx / factor - 1) : int(column + dx / factor + 2),
+            ]
+            shown = lens[120 + dy, 120 + dx].astype(int)
+            assert near.min() <= shown.min()
+            assert shown.max() <= near.max(), at
+    viewer.page.mouse.move(x + 30, y, steps=2)
+    viewer.settle()
+    assert not np.array_equal(lens, viewer.canvas("canvas.lens"))
+    viewer.page.mouse.up()
+    assert 0 == viewer.page.locator(".lens").count()
+
+
+def test_true_size_asks_once_how_large_the_screen_is(viewer: Viewer) -> None:
+    viewer.open("2.25.700010")
+    viewer.press("Shift+A")
+    viewer.page.locator("dialog .card-slider").fill("400")
+    viewer.page.click("dialog .button.primary")
+    spacing = 0.661468  # mm, CT_small
+    pixel = 85.6 / 400
+    viewer.page.wait_for_selector(f".bottom-right:has-text('{round(100 * spacing / pixel)} %')")
+    viewer.press("f", "Shift+A")
+    viewer.page.wait_for_selector(f".bottom-right:has-text('{round(100 * spacing / pixel)} %')")
+    assert 0 == viewer.page.locator("dialog").count()
+
+
+def test_cine_plays_a_part_of_the_stack(viewer: Viewer) -> None:
+    viewer.open(f"{STACK}/2.25.70001.1/2.25.70001.1.4")
+    viewer.press("{", "ArrowDown", "ArrowDown", "}")
+    assert viewer.page.locator(".played").is_visible()
+    viewer.page.evaluate(
+        """() => {
+          window.seen = [];
+          const position = document.querySelector('.scrub .position');
+          const seen = () => window.seen.push(parseInt(position.textContent));
+          new MutationObserver(seen).observe(position, { childList: true });
+        }"""
+    )
+    viewer.press("Space")
+    viewer.page.wait_for_function("() => window.seen.length > 12")
+    viewer.press("Space")
+    assert {4, 5, 6} == set(viewer.page.evaluate("() => window.seen"))
+    viewer.press("Home", "{", "End", "}")
+    assert not viewer.page.locator(".played").is_visible()

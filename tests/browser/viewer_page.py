@@ -104,9 +104,9 @@ class Viewer:
         found: str = self.page.locator(f".viewport.is-active .{corner}, .viewport .{corner}").first.inner_text()
         return found
 
-    def canvas(self) -> np.ndarray[Any, Any]:
+    def canvas(self, which: str = "canvas.picture") -> np.ndarray[Any, Any]:
         """What is painted: uint8, shape (height, width, 3)."""
-        url: str = self.page.evaluate("() => document.querySelector('canvas.picture').toDataURL('image/png')")
+        url: str = self.page.evaluate("(which) => document.querySelector(which).toDataURL('image/png')", which)
         return np.array(Pillow.open(BytesIO(base64.b64decode(url.partition(",")[2]))).convert("RGB"))
 
     def pixels(self, rows: int, columns: int) -> np.ndarray[Any, Any]:

@@ -12,6 +12,7 @@ const TOOLS = [
   { tool: "pan", label: "Pan", key: "P", icon: "pan" },
   { tool: "zoom", label: "Zoom", key: "Z", icon: "zoom" },
   { tool: "scroll", label: "Scroll", key: "S", icon: "scroll" },
+  { tool: "magnify", label: "Magnifying glass", key: "X", icon: "lens" },
 ];
 
 export class Toolbar {
@@ -42,7 +43,8 @@ export class Toolbar {
         iconButton("flip-x", "Mirror left and right", () => active().flip("x"), "H"),
         iconButton("flip-y", "Mirror top and bottom", () => active().flip("y"), "V"),
         iconButton("fit", "Fit to the window", () => active().fit(), "F"),
-        h("button.tool", { type: "button", "aria-label": "Actual pixels", title: "Actual pixels (A)", onclick: () => active().actualPixels() }, h("span.glyph", null, "1:1")),
+        h("button.tool", { type: "button", "aria-label": "Actual pixels", title: "Actual pixels (A)", onclick: () => active().zoomTo(1) }, h("span.glyph", null, "1:1")),
+        iconButton("true-size", "True size", () => void page.trueSize(), "Shift + A"),
         iconButton("reset", "Reset", () => active().reset(), "R"),
       ),
       h(

@@ -2,10 +2,11 @@
 // Mouse, pen, touch and wheel on a viewport. The left button does what the chosen tool says; the others are always the same.
 
 /** @typedef {import("./viewport.js").Viewport} Viewport */
+/** @typedef {import("./lens.js").Lens} Lens */
 /** @typedef {import("./measure/shapes.js").ShapeKind} ShapeKind */
-/** @typedef {"window" | "zoom" | "pan" | "scroll" | ShapeKind} ToolName */
+/** @typedef {"window" | "zoom" | "pan" | "scroll" | "magnify" | ShapeKind} ToolName */
 
-const MOVING = new Set(["window", "zoom", "pan", "scroll"]);
+const MOVING = new Set(["window", "zoom", "pan", "scroll", "magnify"]);
 
 /** Chosen tool, shared by all viewports. */
 export class ToolBox extends EventTarget {
@@ -39,18 +40,28 @@ const WHEEL_PIXELS = 40;
 class Drag {
   #scrolled = 0;
 
-  /** @param {Viewport} viewport @param {ToolName} tool @param {number} x @param {number} y start, client CSS pixels */
-  constructor(viewport, tool, x, y) {
+  /** @param {Viewport} viewport @param {ToolName} tool @param {number} x @param {number} y start, client CSS pixels @param {Lens} lens */
+  constructor(viewport, tool, x, y, lens) {
     this.viewport = viewport;
     this.tool = tool;
+    this.lens = lens;
+    /** @type {[number, number]} */
+    this.at = [x, y];
     this.anchor = viewport.toCanvas(x, y);
     this.startIndex = viewport.index;
+    if (tool === "magnify") lens.show(viewport, x, y);
+  }
+
+  end() {
+    this.lens.hide();
   }
 
   /** @param {number} dx @param {number} dy CSS pixels since the last move */
   move(dx, dy) {
     const { viewport } = this;
-    if (this.tool === "window") viewport.dragWindow(dx, dy);
+    this.at = [this.at[0] + dx, this.at[1] + dy];
+    if (this.tool === "magnify") this.lens.show(viewport, ...this.at);
+    else if (this.tool === "window") viewport.dragWindow(dx, dy);
     else if (this.tool === "pan") viewport.panBy(dx, dy);
     else if (this.tool === "zoom") viewport.zoomBy(Math.exp(-dy / 150), ...this.anchor);
     else {
@@ -64,7 +75,7 @@ class Drag {
 
 /**
  * @param {Viewport} viewport @param {ToolBox} tools
- * @param {{activate: (viewport: Viewport) => void, probe: (viewport: Viewport, event: PointerEvent | null) => void, pen: import("./measure/pen.js").Pen}} hooks
+ * @param {{activate: (viewport: Viewport) => void, probe: (viewport: Viewport, event: PointerEvent | null) => void, pen: import("./measure/pen.js").Pen, lens: Lens}} hooks
  */
 export function attachTools(viewport, tools, hooks) {
   const { element } = viewport;
@@ -83,7 +94,8 @@ export function attachTools(viewport, tools, hooks) {
     const drawn = plain && pointers.size === 1 && hooks.pen.down(viewport, event, tools.drawing);
     // A second finger means that the first did not want to draw.
     if (pointers.size > 1) hooks.pen.cancel();
-    drag = pointers.size === 1 && !drawn ? new Drag(viewport, tools.forPointer(event), event.clientX, event.clientY) : null;
+    drag?.end();
+    drag = pointers.size === 1 && !drawn ? new Drag(viewport, tools.forPointer(event), event.clientX, event.clientY, hooks.lens) : null;
     if (event.button === 1) event.preventDefault();
   });
   element.addEventListener("pointermove", (event) => {
@@ -103,6 +115,7 @@ export function attachTools(viewport, tools, hooks) {
     const known = pointers.delete(event.pointerId);
     if (known && !drag && event.type === "pointerup") hooks.pen.up(event);
     else if (event.type === "pointercancel") hooks.pen.cancel();
+    drag?.end();
     drag = null;
   };
   element.addEventListener("pointerup", end);

@@ -7,10 +7,12 @@ import { RequestError, isAbort } from "./dicomweb.js";
 import { fill, h, icon, iconButton, nameElement } from "./dom.js";
 import { date, plural } from "./format.js";
 import { Layout } from "./layout.js";
+import { Lens } from "./lens.js";
 import { Linking, ReferenceLines } from "./linking.js";
 import { Book } from "./measure/book.js";
 import { Layer } from "./measure/layer.js";
 import { Pen } from "./measure/pen.js";
+import { spacingAt } from "./measure/spacing.js";
 import { FrameLoader } from "./loader.js";
 import { GridMenu } from "./panels/grids.js";
 import { MeasureMenu } from "./panels/measures.js";
@@ -67,6 +69,7 @@ export class ViewerPage {
     this.tools = new ToolBox();
     this.book = new Book();
     this.pen = new Pen(this.book);
+    this.lens = new Lens();
     this.scrubber = new Scrubber();
     this.strip = new SeriesStrip(client, (series, clip) => void this.openSeries(series, { clip }));
     this.layout = new Layout(this.loader, (viewport) => this.#adopt(viewport));
@@ -120,6 +123,7 @@ export class ViewerPage {
       activate: (to) => this.layout.activate(to),
       probe: (at, event) => this.scrubber.probe(event && at.probe(event.clientX, event.clientY)),
       pen: this.pen,
+      lens: this.lens,
     });
     viewport.addLayer(new ReferenceLines(() => this.linking));
     viewport.addLayer(new Layer(this.book));
@@ -279,7 +283,7 @@ export class ViewerPage {
     }
     this.#nameStudy(stack);
     const cine = /** @type {Cine} */ (this.#cines.get(viewport));
-    cine.stop();
+    cine.reset();
     cine.setRate(cineRate(stack));
     const options = { window: route?.window ? { ...route.window, function: /** @type {const} */ ("LINEAR"), label: "" } : null, inverted: route?.inverted ?? false };
     this.linking.quietly(() => viewport.setStack(stack, index, options));
@@ -356,6 +360,23 @@ export class ViewerPage {
   link(change) {
     this.linking.set(change);
     this.#tell(change.together !== undefined ? (change.together ? t("Cells scroll together") : t("Cells scroll by themselves")) : change.lines ? t("Reference lines are shown") : t("Reference lines are hidden"));
+  }
+
+  /** As large on the screen as in the patient. */
+  async trueSize() {
+    const viewport = this.active;
+    const entry = viewport.painted?.entry;
+    if (!entry) return;
+    const spacing = spacingAt(entry.image, entry.frame, [entry.image.columns / 2, entry.image.rows / 2]);
+    if (spacing.unit !== "mm") {
+      this.#tell(t("This image does not say how large its pixels are"), true);
+      return;
+    }
+    const { pixelSize } = await import("./truesize.js");
+    const size = pixelSize() ?? (await (await import("./panels/screen.js")).measureScreen());
+    if (size === null) return;
+    viewport.zoomTo(spacing.column / size);
+    this.#tell([t("True size"), spacing.note].filter(Boolean).join(", "));
   }
 
   toggleText() {

@@ -39,6 +39,8 @@ export function viewerBindings(page) {
       [["Space"], "Play or pause", () => page.cine.toggle()],
       [["]"], "Faster", () => page.scrubber.faster(1)],
       [["["], "Slower", () => page.scrubber.faster(-1)],
+      [["{"], "Play from here", () => page.cine.limit("first")],
+      [["}"], "Play up to here", () => page.cine.limit("last")],
     ]),
     ...group("Greys", [
       [["0"], "Window of the header", () => preset("0")],
@@ -47,7 +49,8 @@ export function viewerBindings(page) {
     ]),
     ...group("View", [
       [["f"], "Fit to the window", () => page.active.fit()],
-      [["a"], "Actual pixels", () => page.active.actualPixels()],
+      [["a"], "Actual pixels", () => page.active.zoomTo(1)],
+      [["Shift+A"], "True size", () => void page.trueSize()],
       [["+", "="], "Zoom in", () => page.active.zoomBy(1.25)],
       [["-"], "Zoom out", () => page.active.zoomBy(0.8)],
       [["t"], "Turn by a quarter", () => page.active.turn(1)],
@@ -61,6 +64,7 @@ export function viewerBindings(page) {
       [["p"], "Pan", () => page.tools.choose("pan")],
       [["z"], "Zoom", () => page.tools.choose("zoom")],
       [["s"], "Scroll", () => page.tools.choose("scroll")],
+      [["x"], "Magnifying glass", () => page.tools.choose("magnify")],
     ]),
     ...group("Measure", [
       ...Object.entries(MEASURE_KEYS).map(([kind, key]) => {

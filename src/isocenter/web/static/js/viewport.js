@@ -5,11 +5,11 @@ import { Tag, text } from "./dataset.js";
 import { isAbort } from "./dicomweb.js";
 import { h, icon, fill } from "./dom.js";
 import { canvasToImage, defaultView, fitZoom, imageToCanvas } from "./geometry.js";
-import { TABLE_SIZE, applyTable, automaticWindow, fillTable, modalityValue } from "./greys.js";
+import { automaticWindow, modalityValue } from "./greys.js";
 import { outwards } from "./loader.js";
 import { Overlay } from "./overlay.js";
+import { Painter } from "./painter.js";
 import { reader } from "./pixels.js";
-import { layCover } from "./planes.js";
 
 /** @typedef {import("./stack.js").Stack} Stack */
 /** @typedef {import("./loader.js").Entry} Entry */
@@ -30,15 +30,9 @@ const MAX_ZOOM = 40;
 export class Viewport extends EventTarget {
   #canvas = h("canvas.picture", { tabindex: "-1" });
   #context = /** @type {CanvasRenderingContext2D} */ (this.#canvas.getContext("2d", { alpha: false }));
-  #source = document.createElement("canvas");
-  #table = new Uint32Array(TABLE_SIZE);
-  /** @type {ImageData | null} */
-  #pixels = null;
-  /** @type {Uint32Array} the words of #pixels */
-  #words = new Uint32Array(0);
   #message = h("div.viewport-message", { role: "status", hidden: true });
   #scheduled = 0;
-  #dirtyGreys = true;
+  #painter;
   /** Requests of this viewport under way, oldest first. @type {AbortController[]} */
   #pending = [];
   /** @type {1 | -1} */
@@ -60,6 +54,8 @@ export class Viewport extends EventTarget {
   /** @type {ChosenWindow | ChosenLut | null} null: each frame by its own header */
   chosen = null;
   inverted = false;
+  /** What was painted last, at the image's own size. @type {HTMLCanvasElement | ImageBitmap | null} */
+  picture = null;
   /** What else is drawn over the picture, each time it is painted. @type {{element: Element, update: (viewport: Viewport) => void}[]} */
   #layers = [];
 
@@ -67,6 +63,7 @@ export class Viewport extends EventTarget {
   constructor(loader) {
     super();
     this.loader = loader;
+    this.#painter = new Painter(loader);
     this.overlay = new Overlay();
     this.element = h("section.viewport.is-empty", { tabindex: "0", "aria-label": "Image" }, this.#canvas, this.overlay.element, this.#message);
     new ResizeObserver(() => this.#resize()).observe(this.element);
@@ -158,7 +155,7 @@ export class Viewport extends EventTarget {
     this.element.classList.remove("is-loading");
     this.#say(null);
     this.painted = { entry, index: this.index, frame };
-    this.#dirtyGreys = true;
+    this.#painter.dirty = true;
     this.#schedule();
     const stack = /** @type {Stack} */ (this.stack);
     this.loader.plan(outwards(stack.entries, this.index, this.#direction, this.loader.maxBytes * 0.8));
@@ -230,7 +227,7 @@ export class Viewport extends EventTarget {
   /** @param {ChosenWindow | ChosenLut | null} chosen */
   setWindow(chosen) {
     this.chosen = chosen;
-    this.#dirtyGreys = true;
+    this.#painter.dirty = true;
     this.#schedule();
     this.#changed("greys");
   }
@@ -253,7 +250,7 @@ export class Viewport extends EventTarget {
   /** @param {boolean} inverted */
   setInverted(inverted) {
     this.inverted = inverted;
-    this.#dirtyGreys = true;
+    this.#painter.dirty = true;
     this.#schedule();
     this.#changed("greys");
   }
@@ -293,10 +290,10 @@ export class Viewport extends EventTarget {
     this.#changed("view");
   }
 
-  /** One image pixel on one pixel of the screen. */
-  actualPixels() {
+  /** The middle of the image in the middle, with so many device pixels to an image pixel. @param {number} zoom */
+  zoomTo(zoom) {
     this.#fitted = false;
-    this.setView({ zoom: 1, panX: 0, panY: 0 });
+    this.setView({ zoom, panX: 0, panY: 0 });
   }
 
   /** @param {number} quarters */
@@ -386,6 +383,11 @@ export class Viewport extends EventTarget {
     return { columns: image.columns, rows: image.rows, unit: greys.unit, at: reader(frame, image, (stored) => modalityValue(greys.transform, stored)) };
   }
 
+  /** Image to canvas, of what is painted. @returns {import("./geometry.js").Matrix | null} */
+  get matrix() {
+    return this.painted && this.#matrix(this.painted.entry.image);
+  }
+
   /** @param {import("./image.js").Image} image */
   #matrix(image) {
     return imageToCanvas(this.view, image.columns, image.rows, image.aspect, this.#canvas.width, this.#canvas.height);
@@ -422,14 +424,14 @@ export class Viewport extends EventTarget {
     if (this.painted) {
       const { entry, frame } = this.painted;
       if (this.#fitted) this.#fit();
-      const source = frame.kind === "bitmap" ? frame.bitmap : this.#render(frame, entry);
+      this.picture = this.#painter.picture(frame, entry, this.greys?.transform ?? null);
       const matrix = this.#matrix(entry.image);
       context.setTransform(...matrix);
       const whole = Number.isInteger(this.view.zoom) && entry.image.aspect === 1;
       context.imageSmoothingEnabled = !(whole && this.view.zoom === 1) && this.view.zoom < 8;
       context.imageSmoothingQuality = this.view.zoom < 0.6 ? "medium" : "low";
       if (this.inverted && entry.image.kind !== "grey") context.filter = "invert(1)";
-      context.drawImage(source, 0, 0, entry.image.columns, entry.image.rows);
+      context.drawImage(this.picture, 0, 0, entry.image.columns, entry.image.rows);
       context.filter = "none";
     }
     // User Timing, for whoever looks with the browser's own tools; only the last is kept.
@@ -438,47 +440,6 @@ export class Viewport extends EventTarget {
     if (this.painted && performance.getEntriesByName(FIRST).length === 0) performance.mark(FIRST);
     this.overlay.update(this);
     this.updateLayers();
-  }
-
-  /** @param {import("./pixels.js").ValueFrame | import("./pixels.js").ColourFrame} frame @param {Entry} entry @returns {HTMLCanvasElement} */
-  #render(frame, entry) {
-    const { columns, rows } = entry.image;
-    const context = /** @type {CanvasRenderingContext2D} */ (this.#source.getContext("2d"));
-    if (!this.#pixels || this.#pixels.width !== columns || this.#pixels.height !== rows) {
-      this.#source.width = columns;
-      this.#source.height = rows;
-      this.#pixels = new ImageData(columns, rows);
-      this.#words = new Uint32Array(this.#pixels.data.buffer);
-      this.#dirtyGreys = true;
-    }
-    if (!this.#dirtyGreys) return this.#source;
-    this.#dirtyGreys = false;
-    if (frame.kind === "colour") {
-      this.#words.set(frame.pixels.subarray(0, this.#words.length));
-    } else {
-      this.#fillTable(frame, entry);
-      applyTable(this.#words, frame.pixels, this.#table);
-    }
-    const cover = this.loader.planes.cover(entry.image, entry.frame);
-    if (cover) layCover(this.#words, cover);
-    context.putImageData(this.#pixels, 0, 0);
-    return this.#source;
-  }
-
-  /** @param {import("./pixels.js").ValueFrame} frame @param {Entry} entry */
-  #fillTable(frame, entry) {
-    const greys = this.greys;
-    if (greys) {
-      fillTable(this.#table, greys.transform, frame.low, frame.high);
-      return;
-    }
-    const palette = this.loader.tables.palette(entry.image);
-    if (!palette) return;
-    const { first, colours } = palette;
-    for (let stored = frame.low; stored <= frame.high; stored += 1) {
-      const i = Math.min(colours.length - 1, Math.max(0, stored - first));
-      this.#table[stored & 0xffff] = /** @type {number} */ (colours[i]);
-    }
   }
 
   /** What the picture shows, for screen readers. */

@@ -51,6 +51,7 @@ export class GridMenu extends Menu {
         h("button", {
           type: "button",
           role: "menuitem",
+          "aria-current": shape.columns === layout.shape.columns && shape.rows === layout.shape.rows ? "true" : false,
           "aria-label": t("{0} columns, {1} rows", shape.columns, shape.rows),
           onclick: () => { layout.setShape(shape); leave(); },
           onpointerenter: () => mark(shape),

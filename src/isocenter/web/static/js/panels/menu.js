@@ -33,7 +33,7 @@ export class Menu {
     fill(this.#menu, ...this.contents());
     this.#menu.hidden = false;
     this.#button.setAttribute("aria-expanded", "true");
-    this.#menu.querySelector("button")?.focus();
+    /** @type {HTMLElement | null} */ (this.#menu.querySelector("[aria-current]") ?? this.#menu.querySelector("button"))?.focus();
   }
 
   /** @param {KeyboardEvent} event */

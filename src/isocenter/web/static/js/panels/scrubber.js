@@ -14,6 +14,10 @@ export class Scrubber {
   #position = h("output.position");
   #rate = h("output.rate", { title: "Frames per second" });
   #probe = h("output.probe", { "aria-live": "off" });
+  /** The part of the stack that is played. */
+  #part = h("i.played", { hidden: true });
+  #first;
+  #last;
   #controls;
   element;
   #scheduled = 0;
@@ -32,7 +36,9 @@ export class Scrubber {
       this.#cine?.stop();
       this.#viewport?.show(Number(this.#range.value) - 1);
     });
-    this.#controls = h("div.scrub", null, this.#play, h("div.track", null, this.#loaded, this.#range), this.#position, h("div.speed", null, slower, this.#rate, faster));
+    this.#first = h("button.tool.glyph", { type: "button", "aria-label": "Play from here", title: "Play from here ( { )", onclick: () => this.#cine?.limit("first") }, "⟦");
+    this.#last = h("button.tool.glyph", { type: "button", "aria-label": "Play up to here", title: "Play up to here ( } )", onclick: () => this.#cine?.limit("last") }, "⟧");
+    this.#controls = h("div.scrub", null, this.#play, h("div.track", null, this.#loaded, this.#part, this.#range), this.#position, h("div.speed", null, this.#first, this.#last, slower, this.#rate, faster));
     this.element = h("footer.scrubber", null, this.#controls, this.#probe);
   }
 
@@ -65,6 +71,14 @@ export class Scrubber {
     this.#play.querySelector("use")?.setAttribute("href", icon(cine.playing ? "pause" : "play").querySelector("use")?.getAttribute("href") ?? "");
     this.#play.setAttribute("aria-label", cine.playing ? "Pause" : "Play");
     this.#play.setAttribute("aria-pressed", String(cine.playing));
+    const part = cine.range;
+    this.#part.hidden = part === null;
+    if (part) {
+      this.#part.style.left = `calc(6px + (100% - 12px) * ${part[0] / (length - 1)})`;
+      this.#part.style.right = `calc(6px + (100% - 12px) * ${1 - part[1] / (length - 1)})`;
+    }
+    this.#first.setAttribute("aria-pressed", String(part !== null && part[0] > 0));
+    this.#last.setAttribute("aria-pressed", String(part !== null && part[1] < length - 1));
     this.drawLoaded();
   }
 
