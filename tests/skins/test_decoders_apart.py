@@ -59,7 +59,7 @@ def test_a_decoder_that_dies_costs_one_frame_and_not_the_server(tmp_path: Path) 
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # dead, and not yet found out
         status, problem = frame(node, ds)
         assert status == 422
-        assert b"the decoder crashed (signal 11)" in problem
+        assert b"the codec crashed (signal 11)" in problem
         assert frame(node, ds) == (200, first)
     assert isolation.current() is not pool
     assert pool.processes() == []

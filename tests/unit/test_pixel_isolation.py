@@ -1,4 +1,4 @@
-"""Decoders in processes of their own: the same frames, and a crash, a hang or a bomb that costs one."""
+"""Codecs in processes of their own: the same frames, and a crash, a hang or a bomb that costs one."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ import pytest
 
 from isocenter.errors import PixelError
 from isocenter.pixels import isolation
-from isocenter.pixels.codecs import CODECS, decode, encode
+from isocenter.pixels.codecs import CODECS, decode, encode, kept
+from isocenter.pixels.encoders import Loss
 from isocenter.pixels.isolation import Bounds, Pool, isolated
 from isocenter.pixels.layout import Layout
 from pixel_objects import HTJ2K, J2K, JPEG, JPEG_LS, RLE, data_set, encapsulated, gradient, image
 
+LOSSY = "1.2.840.10008.1.2.4.91"
 LAYOUT = Layout(64, 80, 1, 16, 12, 11, True)
 PIXELS = gradient(64, 80, 1, 12, signed=True)
 FRAME = encode(HTJ2K, PIXELS, LAYOUT)
@@ -56,6 +58,39 @@ def test_every_codestream_comes_back_as_it_does_in_place() -> None:
     assert decode(HTJ2K, FRAME, precise).warnings
 
 
+def test_every_encoder_writes_what_it_writes_in_place() -> None:
+    colour, wide = gradient(16, 24, 3, 8), Layout(16, 24, 3, photometric="RGB")
+    asked: list[tuple[str, np.ndarray, Layout, Loss | None]] = [
+        (uid, gradient(64, 80, 1, 8), Layout(64, 80), None)
+        for uid, codec in CODECS.items()
+        if codec.encoder is not None
+    ]
+    asked += [
+        (HTJ2K, PIXELS, LAYOUT, None),
+        (J2K, PIXELS[::-1], LAYOUT, None),  # not in one piece
+        (RLE, PIXELS, LAYOUT, None),
+        (JPEG, colour, wide, Loss(quality=70)),
+        (LOSSY, colour, wide, Loss(ratio=9)),
+    ]
+    here = [encode(*one) for one in asked]
+    with isolated(2) as started:
+        assert [encode(*one) for one in asked] == here
+        assert started.processes()
+        with pytest.raises(PixelError, match="more than JPEG-LS has"):  # found out by the encoder
+            encode("1.2.840.10008.1.2.4.81", PIXELS.view(np.uint16), Layout(64, 80, 1, 16, 8, 7), Loss(near=200))
+
+
+def test_a_jpeg_is_recompressed_and_restored_as_in_place(pool: Pool) -> None:
+    recompressed = "1.2.840.10008.1.2.4.111"
+    jpeg = bytes(imagecodecs.jpeg8_encode(gradient(16, 24, 3, 8), level=80))
+    packed = kept(recompressed, JPEG, jpeg)
+    assert CODECS[recompressed].same[JPEG](jpeg) == packed
+    assert kept(JPEG, recompressed, packed) == jpeg
+    with pytest.raises(PixelError, match="cannot be recompressed"):
+        kept(recompressed, JPEG, b"\xff\xd8\xff")
+    assert len(pool.processes()) == 1
+
+
 def test_errors_are_those_of_the_decoder(pool: Pool) -> None:
     with pytest.raises(PixelError, match="cut off"):
         decode(HTJ2K, FRAME[:-30], LAYOUT)
@@ -81,8 +116,9 @@ def stopped(pid: int) -> None:
         time.sleep(0.001)
 
 
+@pytest.mark.parametrize("encoding", [False, True], ids=["decoding", "encoding"])
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL, signal.SIGABRT])
-def test_a_crash_in_the_middle_of_a_frame_costs_that_frame(pool: Pool, number: int) -> None:
+def test_a_crash_in_the_middle_of_a_frame_costs_that_frame(pool: Pool, number: int, encoding: bool) -> None:
     decode(HTJ2K, FRAME, LAYOUT)
     (pid,) = pool.processes()
     stopped(pid)
@@ -90,7 +126,10 @@ def test_a_crash_in_the_middle_of_a_frame_costs_that_frame(pool: Pool, number: i
 
     def frame() -> None:
         try:
-            image(data_set(encapsulated(b"", FRAME), rows=64, columns=80, allocated=16, stored=12), HTJ2K).frame(1)
+            if encoding:
+                encode(HTJ2K, PIXELS, LAYOUT)
+            else:
+                image(data_set(encapsulated(b"", FRAME), rows=64, columns=80, allocated=16, stored=12), HTJ2K).frame(1)
         except PixelError as error:
             failures.append(error)
 
@@ -102,7 +141,7 @@ def test_a_crash_in_the_middle_of_a_frame_costs_that_frame(pool: Pool, number: i
     os.kill(pid, signal.SIGCONT)
     thread.join(30)
     (failure,) = failures
-    assert f"frame 1: the decoder crashed (signal {number})" == str(failure)
+    assert f"{'' if encoding else 'frame 1: '}the codec crashed (signal {number})" == str(failure)
     np.testing.assert_array_equal(decode(HTJ2K, FRAME, LAYOUT).pixels, PIXELS)
     assert pool.processes() != [pid]
     assert len(pool.processes()) == 1
@@ -178,10 +217,12 @@ def test_nothing_that_a_worker_says_is_believed(pool: Pool, reply: dict[str, obj
     decode(HTJ2K, FRAME, LAYOUT)
     (worker,) = pool._all
     with pytest.raises(PixelError, match="nonsense"):
-        isolation._result(reply, worker, LAYOUT)
+        isolation._frame(reply, worker, LAYOUT)
     huge = Layout(60000, 60000, 1, 16, 12, 11, True)
     with pytest.raises(PixelError, match="nonsense"):
-        isolation._result({"dtype": "int16", "bits": 12, "photometric": "MONOCHROME2", "warnings": []}, worker, huge)
+        isolation._frame({"dtype": "int16", "bits": 12, "photometric": "MONOCHROME2", "warnings": []}, worker, huge)
+    with pytest.raises(PixelError, match="nonsense"):
+        isolation._octets(reply | {"length": 1 << 40}, worker)
     with pytest.raises(PermissionError):  # sealed: nobody can cut off what the other one reads
         os.ftruncate(worker.memory, 0)
 
@@ -222,5 +263,5 @@ def test_whoever_waits_for_a_decoder_is_told_when_there_will_be_none() -> None:
         thread.join(30)
         assert not thread.is_alive()
     # One was in the middle of it, the others waited, or came when there was no pool any more and decoded in place
-    assert "the decoder crashed (signal 9)" in failures
-    assert set(failures) <= {"the decoder crashed (signal 9)", "decoding has ended"}
+    assert "the codec crashed (signal 9)" in failures
+    assert set(failures) <= {"the codec crashed (signal 9)", "the codecs have ended"}

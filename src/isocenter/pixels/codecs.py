@@ -1,8 +1,8 @@
 """Every codec in one table, keyed by transfer syntax (PS3.5 Annex A).
 
-A row says what decodes and encodes one frame and whether that is installed; what writes is in encoders.py. Decoding is
-a pure function of a frame's bytes and its Layout, so that any process can do it: where isolation.py runs, native code
-has one of its own, and its crash costs one frame. Before a decoder sees a frame, `_announced` compares the codestream's
+A row says what decodes and encodes one frame and whether that is installed; what writes is in encoders.py. Both are
+pure functions of a frame and its Layout, so that any process can do them: where isolation.py runs, native code has one
+of its own, and its crash costs one frame. Before a decoder sees a frame, `_announced` compares the codestream's
 header with the object's, so that no decoder allocates what only the frame claims.
 
 What a codestream says of its precision is followed where the header differs (PS3.5 section 8.2.4 and its siblings),
@@ -31,7 +31,7 @@ from isocenter.pixels.native import arrange, unpack
 from isocenter.pixels.rle import decode_rle
 from isocenter.wire.limits import DEFAULT_LIMITS, Limits
 
-__all__ = ["CODECS", "Codec", "Decoded", "decode", "decode_codestream", "decode_native", "described", "encode"]
+__all__ = ["CODECS", "Codec", "Decoded", "decode", "decode_codestream", "decode_native", "described", "encode", "kept"]
 
 Buffer = bytes | memoryview
 
@@ -87,11 +87,26 @@ def encode(transfer_syntax: str, pixels: Array, layout: Layout, loss: Loss | Non
     assert codec.encoder is not None  # as described() has found
     if pixels.shape != layout.shape:
         raise PixelError(f"samples of shape {pixels.shape} where {layout.shape} is described")
+    pool = isolation.current()
+    if pool is not None and codec.decode is decode_codestream:
+        return pool.encode(transfer_syntax, pixels, layout, loss)
     try:
         data = codec.encoder.function(pixels, layout, codec.encoder.loss_of(loss))
     except (ValueError, RuntimeError, NotImplementedError) as error:
         raise PixelError(f"{codec.name} encoder: {error}") from None
     return data + b"\0" * (len(data) % 2)
+
+
+def kept(transfer_syntax: str, source: str, data: bytes) -> bytes:
+    """A codestream of `source` as one of `transfer_syntax`, of which its row knows how without touching a sample.
+
+    PixelError if this one cannot be.
+    """
+    keep = _codec(transfer_syntax).same[source]
+    pool = isolation.current()
+    if pool is not None and keep is not encoders.as_it_is:
+        return pool.recompress(transfer_syntax, source, data)
+    return keep(data)
 
 
 def described(transfer_syntax: str, layout: Layout, loss: Loss | None = None) -> Layout:

@@ -1,8 +1,9 @@
-"""Native decoders in processes of their own: a crash, a hang or a bomb costs one frame.
+"""Native codecs in processes of their own: a crash, a hang or a bomb costs one frame.
 
-`isolated()` starts a pool; while it runs, every codestream of this process is decoded there (`codecs.decode_codestream`
-looks for it). `isocenter serve` always has one, library users have it by that call. What is not native code (native
-frames, deflate) or as little as PackBits stays where it is called.
+`isolated()` starts a pool; while it runs, every codestream of this process is decoded, encoded and recompressed there
+(`decode_codestream`, `encode` and `kept` of codecs.py look for it). `isocenter serve` always has one, library users
+have it by that call. What is not native code (native frames, deflate) or as little as PackBits stays where it is
+called.
 
 A worker is a fresh interpreter (isolation_worker.py) with limits on address space and time, and one thread of ours
 waits for it at a time. Codestream and samples go through memory that both have mapped; requests and replies are short
@@ -25,12 +26,18 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from queue import Empty, LifoQueue
 from struct import Struct
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from isocenter.errors import CodecMissing, PixelError
 from isocenter.pixels.decoded import Decoded
-from isocenter.pixels.layout import Layout, integer_dtype
+from isocenter.pixels.layout import Array, Layout, integer_dtype
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from isocenter.pixels.encoders import Loss
 
 HEADER = Struct("<I")
 LONGEST_MESSAGE = 1 << 16
@@ -40,6 +47,9 @@ _PAGE = 1 << 20
 _LARGEST_KEPT = 128 << 20  # bytes of a worker's memory
 _TYPES = frozenset(str(integer_dtype(8 * size, signed)) for size in (1, 2, 4, 8) for signed in (False, True))
 _PHOTOMETRICS = frozenset({"RGB", "YBR_FULL"})
+T = TypeVar("T")
+Message = dict[str, object]
+_NONSENSE = "the codec answered with nonsense"
 
 
 # numpy's threads would wait there for nothing. And a heap that is given back after each frame is cleared anew for the
@@ -118,10 +128,10 @@ class _Worker:
             self.channel.sendall(HEADER.pack(len(message)) + message)
             (size,) = HEADER.unpack(self._receive(HEADER.size))
             if size > LONGEST_MESSAGE:
-                raise Crashed("the decoder answered with nonsense")
+                raise Crashed(_NONSENSE)
             return self._receive(size)
         except TimeoutError:
-            raise Crashed(f"the decoder took over {seconds:g} seconds") from None
+            raise Crashed(f"the codec took over {seconds:g} seconds") from None
         except OSError:
             raise Crashed(self._how()) from None
 
@@ -137,8 +147,8 @@ class _Worker:
     def _how(self) -> str:
         with contextlib.suppress(subprocess.TimeoutExpired):
             code = self.process.wait(1)
-            return f"the decoder crashed (signal {-code})" if code < 0 else "the decoder ended unasked"
-        return "the decoder hung up"
+            return f"the codec crashed (signal {-code})" if code < 0 else "the codec ended unasked"
+        return "the codec hung up"
 
     def kill(self) -> None:
         self.process.kill()
@@ -161,9 +171,29 @@ class Pool:
 
     def decode(self, data: bytes | memoryview, layout: Layout) -> Decoded:
         """As `codecs.decode_codestream` in this process; PixelError also for a frame on which the decoder crashed."""
+        question: Message = {"layout": asdict(layout)}
+        return self._done(data, question, lambda reply, worker: _frame(reply, worker, layout))
+
+    def encode(self, transfer_syntax: str, pixels: Array, layout: Layout, loss: Loss | None) -> bytes:
+        """As the encoder of `transfer_syntax` in this process; PixelError also where it crashed."""
+        samples = np.ascontiguousarray(pixels)
+        question: Message = {
+            "encode": transfer_syntax,
+            "dtype": samples.dtype.str,
+            "layout": asdict(layout),
+            "loss": None if loss is None else asdict(loss),
+        }
+        return self._done(samples.reshape(-1).view(np.uint8).data, question, _octets)
+
+    def recompress(self, transfer_syntax: str, source: str, data: bytes) -> bytes:
+        """As `same[source]` of the row of `transfer_syntax` in this process; PixelError also where it crashed."""
+        return self._done(data, {"recompress": transfer_syntax, "source": source}, _octets)
+
+    def _done(self, data: bytes | memoryview, question: Message, result: Callable[[Message, _Worker], T]) -> T:
+        """`result` of what a worker answers to `question` about `data`."""
         worker = self._take()
         try:
-            reply = self._ask(worker, data, layout)
+            reply = self._ask(worker, data, question)
         except Crashed as error:
             self._lose(worker)
             raise PixelError(str(error)) from None
@@ -171,7 +201,8 @@ class Pool:
             self._lose(worker)  # whatever it was at, its answer must not be taken for another frame's
             raise
         try:
-            return _result(reply, worker, layout)
+            _raise_told(reply)
+            return result(reply, worker)
         finally:
             self._give_back(worker)
 
@@ -179,30 +210,30 @@ class Pool:
         worker = self._idle.get()
         if self._closed.is_set():
             self._idle.put(None)  # for the next one that waits
-            raise PixelError("decoding has ended")
+            raise PixelError("the codecs have ended")
         if worker is None:
             try:
                 worker = _Worker.start(self._bounds)
             except OSError as error:
                 self._idle.put(None)
-                raise PixelError(f"no process for the decoder: {error.strerror}") from None
+                raise PixelError(f"no process for the codec: {error.strerror}") from None
             with self._lock:
                 self._all.add(worker)
             if self._closed.is_set():  # meanwhile
                 self._lose(worker)
-                raise PixelError("decoding has ended")
+                raise PixelError("the codecs have ended")
         return worker
 
-    def _ask(self, worker: _Worker, data: bytes | memoryview, layout: Layout) -> dict[str, object]:
+    def _ask(self, worker: _Worker, data: bytes | memoryview, question: Message) -> Message:
         memory = worker.room(len(data))
         memory[: len(data)] = data
-        message = json.dumps({"size": len(data), "layout": asdict(layout)}).encode()
+        message = json.dumps({"size": len(data)} | question).encode()
         try:
             found = json.loads(worker.ask(message, self._bounds.seconds))
         except ValueError:
-            raise Crashed("the decoder answered with nonsense") from None
+            raise Crashed(_NONSENSE) from None
         if not isinstance(found, dict):
-            raise Crashed("the decoder answered with nonsense")
+            raise Crashed(_NONSENSE)
         return found
 
     def _lose(self, worker: _Worker) -> None:
@@ -248,14 +279,26 @@ class Pool:
         self._idle.put(None)
 
 
-def _result(reply: dict[str, object], worker: _Worker, layout: Layout) -> Decoded:
-    """The frame that the reply announces, or the error; Crashed never, as the worker waits for its next frame."""
-    kind, text = reply.get("error"), str(reply.get("message", ""))
+def _raise_told(reply: Message) -> None:
+    """The error that the reply tells of, if it does."""
+    kind = reply.get("error")
     if kind is not None:
         offset = reply.get("offset")
         raise (CodecMissing if kind == "CodecMissing" else PixelError)(
-            text, offset=offset if isinstance(offset, int) else None
+            str(reply.get("message", "")), offset=offset if isinstance(offset, int) else None
         )
+
+
+def _octets(reply: Message, worker: _Worker) -> bytes:
+    """The codestream that the reply announces."""
+    length = reply.get("length")
+    if not isinstance(length, int) or not 0 < length <= worker.size():
+        raise PixelError(_NONSENSE)
+    return bytes(memoryview(worker.room(length))[:length])
+
+
+def _frame(reply: Message, worker: _Worker, layout: Layout) -> Decoded:
+    """The frame that the reply announces."""
     dtype, bits, photometric = str(reply.get("dtype")), reply.get("bits"), str(reply.get("photometric"))
     warnings = reply.get("warnings")
     if (
@@ -265,11 +308,11 @@ def _result(reply: dict[str, object], worker: _Worker, layout: Layout) -> Decode
         or not 0 < bits <= 64
         or photometric not in {layout.photometric, *_PHOTOMETRICS}
     ):
-        raise PixelError("the decoder answered with nonsense")
+        raise PixelError(_NONSENSE)
     count = layout.rows * layout.columns * layout.samples
     size = count * np.dtype(dtype).itemsize
     if worker.size() < size:
-        raise PixelError("the decoder answered with nonsense")
+        raise PixelError(_NONSENSE)
     pixels = np.frombuffer(worker.room(size), dtype, count).reshape(layout.shape).copy()
     return Decoded(pixels, photometric, bits, tuple(str(warning) for warning in warnings))
 

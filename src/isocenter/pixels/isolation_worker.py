@@ -1,4 +1,4 @@
-"""The process in which decoders run for another one (isolation.py): python -m isocenter.pixels.isolation_worker
+"""The process in which codecs run for another one (isolation.py): python -m isocenter.pixels.isolation_worker
 
 Arguments: the number of a socket, of the memory, the bytes of address space and the seconds a frame may take.
 """
@@ -12,11 +12,14 @@ import resource
 import signal
 import socket
 import sys
+from typing import Any
 
 import numpy as np
 
 from isocenter.errors import IsocenterError, PixelError
-from isocenter.pixels.codecs import decode_codestream
+from isocenter.pixels import codecs
+from isocenter.pixels.decoded import Decoded
+from isocenter.pixels.encoders import Loss
 from isocenter.pixels.isolation import HEADER, LONGEST_MESSAGE
 from isocenter.pixels.layout import Layout
 
@@ -24,7 +27,7 @@ _GRACE = 5.0  # seconds: whoever waits for us gives up first
 
 
 def main(channel_number: int, memory: int, address_space: int, seconds: float) -> None:
-    """Decode what is asked for until the other side is gone."""
+    """Do what is asked for until the other side is gone."""
     resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it would be full of somebody's pixels
     shared = _Shared(memory)
@@ -53,15 +56,20 @@ class _Shared:
         return self._mapped
 
 
-def _answer(question: dict[str, object], shared: _Shared) -> dict[str, object]:
+def _answer(question: dict[str, Any], shared: _Shared) -> dict[str, object]:
     if not question:
         return {}  # asked only whether we are here
-    layout = Layout(**question["layout"])  # type: ignore[arg-type]  # from our own process
-    size = int(str(question["size"]))
+    size = question["size"]
+    data = memoryview(shared.room(size))[:size]
     try:
-        decoded = decode_codestream(shared.room(size)[:size], layout)
-        pixels = decoded.pixels
-        np.frombuffer(shared.room(pixels.nbytes), np.uint8, pixels.nbytes)[:] = pixels.reshape(-1).view(np.uint8)
+        if "layout" not in question:
+            return _codestream(codecs.kept(question["recompress"], question["source"], bytes(data)), shared)
+        layout = Layout(**question["layout"])
+        if "encode" in question:
+            loss = None if question["loss"] is None else Loss(**question["loss"])
+            pixels = np.frombuffer(data, question["dtype"]).reshape(layout.shape)
+            return _codestream(codecs.encode(question["encode"], pixels, layout, loss), shared)
+        return _frame(codecs.decode_codestream(data, layout), shared)
     except IsocenterError as error:
         return {
             "error": type(error).__name__,
@@ -70,6 +78,16 @@ def _answer(question: dict[str, object], shared: _Shared) -> dict[str, object]:
         }
     except MemoryError:
         return {"error": "PixelError", "message": "the frame needs more memory than a decoder may have"}
+
+
+def _codestream(data: bytes, shared: _Shared) -> dict[str, object]:
+    shared.room(len(data))[: len(data)] = data
+    return {"length": len(data)}
+
+
+def _frame(decoded: Decoded, shared: _Shared) -> dict[str, object]:
+    pixels = decoded.pixels
+    np.frombuffer(shared.room(pixels.nbytes), np.uint8, pixels.nbytes)[:] = pixels.reshape(-1).view(np.uint8)
     return {
         "dtype": str(pixels.dtype),
         "bits": decoded.bits,

@@ -349,10 +349,9 @@ class _Explicit:
         codec = CODECS[wanted.syntax]
         numbers = range(1, image.number_of_frames + 1)
         if wanted.loss is None and source in codec.same and image.encapsulated:
-            keep = codec.same[source]
 
             def kept_frame(number: int) -> bytes:
-                return _of_frame(number, lambda: keep(image.frame_bytes(number)))
+                return _of_frame(number, lambda: codecs.kept(wanted.syntax, source, image.frame_bytes(number)))
 
             return self._each(image, kept_frame, numbers), lambda ratio: self._earlier(image, head)
         if overlays := _overlays_in_samples(head):
