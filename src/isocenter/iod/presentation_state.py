@@ -24,65 +24,39 @@ from pydicom.dataset import Dataset
 from isocenter.errors import UsageError
 from isocenter.iod import text
 from isocenter.iod.decimal_string import ds_values
+from isocenter.iod.graphics import (
+    Graphic,
+    Label,
+    Layer,
+    ShutterShape,
+    write_graphics,
+    write_layers,
+    write_shutter,
+)
 from isocenter.iod.series import finish
 from isocenter.iod.subject import Subject, joined_study
 from isocenter.iod.uids import UUID_ROOT, UIDs
+from isocenter.std.sop_classes import PROJECTION_XRAY
 
-Lab = tuple[int, int, int]
-Point = tuple[float, float]
+__all__ = ["Graphic", "Label", "Layer", "Mask", "ShutterShape", "presentation_state"]
 
-_POINTS = {"POINT": 1, "CIRCLE": 2, "ELLIPSE": 4, "POLYLINE": None, "INTERPOLATED": None}
-_MOST_POINTS = 65534 // 8  # the length of an FL value has 16 bits
 _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 _NOBODY = Subject(None, None, None, None, None, None, None, None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
-class Graphic:
-    """A shape (C.10.5.1.2): POINT, POLYLINE, INTERPOLATED, CIRCLE (centre, point on it) or ELLIPSE (ends of axes).
+class Mask:
+    """What is subtracted from the frames of a multi-frame image (C.7.6.10, C.11.13).
 
-    `points` are (column, row), 0.0 at the outer edge of the first pixel; with `units` DISPLAY fractions of the
-    displayed area.
+    frames: their mean is the mask (AVG_SUB). averaged: how many frames from the one that is shown on are averaged, too.
+    shift: (down, right) in pixels, of the mask. offset: instead of `frames`, how many frames before the one that is
+    shown its mask is (TID).
     """
 
-    kind: str
-    points: Sequence[Point]
-    filled: bool = False
-    units: str = "PIXEL"
-    layer: str = "GRAPHICS"
-
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """A text, in a `box` of two corners or beside an `anchor`, or both (C.10.5.1.1); lines are separated by CR LF."""
-
-    text: str
-    box: tuple[Point, Point] | None = None
-    anchor: Point | None = None
-    justification: str = "LEFT"
-    units: str = "PIXEL"
-    layer: str = "GRAPHICS"
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """A graphic layer's grey (0 to 65,535) and colour (CIELab, 16 bits each); layers lie over those before them."""
-
-    name: str
-    grey: int = 0xFFFF
-    lab: Lab | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ShutterShape:
-    """A display shutter (C.7.6.11): any of rectangle (left, right, upper, lower edge), circle (row, column, radius) and
-    polygon (row, column), in pixels from 1; what is outside gets `grey`, 0 to 65,535, or the colour `lab`."""
-
-    rectangle: tuple[int, int, int, int] | None = None
-    circle: tuple[int, int, int] | None = None
-    polygon: Sequence[tuple[int, int]] | None = None
-    grey: int = 0
-    lab: Lab | None = None
+    frames: Sequence[int] = (1,)
+    averaged: int = 1
+    shift: tuple[float, float] = (0.0, 0.0)
+    offset: int | None = None
 
 
 def presentation_state(
@@ -105,6 +79,7 @@ def presentation_state(
     palette: Any = None,
     blend: Dataset | Sequence[Dataset] | None = None,
     opacity: float = 0.5,
+    mask: Mask | None = None,
     icc_profile: bytes | None = None,
     series_number: int = 1,
     uid_root: str = UUID_ROOT,
@@ -116,7 +91,8 @@ def presentation_state(
     rotation: clockwise, 0, 90, 180 or 270, then `flip` from left to right. area: (column, row) of the top left and
     bottom right pixel to be shown, from 1. magnification: display pixels an image pixel. layers: those of `graphics`
     that are not to be white, and their order. palette: (entries, 3) uint8 RGB over the range of greys. blend: images to
-    be laid over `images` in `palette` with `opacity` 0 to 1. icc_profile: of colours; sRGB if not given.
+    be laid over `images` in `palette` with `opacity` 0 to 1. mask: subtracted from each frame; `window` is for what is
+    left. icc_profile: of colours; sRGB if not given.
     Raises UsageError, naming the argument.
     """
     below, over = _several(images, "images"), _several(blend, "blend") if blend is not None else []
@@ -124,8 +100,10 @@ def presentation_state(
     if len(grey) != 1:
         raise UsageError("images: all grey, or all in colour")
     coloured = not grey.pop()
-    if coloured and (window or palette is not None or invert or blend is not None):
-        raise UsageError("images: colours have no window, palette, blending or turned greys")
+    if coloured and (window or palette is not None or invert or blend is not None or mask is not None):
+        raise UsageError("images: colours have no window, palette, blending, mask or turned greys")
+    if over and mask is not None:
+        raise UsageError("mask: is not for images that are blended")
     if over and palette is None:
         raise UsageError("palette: needed for what `blend` lays over")
     if rotation not in (0, 90, 180, 270):
@@ -135,19 +113,21 @@ def presentation_state(
     _write_area(ds, below, area, magnification)
     if rotation or flip:
         ds.ImageRotation, ds.ImageHorizontalFlip = rotation, "Y" if flip else "N"
-    used = _write_graphics(ds, graphics)
+    used = write_graphics(ds, graphics)
     if over:
         _write_blending(ds, below, over, window, function, opacity)
     else:
         ds.ReferencedSeriesSequence = _by_series(below)
         if shutter is not None:
-            _write_shutter(ds, shutter, coloured or palette is not None)
+            write_shutter(ds, shutter, coloured or palette is not None)
         if overlays:
             used += _activate_overlays(ds, below)
         if not coloured:
             _write_modality(ds, below)
+            if mask is not None:
+                _write_mask(ds, below, mask, window)
             _write_voi(ds, below, window, function)
-    _write_layers(ds, layers, used)
+    write_layers(ds, layers, used)
     if palette is not None:
         _write_palette(ds, palette)
     elif not coloured:
@@ -232,9 +212,12 @@ def _group(image: Dataset, sequence: str) -> Dataset:
 
 
 def _write_modality(ds: Dataset, images: Sequence[Dataset]) -> None:
-    """The Modality LUT of all images (C.11.1)."""
+    """The Modality LUT of all images (C.11.1), as far as it is for display (C.8.7.1.1.2)."""
     found = {}
     for image in images:
+        if image.SOPClassUID in PROJECTION_XRAY:
+            found[Dataset().to_json()] = Dataset()
+            continue
         source, item = _group(image, "PixelValueTransformationSequence"), Dataset()
         if source.get("ModalityLUTSequence"):
             item.ModalityLUTSequence = copy.deepcopy(source.ModalityLUTSequence)
@@ -274,6 +257,26 @@ def _voi(image: Dataset, window: tuple[float, float] | None, function: str) -> D
     if function != "LINEAR":
         item.VOILUTFunction = function
     return item
+
+
+def _write_mask(ds: Dataset, images: Sequence[Dataset], mask: Mask, window: tuple[float, float] | None) -> None:
+    """Presentation State Mask (C.11.13)."""
+    frames = min(int(image.get("NumberOfFrames") or 1) for image in images)
+    if window is None:
+        raise UsageError("window: needed for what a mask leaves; that of the images is for their frames")
+    if mask.offset is None and not (mask.frames and all(1 <= number <= frames for number in mask.frames)):
+        raise UsageError(f"mask: frames are 1 to {frames}")
+    if not 1 <= mask.averaged <= frames or mask.offset == 0 or not all(math.isfinite(way) for way in mask.shift):
+        raise UsageError("mask: an average of one frame or more, another frame, and a finite shift are needed")
+    item = Dataset()
+    if mask.offset is None:
+        item.MaskOperation, item.MaskFrameNumbers = "AVG_SUB", list(mask.frames)
+        item.ContrastFrameAveraging = mask.averaged
+    else:
+        item.MaskOperation, item.TIDOffset = "TID", mask.offset
+    if any(mask.shift):
+        item.MaskSubPixelShift = [float(way) for way in mask.shift]
+    ds.MaskSubtractionSequence, ds.RecommendedViewingMode = [item], "SUB"
 
 
 def _numbers(ds: Dataset, keyword: str) -> list[float]:
@@ -354,132 +357,9 @@ def _write_area(
     ds.DisplayedAreaSelectionSequence = _grouped(images, items)
 
 
-def _write_shutter(ds: Dataset, shutter: ShutterShape, coloured: bool) -> None:
-    """The Display Shutter (C.7.6.11) and its presentation value (C.11.12)."""
-    shapes = []
-    if shutter.rectangle is not None:
-        shapes.append("RECTANGULAR")
-        left, right, upper, lower = shutter.rectangle
-        ds.ShutterLeftVerticalEdge, ds.ShutterRightVerticalEdge = left, right
-        ds.ShutterUpperHorizontalEdge, ds.ShutterLowerHorizontalEdge = upper, lower
-    if shutter.circle is not None:
-        shapes.append("CIRCULAR")
-        ds.CenterOfCircularShutter, ds.RadiusOfCircularShutter = list(shutter.circle[:2]), shutter.circle[2]
-    if shutter.polygon is not None:
-        shapes.append("POLYGONAL")
-        if len(shutter.polygon) < 3:
-            raise UsageError("shutter: a polygon has three vertices or more")
-        ds.VerticesOfThePolygonalShutter = [number for vertex in shutter.polygon for number in vertex]
-    if not shapes:
-        raise UsageError("shutter: has no shape")
-    ds.ShutterShape = shapes
-    ds.ShutterPresentationValue = _grey("shutter", shutter.grey)
-    if coloured or shutter.lab is not None:
-        ds.ShutterPresentationColorCIELabValue = list(shutter.lab or _neutral(shutter.grey))
-
-
-def _neutral(grey: int) -> Lab:
-    """The CIELab value of a grey: what sRGB shows for it (IEC 61966-2-1), in the encoding of C.10.7.1.1."""
-    value = grey / 0xFFFF
-    linear = value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
-    lightness = 116 * linear ** (1 / 3) - 16 if linear > (6 / 29) ** 3 else linear * (29 / 3) ** 3
-    return round(lightness / 100 * 0xFFFF), 0x8080, 0x8080
-
-
-def _grey(argument: str, value: int) -> int:
-    if not 0 <= value <= 0xFFFF:
-        raise UsageError(f"{argument}: a grey is 0 to 65,535")
-    return value
-
-
 def _activate_overlays(ds: Dataset, images: Sequence[Dataset]) -> list[str]:
     """Overlay Activation (C.11.7) for every overlay of the images; the layers this needs."""
     groups = {group for image in images for group in range(0x6000, 0x6020, 2) if (group, 0x0010) in image}
     for group in sorted(groups):
         ds.add_new((group, 0x1001), "CS", "OVERLAYS")
     return ["OVERLAYS"] if groups else []
-
-
-# --- graphics -------------------------------------------------------------------------------------------------------
-
-
-def _write_graphics(ds: Dataset, graphics: Sequence[Graphic | Label]) -> list[str]:
-    """Graphic Annotation (C.10.5), one item a layer; the layers' names."""
-    items: dict[str, Dataset] = {}
-    for one in graphics:
-        layer = text.checked("graphics", one.layer, "CS")
-        if one.units not in ("PIXEL", "DISPLAY"):
-            raise UsageError("graphics: units are PIXEL or DISPLAY")
-        item = items.setdefault(layer, Dataset())
-        item.GraphicLayer = layer
-        if isinstance(one, Graphic):
-            _append(item, "GraphicObjectSequence", _graphic(one))
-        else:
-            _append(item, "TextObjectSequence", _label(one))
-    if items:
-        ds.GraphicAnnotationSequence = list(items.values())
-    return list(items)
-
-
-def _append(ds: Dataset, keyword: str, item: Dataset) -> None:
-    if keyword not in ds:
-        setattr(ds, keyword, [])
-    ds[keyword].value.append(item)
-
-
-def _graphic(graphic: Graphic) -> Dataset:
-    if graphic.kind not in _POINTS:
-        raise UsageError(f"graphics: a kind is one of {', '.join(_POINTS)}")
-    points = [(float(x), float(y)) for x, y in graphic.points]
-    needed = _POINTS[graphic.kind]
-    if len(points) != needed and (needed is not None or len(points) < 2):
-        raise UsageError(f"graphics: a {graphic.kind} has {needed or 'two or more'} points")
-    if len(points) > _MOST_POINTS:
-        raise UsageError(f"graphics: {len(points)} points are more than one value can hold, {_MOST_POINTS}")
-    if not all(math.isfinite(number) for point in points for number in point):
-        raise UsageError("graphics: points are finite")
-    item = Dataset()
-    item.GraphicAnnotationUnits, item.GraphicDimensions, item.NumberOfGraphicPoints = graphic.units, 2, len(points)
-    item.GraphicData = [number for point in points for number in point]
-    item.GraphicType = graphic.kind
-    if graphic.kind in ("CIRCLE", "ELLIPSE") or (needed is None and points[0] == points[-1]):
-        item.GraphicFilled = "Y" if graphic.filled else "N"
-    elif graphic.filled:
-        raise UsageError("graphics: only a closed shape can be filled; let its last point be its first")
-    return item
-
-
-def _label(label: Label) -> Dataset:
-    if label.box is None and label.anchor is None:
-        raise UsageError("graphics: a label needs a box or an anchor")
-    item = Dataset()
-    item.UnformattedTextValue = text.checked("graphics", label.text, "ST")
-    if label.box is not None:
-        if label.justification not in ("LEFT", "CENTER", "RIGHT"):
-            raise UsageError("graphics: a justification is LEFT, CENTER or RIGHT")
-        item.BoundingBoxAnnotationUnits = label.units
-        item.BoundingBoxTopLeftHandCorner, item.BoundingBoxBottomRightHandCorner = (
-            [float(number) for number in corner] for corner in label.box
-        )
-        item.BoundingBoxTextHorizontalJustification = label.justification
-    if label.anchor is not None:
-        item.AnchorPointAnnotationUnits = label.units
-        item.AnchorPoint = [float(number) for number in label.anchor]
-        item.AnchorPointVisibility = "Y" if label.box is not None else "N"
-    return item
-
-
-def _write_layers(ds: Dataset, layers: Sequence[Layer], used: Sequence[str]) -> None:
-    """Graphic Layers (C.10.7): the given ones, and white for every other that is used."""
-    given = {text.checked("layers", layer.name, "CS"): layer for layer in layers}
-    ordered = [*(Layer(name) for name in dict.fromkeys(used) if name not in given), *given.values()]
-    if not ordered:
-        return
-    ds.GraphicLayerSequence = []
-    for order, layer in enumerate(ordered, 1):
-        item = Dataset()
-        item.GraphicLayer, item.GraphicLayerOrder = layer.name, order
-        item.GraphicLayerRecommendedDisplayGrayscaleValue = _grey("layers", layer.grey)
-        if layer.lab is not None:
-            item.GraphicLayerRecommendedDisplayCIELabValue = list(layer.lab)
-        ds.GraphicLayerSequence.append(item)

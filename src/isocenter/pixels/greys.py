@@ -8,7 +8,7 @@ or the colours of a palette.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -18,11 +18,14 @@ from isocenter.display.calibration import Characteristic
 from isocenter.pixels.codecs import Decoded
 from isocenter.pixels.image import Image
 from isocenter.pixels.layout import Array
-from isocenter.pixels.palette import Palette
-from isocenter.pixels.voi import Rescale, Table, Window, automatic, modality_units
+from isocenter.pixels.palette import Palette, has_palette, read_palette
+from isocenter.pixels.voi import Rescale, Table, Window, automatic, modality, modality_units
+from isocenter.std.sop_classes import PROJECTION_XRAY
 
 Picture = NDArray[np.uint8]
 
+PIXEL_VALUE_TRANSFORMATION = 0x00289145
+_SOP_CLASS, _PIXEL_PRESENTATION = 0x00080016, 0x00089205
 _PADDING, _PADDING_LIMIT = 0x00280120, 0x00280121
 _FLOAT_PADDING, _DOUBLE_PADDING = (0x00280122, 0x00280124), (0x00280123, 0x00280125)
 
@@ -66,6 +69,15 @@ class Greys:
         # Two's complement to the index: the bits above Bits Stored repeat the sign
         mask = unsigned.dtype.type((1 << decoded.bits) - 1)
         return _by_rows(unsigned, lambda rows: np.take(table, rows & mask if signed else rows, axis=0, mode="clip"))
+
+    def of_units(self, values: NDArray[np.float64], decoded: Decoded) -> Picture:
+        """The same from outputs of the Modality LUT, as the difference of the frame and a mask."""
+        rest = replace(self, stored=Rescale(), padding=None, supplement=None)
+        picture = _by_rows(values, rest.shades)
+        hidden = hidden_by(self.padding, decoded.pixels)
+        if hidden is not None:
+            picture[hidden] = rest._shown(np.zeros(1))[0]
+        return picture
 
     def shades(self, values: Array) -> Picture:
         """What stored values become, of shape `values.shape`, with a last axis of three if `coloured`."""
@@ -128,6 +140,31 @@ def whole_range(stored: Rescale | Table, bits: int, signed: bool) -> Window:
     low = -(1 << (bits - 1)) if signed else 0
     ends = stored.apply(np.array([low, low + (1 << bits) - 1], np.int64))
     return Window(float(ends.mean()), float(abs(ends[1] - ends[0])), "LINEAR_EXACT")
+
+
+def hidden_by(padding: tuple[float, float] | None, pixels: Array) -> NDArray[np.bool_] | None:
+    """Which stored values are padding; None where no value is."""
+    return None if padding is None else (pixels >= padding[0]) & (pixels <= padding[1])
+
+
+def display_modality(image: Image, number: int) -> Rescale | Table:
+    """The Modality LUT of a frame by its own header, as it is used for display.
+
+    That of angiography and radiofluoroscopy leads back to the intensity of the beam, and its output is not what is
+    displayed (C.8.7.1.1.2, PS3.4 N.2.5): the identity.
+    """
+    if image.attributes.text(_SOP_CLASS) in PROJECTION_XRAY:
+        return Rescale()
+    return modality(image.group(PIXEL_VALUE_TRANSFORMATION, number), image.layout.signed)
+
+
+def supplement_of(image: Image, decoded: Decoded) -> Palette | None:
+    """The Supplemental Palette Color Lookup Table (C.7.6.19) where a frame of greys has values that it colours."""
+    attributes = image.attributes
+    if attributes.text(_PIXEL_PRESENTATION) not in ("COLOR", "MIXED") or not has_palette(attributes):
+        return None
+    palette = read_palette(attributes, image.layout.signed)
+    return palette if decoded.pixels.max() >= palette.first else None
 
 
 def default_window(

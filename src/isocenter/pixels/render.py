@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isocenter.display.calibration import Characteristic
 from isocenter.errors import PixelError, UsageError
@@ -18,18 +19,26 @@ from isocenter.pixels.annotate import annotated
 from isocenter.pixels.blend import blend, moved, plane_of
 from isocenter.pixels.codecs import Decoded
 from isocenter.pixels.colour import WHITE, Ink, lay, to_rgb
-from isocenter.pixels.greys import Greys, Picture, default_window, padding_of
+from isocenter.pixels.greys import (
+    Greys,
+    Picture,
+    default_window,
+    display_modality,
+    hidden_by,
+    padding_of,
+    supplement_of,
+)
 from isocenter.pixels.header import Attributes
 from isocenter.pixels.image import Image
+from isocenter.pixels.mask import subtraction_of_image
 from isocenter.pixels.overlay import Mask, overlays_of
-from isocenter.pixels.palette import Palette, has_palette, read_palette
+from isocenter.pixels.palette import read_palette
 from isocenter.pixels.resample import fitted, pixel_aspect, resize, squared
 from isocenter.pixels.shutter import laid_over
 from isocenter.pixels.state import BLENDING, GRAYSCALE, PresentationState
-from isocenter.pixels.voi import Rescale, Table, Window, modality, presentation, voi
+from isocenter.pixels.voi import Rescale, Table, Window, automatic, modality_units, presentation, voi
 
-PIXEL_VALUE_TRANSFORMATION, FRAME_VOI_LUT, _FRAME_SHUTTER = 0x00289145, 0x00289132, 0x00189472
-_PIXEL_MEASURES, _PIXEL_PRESENTATION = 0x00289110, 0x00089205
+FRAME_VOI_LUT, _FRAME_SHUTTER, _PIXEL_MEASURES = 0x00289132, 0x00189472, 0x00289110
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 
 
@@ -45,6 +54,7 @@ def render(
     display: Characteristic | None = None,
     state: PresentationState | None = None,
     over: tuple[Image, int] | None = None,
+    subtract: bool = False,
     overlays: bool = True,
     shutter: bool = True,
     colours: str | None = "srgb",
@@ -53,9 +63,8 @@ def render(
 ) -> Picture:
     """Frame `number` (from 1) for a display: uint8, shape (rows, columns) for greys or (rows, columns, 3) for RGB.
 
-    `window` (centre, width in Modality LUT units) with VOI LUT `function` replaces what the object says. Without
-    either, 8-bit images are shown over their whole range, deeper ones between the 0.5th and 99.5th percentile of the
-    frame.
+    `window` (centre, width in Modality LUT units) with VOI LUT `function` replaces what the object says. Without either
+    8-bit images show their whole range, deeper ones what is between the 0.5th and 99.5th percentile of the frame.
     MONOCHROME1 and Presentation LUT Shape INVERSE turn the greys; `invert` turns the result.
     `size` (width, height) is a viewport: the picture is scaled, up or down, to the largest that fits and keeps its
     shape, with the pixel aspect ratio taken in. Without it pixels stay pixels, or with `square` the picture is
@@ -65,12 +74,12 @@ def render(
     `state`: a presentation state made for this frame stands in for all that the object says of its presentation, with
     its displayed area, turns, annotations and pixel shape; `window` and `invert` come on top of it. A blending state
     needs `over`: the image, and the number of its frame, that it superimposes.
+    `subtract`: less the object's mask for the frame, if it has one (C.7.6.10); a state's is subtracted in any case.
     `overlays`: graphics of groups 60xx are laid over it in white, regions of interest as their outline. `shutter`: what
     the display shutter hides is filled. `colours`: the space of `icc.SPACES` that colours with an ICC profile are
     converted to; None leaves them.
     `depth` 16: greys are uint16, P-Values of 0 to 65,535, without `state` and `display`; colours have 8 bits.
-    What is odd in overlays, shutter or profile does not keep the picture from its reader: it is left out, and `notes`
-    gets a line that says so.
+    What is odd in overlays, shutter or profile is left out, and `notes` gets a line that says so.
     Raises what `Image.decode` raises, PixelError for palettes and tables that cannot be used, UsageError for `size`,
     `depth` and a display of more levels.
     """
@@ -85,14 +94,14 @@ def render(
             raise PixelError("a blending state, and no other, needs an image to superimpose", frame=number)
     decoded = image.decode(number)
     if decoded.photometric in _GREY and decoded.pixels.ndim == 2:
-        greys = state.greys(image, number, decoded) if state is not None else _greys(image, number, decoded, window)
+        greys, values = _chain(image, number, decoded, state, window, subtract, notes)
         if window is not None:
             greys = replace(greys, chosen=Window(*window, function))
         # What comes out of a blending is colours, which no display curve is for.
         greys = replace(
             greys, turned=greys.turned != invert, display=display if over is None else None, top=(1 << depth) - 1
         )
-        picture = greys.apply(decoded, image.layout.signed)
+        picture = greys.apply(decoded, image.layout.signed) if values is None else greys.of_units(values, decoded)
         if state is not None and over is not None:
             picture = _blended(image, number, state, picture, over)
     else:
@@ -106,12 +115,12 @@ def render(
     aspect = pixel_aspect(image.group(_PIXEL_MEASURES, number))
     if state is not None:
         return _presented(image, number, state, picture, aspect, size, display, notes)
-    for mask, ink in _over(image, number, aspect, overlays, shutter, notes):
-        picture = lay(picture, mask, ink, display)
-    if size is not None or (square and aspect != 1.0):
-        shape = (image.rows, image.columns)
-        rows, columns = fitted(*shape, size, aspect) if size is not None else squared(*shape, aspect)
-        picture = resize(picture, rows, columns)
+    for covered, ink in _over(image, number, aspect, overlays, shutter, notes):
+        picture = lay(picture, covered, ink, display)
+    if size is not None:
+        picture = resize(picture, *fitted(image.rows, image.columns, size, aspect))
+    elif square:
+        picture = resize(picture, *squared(image.rows, image.columns, aspect))
     return np.ascontiguousarray(picture)
 
 
@@ -124,14 +133,14 @@ def _blended(image: Image, number: int, state: PresentationState, picture: Pictu
     if decoded.photometric not in _GREY or decoded.pixels.ndim != 2:
         raise PixelError("only greys can be superimposed", frame=frame, tag_path="(0028,0004)")
     greys = state.greys(other, frame, decoded, superimposed=True)
-    seen = np.ones(decoded.pixels.shape, np.bool_)
-    if greys.padding is not None:
-        seen = (decoded.pixels < greys.padding[0]) | (decoded.pixels > greys.padding[1])
+    hidden = hidden_by(greys.padding, decoded.pixels)
+    seen = np.ones(decoded.pixels.shape, np.bool_) if hidden is None else ~hidden
     colours, seen = moved(
         greys.apply(decoded, other.layout.signed), seen, plane_of(other, frame), plane_of(image, number),
         (image.rows, image.columns),
     )  # fmt: skip
-    return blend(np.repeat(picture[:, :, None], 3, axis=2), colours, seen, state.opacity)
+    below = picture if picture.ndim == 3 else np.repeat(picture[:, :, None], 3, axis=2)
+    return blend(below, colours, seen, state.opacity)
 
 
 def _presented(
@@ -151,30 +160,56 @@ def _presented(
     return annotated(spatial.apply(picture, size), state, image, number, spatial, display, notes)
 
 
-def _greys(image: Image, number: int, decoded: Decoded, window: tuple[float, float] | None) -> Greys:
-    """The grey chain by the image's own header; the VOI LUT is any where `window` is going to replace it."""
-    signed = image.layout.signed
-    stored = modality(image.group(PIXEL_VALUE_TRANSFORMATION, number), signed)
+def _chain(
+    image: Image,
+    number: int,
+    decoded: Decoded,
+    state: PresentationState | None,
+    window: tuple[float, float] | None,
+    subtract: bool,
+    notes: list[str],
+) -> tuple[Greys, NDArray[np.float64] | None]:
+    """The grey chain by a state, or else by the image's own header; the VOI LUT is any where `window` replaces it.
+
+    Of a frame with a mask the values that are left go with it, and its VOI LUT is for them.
+    """
+    if state is not None:
+        stored = state.modality(image, number)
+        mask = state.subtraction(image, number)
+    else:
+        stored = display_modality(image, number)
+        mask = subtraction_of_image(image, number) if subtract else None
+    if mask is None and (subtract or (state is not None and state.subtracts)):
+        notes.append(f"frame {number} has no mask: it is shown as it is")
+    values = mask.difference(image, lambda pixels: modality_units(stored, pixels)) if mask is not None else None
+    if state is not None:
+        return state.greys(image, number, decoded, subtracted=mask is not None), values
+    return _greys(image, number, decoded, stored, window, values), values
+
+
+def _greys(
+    image: Image,
+    number: int,
+    decoded: Decoded,
+    stored: Rescale | Table,
+    window: tuple[float, float] | None,
+    values: NDArray[np.float64] | None,
+) -> Greys:
     padding = padding_of(image, decoded)
-    supplement = _supplement(image, decoded)
+    supplement = supplement_of(image, decoded)
     chosen: Window | Table | None = None
-    if window is None:
-        negative = signed or (isinstance(stored, Rescale) and stored.intercept < 0)
+    if values is not None and window is None:
+        # The object's own windows are for its frames as they are stored.
+        hidden = hidden_by(padding, decoded.pixels)
+        chosen = automatic(values if hidden is None else values[~hidden])
+    elif window is None:
+        negative = image.layout.signed or (isinstance(stored, Rescale) and stored.intercept < 0)
         chosen = voi(image.group(FRAME_VOI_LUT, number), negative) or default_window(
             stored, padding, decoded, supplement.first if supplement is not None else None
         )
     table, inverse = presentation(image.attributes)
     turned = decoded.photometric == "MONOCHROME1" or inverse
     return Greys(stored, chosen or Window(0.5, 1, "LINEAR_EXACT"), table, turned, padding, supplement=supplement)
-
-
-def _supplement(image: Image, decoded: Decoded) -> Palette | None:
-    """The Supplemental Palette Color Lookup Table (C.7.6.19) where a frame of greys has values that it colours."""
-    attributes = image.attributes
-    if attributes.text(_PIXEL_PRESENTATION) not in ("COLOR", "MIXED") or not has_palette(attributes):
-        return None
-    palette = read_palette(attributes, image.layout.signed)
-    return palette if decoded.pixels.max() >= palette.first else None
 
 
 def _colour(image: Image, number: int, decoded: Decoded) -> Picture:

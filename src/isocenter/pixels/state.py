@@ -8,19 +8,20 @@ and of its overlays only those are shown that the state activates.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from isocenter.errors import PixelError
 from isocenter.pixels.codecs import Decoded
 from isocenter.pixels.colour import WHITE, Ink
-from isocenter.pixels.greys import Greys, padding_of, whole_range
+from isocenter.pixels.greys import Greys, padding_of, supplement_of, whole_range
 from isocenter.pixels.header import Attributes
 from isocenter.pixels.image import Image
+from isocenter.pixels.mask import MASK_SUBTRACTION, Subtraction, subtraction_of
 from isocenter.pixels.overlay import Mask, Overlay, overlays_of
-from isocenter.pixels.palette import read_palette
+from isocenter.pixels.palette import has_palette, read_palette
 from isocenter.pixels.shutter import laid_over
 from isocenter.pixels.spatial import Area, Spatial
-from isocenter.pixels.voi import Rescale, modality, presentation, voi
+from isocenter.pixels.voi import Rescale, Table, Window, modality, presentation, voi
 from isocenter.std.transfer_syntaxes import transfer_syntax
 from isocenter.wire.elements import Buffer
 from isocenter.wire.limits import DEFAULT_LIMITS, Limits
@@ -33,7 +34,9 @@ _ROTATION, _FLIP = 0x00700042, 0x00700041
 _TOP_LEFT, _BOTTOM_RIGHT, _SIZE_MODE = 0x00700052, 0x00700053, 0x00700100
 _SPACING, _ASPECT, _MAGNIFICATION = 0x00700101, 0x00700102, 0x00700103
 _LAYERS, _LAYER, _LAYER_ORDER, _LAYER_GREY, _LAYER_LAB = 0x00700060, 0x00700002, 0x00700062, 0x00700066, 0x00700401
-_MASK_SUBTRACTION = 0x00286100
+_VARIABLE_MODALITY_LUT = 0x00283001
+_PRESENTED, _DISPLAYED, _START, _STOP = 0x00289505, 0x00089458, 0x00082142, 0x00082143
+_VIEWING_MODE, _VISIBILITY = 0x00281090, 0x00289478
 _ACTIVATION = 0x1001  # of an overlay's group
 _BLENDING, _OPACITY, _POSITION = 0x00700402, 0x00700403, 0x00700405
 
@@ -45,6 +48,16 @@ KINDS = {
     "1.2.840.10008.5.1.4.1.1.11.3": PSEUDO_COLOR,
     "1.2.840.10008.5.1.4.1.1.11.4": BLENDING,
     "1.2.840.10008.5.1.4.1.1.11.5": GRAYSCALE,
+    "1.2.840.10008.5.1.4.1.1.11.12": GRAYSCALE,  # of a Modality LUT for each image; with a palette, pseudo-color
+}
+# What makes pictures of volumes, or of many images at once, is named when it is refused.
+_REFUSED = {
+    "6": "planar reconstructions of volumes",
+    "7": "planar reconstructions of volumes",
+    "8": "advanced blending of several images",
+    "9": "renderings of volumes",
+    "10": "renderings of volumes",
+    "11": "renderings of volumes",
 }
 _MOST_ITEMS = 10_000
 
@@ -72,7 +85,16 @@ class PresentationState:
         self.sop_class = attributes.text(_SOP_CLASS)
         self.kind = KINDS.get(self.sop_class, "")
         if not self.kind:
-            raise PixelError("the object is no softcopy presentation state that is supported", tag_path="(0008,0016)")
+            family, _, last = self.sop_class.rpartition(".")
+            what = _REFUSED.get(last) if family == "1.2.840.10008.5.1.4.1.1.11" else None
+            raise PixelError(
+                f"presentation states for {what} are not applied"
+                if what
+                else "the object is no softcopy presentation state",
+                tag_path="(0008,0016)",
+            )
+        if self.kind == GRAYSCALE and has_palette(attributes) and _VARIABLE_MODALITY_LUT in attributes:
+            self.kind = PSEUDO_COLOR
         self.instance = attributes.text(_INSTANCE)
         self._under = self._over = attributes
         if self.kind == BLENDING:
@@ -124,8 +146,6 @@ class PresentationState:
             raise PixelError(
                 f"a {self.kind} presentation state is not for {'grey' if grey else 'colour'} images", frame=number
             )
-        if self.item(_MASK_SUBTRACTION, image, number) is not None:
-            raise PixelError("mask subtraction is not supported", frame=number, tag_path="(0028,6100)")
 
     def items(self, sequence: int, image: Image, number: int) -> Iterator[Attributes]:
         """The items of a sequence that apply to this frame: those that name it, or that name nothing."""
@@ -137,23 +157,62 @@ class PresentationState:
 
     # --- what it says -----------------------------------------------------------------------------------------------
 
-    def greys(self, image: Image, number: int, decoded: Decoded, *, superimposed: bool = False) -> Greys:
+    def modality(self, image: Image, number: int, *, superimposed: bool = False) -> Rescale | Table:
+        """The Modality LUT of a frame: that of all, or in a Variable Modality LUT state its own (C.11.35)."""
+        source = self._over if superimposed else self._under
+        item = next(_items_for(source, _VARIABLE_MODALITY_LUT, image, number), source)
+        return modality(item, image.layout.signed)
+
+    def greys(
+        self, image: Image, number: int, decoded: Decoded, *, superimposed: bool = False, subtracted: bool = False
+    ) -> Greys:
         """The grey chain (PS3.4 N.2.1), with a palette at its end in a pseudo-color state and for what a blending state
-        superimposes (N.2.2, N.2.4)."""
+        superimposes (N.2.2, N.2.4). The values of a `subtracted` frame are differences of those it has."""
         signed = image.layout.signed
         source = self._over if superimposed else self._under
-        stored = modality(source, signed)
-        negative = signed or (isinstance(stored, Rescale) and stored.intercept < 0)
+        stored = self.modality(image, number, superimposed=superimposed)
+        negative = signed or subtracted or (isinstance(stored, Rescale) and stored.intercept < 0)
         item = next(_items_for(source, _SOFTCOPY_VOI_LUT, image, number), None)
         chosen = voi(item, negative) if item is not None else None
         if chosen is None:
             if decoded.pixels.dtype.kind == "f":
                 raise PixelError("a state for floating-point pixels needs a VOI LUT", tag_path="(0028,3110)")
             chosen = whole_range(stored, decoded.bits, signed)
+            if subtracted:
+                chosen = Window(0.0, 2 * chosen.width, "LINEAR_EXACT")
         table, inverse = presentation(self.attributes)
         coloured = self.kind == PSEUDO_COLOR or superimposed
         colours = read_palette(self.attributes, False) if coloured else None
-        return Greys(stored, chosen, table, inverse, padding_of(image, decoded), colours=colours)
+        # Colours among the greys are as in the image, unless all greys become colours (PS3.4 N.2).
+        supplement = None if coloured else supplement_of(image, decoded)
+        return Greys(stored, chosen, table, inverse, padding_of(image, decoded), colours=colours, supplement=supplement)
+
+    @property
+    def subtracts(self) -> bool:
+        """Whether there is a mask to be subtracted from any frame."""
+        return MASK_SUBTRACTION in self.attributes
+
+    def subtraction(self, image: Image, number: int) -> Subtraction | None:
+        """What is subtracted from a frame (C.11.13, for angiography C.11.19); None if nothing."""
+        share = self._subtracted_share(image, number)
+        for item in self.items(MASK_SUBTRACTION, image, number) if share else ():
+            found = subtraction_of(item, number, image.number_of_frames)
+            if found is not None:
+                return replace(found, share=share)
+        return None
+
+    def _subtracted_share(self, image: Image, number: int) -> float:
+        """How much of the mask is subtracted: 1, or what is not left visible of it (C.11.21, C.8.19.7.1)."""
+        for item in self.items(_PRESENTED, image, number):
+            for index in range(min(_MOST_ITEMS, item.count(_DISPLAYED))):
+                shown = item.item(_DISPLAYED, index)
+                assert shown is not None
+                if shown.integer(_START, 1) <= number <= shown.integer(_STOP, 0):
+                    visible = shown.numbers(_VISIBILITY)
+                    if shown.text(_VIEWING_MODE) == "NAT":
+                        return 0.0
+                    return 1 - min(100.0, max(0.0, visible[0])) / 100 if visible else 1.0
+        return 1.0
 
     def over(self, image: Image, number: int, aspect: float, notes: list[str]) -> Iterator[tuple[Mask, Ink]]:
         """What is laid over the image's pixels: shutters, then overlays by the order of their layers.

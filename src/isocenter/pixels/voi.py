@@ -117,7 +117,8 @@ def table_entries(data: bytes, count: int, bits: int, little: bool, path: str) -
     raise PixelError(f"a lookup table of {len(data)} bytes where {count} entries are announced", tag_path=path)
 
 
-def _table(item: Attributes, signed: bool) -> Table:
+def read_table(item: Attributes, signed: bool) -> Table:
+    """The table in an item of a LUT sequence; `signed` as in `read_descriptor`."""
     count, first, bits = read_descriptor(item, _DESCRIPTOR, signed)
     entries = table_entries(item.raw(_DATA), count, bits, item.little, "(0028,3006)")
     if bits < 16:
@@ -135,7 +136,7 @@ def modality(attributes: Attributes, signed: bool) -> Rescale | Table:
     """The Modality LUT of a data set or of a Pixel Value Transformation item; the identity if there is none."""
     item = attributes.item(_MODALITY_LUT)
     if item is not None:
-        return _table(item, signed)
+        return read_table(item, signed)
     slope = attributes.numbers(_SLOPE)
     intercept = attributes.numbers(_INTERCEPT)
     return Rescale(slope[0] if slope and slope[0] else 1.0, intercept[0] if intercept else 0.0)
@@ -149,7 +150,7 @@ def voi(attributes: Attributes, signed: bool, index: int = 0) -> Window | Table 
     """
     item = attributes.item(_VOI_LUT, index)
     if item is not None:
-        return _table(item, signed)
+        return read_table(item, signed)
     centers, widths = attributes.numbers(_CENTER), attributes.numbers(_WIDTH)
     if index >= min(len(centers), len(widths)):
         return None
@@ -166,7 +167,7 @@ def presentation(attributes: Attributes) -> tuple[Table | None, bool]:
     """The Presentation LUT (C.11.4, C.11.6): its table, None for a shape, and whether the shape is INVERSE."""
     item = attributes.item(_PRESENTATION_LUT)
     if item is not None:
-        return _table(item, False), False
+        return read_table(item, False), False
     return None, attributes.text(_PRESENTATION_LUT_SHAPE) == "INVERSE"
 
 
