@@ -109,7 +109,7 @@ def peer_versions() -> dict[str, str]:
     import peers
 
     found = {}
-    for name, program in (("DCMTK", "storescp"), ("Orthanc", "Orthanc"), ("OpenSSL", "openssl")):
+    for name, program in (("DCMTK", "storescp"), ("Orthanc", "Orthanc"), ("OpenSSL", "openssl"), ("curl", "curl")):
         path = peers.find_program(program)
         if path is not None:
             flag = "version" if program == "openssl" else "--version"

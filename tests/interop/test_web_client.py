@@ -60,6 +60,7 @@ def digests(paths: list[Path]) -> list[bytes]:
     return sorted(hashlib.sha256(pydicom.dcmread(path).PixelData).digest() for path in paths)
 
 
+@pytest.mark.interop(service="QIDO-RS", peer="Orthanc", role="SCU")
 def test_find(client: WebClient) -> None:
     found = list(client.find("STUDY", PatientID="1CT1", StudyDate="20040119", StudyDescription=""))
     assert [str(match.StudyDescription) for match in found] == ["e+1"]
@@ -73,6 +74,8 @@ def test_find(client: WebClient) -> None:
         list(client.find("PATIENT"))
 
 
+@pytest.mark.interop(service="WADO-RS", peer="Orthanc", role="SCU")
+@pytest.mark.interop(service="STOW-RS", peer="Orthanc", role="SCU")  # what it gets was stored by the fixture
 def test_get(client: WebClient, slices: list[Path], tmp_path: Path) -> None:
     expected = pydicom.dcmread(slices[0])
     where = expected.StudyInstanceUID, expected.SeriesInstanceUID, expected.SOPInstanceUID

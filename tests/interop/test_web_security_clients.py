@@ -48,6 +48,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
         yield Site(node.url, tokens)
 
 
+@pytest.mark.interop(service="Bearer token", peer="dicomweb-client", role="SCP")
 def test_dicomweb_client_with_a_token(site: Site) -> None:
     ds = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
     uids = (ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID)
@@ -74,6 +75,7 @@ def test_dicomweb_client_with_a_token(site: Site) -> None:
     assert everything.search_for_studies() == []
 
 
+@pytest.mark.interop(service="HTTP Basic", peer="dicomweb-client", role="SCP")
 def test_dicomweb_client_with_a_passcode(site: Site) -> None:
     client = DICOMwebClient(f"{site.url}dicomweb", session=create_session_from_user_pass("anna", "right one"))
     assert client.search_for_studies() == []
@@ -90,6 +92,8 @@ def curl(*words: str) -> tuple[int, str]:
     return int(made.stdout.split(" ", 2)[1]), made.stdout
 
 
+@pytest.mark.interop(service="Bearer token", peer="curl", role="SCP")
+@pytest.mark.interop(service="HTTP Basic", peer="curl", role="SCP")
 def test_curl(site: Site) -> None:
     studies = f"{site.url}dicomweb/studies"
     status, head = curl(studies)
