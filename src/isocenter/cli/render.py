@@ -45,6 +45,7 @@ class _How:
     overlays: bool
     state: State | None
     depth: int
+    subtract: bool
 
 
 def command(
@@ -78,6 +79,9 @@ def command(
     state: Annotated[
         str | None, typer.Option(metavar="FILE", help="Presentation state to apply to the images it is made for.")
     ] = None,
+    subtract: Annotated[
+        bool, typer.Option("--subtract", help="Take the mask away that an angiogram names for each frame.")
+    ] = False,
     square: Annotated[
         bool,
         typer.Option("--square/--stored-pixels", help="Stretch pixels until they are square, the default; or not."),
@@ -111,7 +115,7 @@ def command(
         from isocenter.cli.states import load
 
         how = replace(how, state=load(state, files))
-    how = replace(how, square=square, overlays=overlays)
+    how = replace(how, square=square, overlays=overlays, subtract=subtract)
     if montage is not None and how.size is None:
         how = replace(how, size=(_CELL, _CELL))
     if _moving(out, kind, montage, depth):
@@ -184,7 +188,9 @@ def _how(window: str | None, function: str, size: str | None, invert: bool, disp
             curve = read_characteristic(display)
         except OSError as error:
             raise UsageError(f"{display}: {error.strerror or error}") from None
-    return _How(levels, function.upper(), None if size is None else _size(size), invert, curve, True, True, None, 8)
+    return _How(
+        levels, function.upper(), None if size is None else _size(size), invert, curve, True, True, None, 8, False
+    )
 
 
 def _pair(text: str, between: str, option: str) -> tuple[float, float]:
@@ -291,7 +297,7 @@ class _Pictures:
                     picture = render(
                         image, number, window=how.window, function=how.function, size=how.size, invert=how.invert,
                         display=how.display, square=how.square, overlays=how.overlays, notes=notes, over=over,
-                        depth=how.depth, state=None if how.state is None else how.state.of,
+                        depth=how.depth, subtract=how.subtract, state=None if how.state is None else how.state.of,
                     )  # fmt: skip
                 for note in notes:
                     output.note(f"{stem}: {note}")

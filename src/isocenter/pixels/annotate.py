@@ -1,7 +1,4 @@
-"""Graphics and text of presentation states (PS3.3 C.10.5), drawn by Pillow on a picture that has its last size.
-
-Compound graphics are not read: each has its equal in simple ones (C.10.5.1.3.1).
-"""
+"""Graphics and text of presentation states (PS3.3 C.10.5), drawn by Pillow on a picture that has its last size."""
 
 from __future__ import annotations
 
@@ -13,6 +10,7 @@ from numpy.typing import NDArray
 
 from isocenter.display.calibration import Characteristic
 from isocenter.errors import PixelError
+from isocenter.pixels import compound
 from isocenter.pixels.colour import WHITE, Ink
 from isocenter.pixels.header import Attributes
 from isocenter.pixels.image import Image
@@ -26,8 +24,9 @@ if TYPE_CHECKING:
 Picture = NDArray[np.uint8]
 Points = NDArray[np.float64]
 Path = list[tuple[float, float]]  # what Pillow draws along
+Draw = Callable[["_Canvas", Attributes, Ink], None]  # one graphic or text, in the ink of its layer
 
-_ANNOTATIONS, _LAYER, _TEXTS, _GRAPHICS = 0x00700001, 0x00700002, 0x00700008, 0x00700009
+_ANNOTATIONS, _LAYER, _TEXTS, _GRAPHICS, _COMPOUNDS = 0x00700001, 0x00700002, 0x00700008, 0x00700009, 0x00700209
 _UNITS, _POINTS, _KIND, _FILLED = 0x00700005, 0x00700022, 0x00700023, 0x00700024
 _BOX_UNITS, _ANCHOR_UNITS, _TEXT, _BOX_TOP, _BOX_BOTTOM = 0x00700003, 0x00700004, 0x00700006, 0x00700010, 0x00700011
 _JUSTIFICATION, _ANCHOR, _ANCHOR_VISIBLE = 0x00700012, 0x00700014, 0x00700015
@@ -60,23 +59,33 @@ def annotated(
     groups = list(state.items(_ANNOTATIONS, image, number))
     order = {layer: place for place, layer in enumerate(inks)}
     groups.sort(key=lambda group: order.get(group.text(_LAYER), -1))
-    objects = [
-        (sequence, item, inks.get(group.text(_LAYER), WHITE))
-        for group in groups
-        for sequence in (_GRAPHICS, _TEXTS)
-        for item in _items(group, sequence)
-    ]
+    canvas = _Canvas(picture, spatial, display)
+    objects: list[tuple[Draw, Attributes, Ink]] = []
+    for group in groups:
+        ink = inks.get(group.text(_LAYER), WHITE)
+        # Simple graphics with the number of a compound one stand in for it where that cannot be drawn (C.10.5.1.3.1).
+        compounds: dict[int, Draw] = {}
+        for item in _items(group, _COMPOUNDS):
+            try:
+                drawn = _compound(canvas, item)
+            except PixelError as error:
+                notes.append(f"a compound graphic is shown by simple ones: {error}")
+                continue
+            if drawn is not None:
+                compounds[item.integer(compound.INSTANCE_ID, -1 - len(compounds))] = drawn
+                objects.append((drawn, item, ink))
+        simple: tuple[tuple[int, Draw], ...] = ((_GRAPHICS, _graphic), (_TEXTS, _text))
+        for sequence, draw in simple:
+            for item in _items(group, sequence):
+                if compound.INSTANCE_ID not in item or item.integer(compound.INSTANCE_ID) not in compounds:
+                    objects.append((draw, item, ink))
     if not objects:
         return picture
     if len(objects) > _MOST_OBJECTS:
         notes.append(f"of {len(objects)} annotations {_MOST_OBJECTS} are drawn")
-    canvas = _Canvas(picture, spatial, display)
-    for sequence, item, ink in objects[:_MOST_OBJECTS]:
+    for paint, item, ink in objects[:_MOST_OBJECTS]:
         try:
-            if sequence == _GRAPHICS:
-                _graphic(canvas, item, ink)
-            else:
-                _text(canvas, item, ink)
+            paint(canvas, item, ink)
         except PixelError as error:
             notes.append(f"an annotation is left out: {error}")
     return canvas.picture
@@ -159,23 +168,55 @@ def _graphic(canvas: _Canvas, item: Attributes, ink: Ink) -> None:
         raise PixelError(f"more than {_MOST_POINTS} graphic points", tag_path="(0070,0022)")
     points = np.array(numbers, np.float64).reshape(-1, 2)
     kind = item.text(_KIND)
-    style = item.item(_LINE_STYLE)
-    thickness = style.numbers(_LINE_THICKNESS) if style is not None else ()
-    width = max(1, min(50, round(thickness[0]))) if thickness and np.isfinite(thickness[0]) else 1
     places = canvas.places(_outline(kind, points), item.text(_UNITS))
     # Pillow counts from the middle of a pixel.
     path = places - 0.5
-    ink = _styled(ink, style, _LINE_COLOUR)
+    ink, width = _pen(item, ink)
     if kind == "POINT":
         arm = 2.0 + width
         for step in (np.array([arm, 0.0]), np.array([0.0, arm])):
             ends = np.vstack([path[0] - step, path[0] + step])
             canvas.draw(ink, ends, width, lambda on, line: on.line(line, 255, width))
-    elif item.text(_FILLED) == "Y" and len(path) > 2:
+    else:
+        _line(canvas, path, ink, width, item.text(_FILLED) == "Y")
+
+
+def _line(canvas: _Canvas, path: Points, ink: Ink, width: int, filled: bool) -> None:
+    if filled and len(path) > 2:
         canvas.draw(ink, path, 1, lambda on, line: on.polygon(line, fill=255, outline=255))
     else:
         joint = "curve" if width > 2 else None
         canvas.draw(ink, path, width + 1, lambda on, line: on.line(line, 255, width, joint=joint))
+
+
+def _pen(item: Attributes, ink: Ink) -> tuple[Ink, int]:
+    """Colour and width, in pixels, of a graphic's lines: those of its Line Style, else its layer's and 1."""
+    style = item.item(_LINE_STYLE)
+    thickness = style.numbers(_LINE_THICKNESS) if style is not None else ()
+    width = max(1, min(50, round(thickness[0]))) if thickness and np.isfinite(thickness[0]) else 1
+    return _styled(ink, style, _LINE_COLOUR), width
+
+
+def _compound(canvas: _Canvas, item: Attributes) -> Draw | None:
+    """How a compound graphic is drawn; None for a type that only its simple graphics show."""
+    size = 10 * min(3.0, max(1.2, canvas.scale))
+    drawing = compound.drawing_of(item, compound.View(canvas.places, canvas.shape, size / 2))
+    if drawing is None:
+        return None
+
+    def draw(canvas: _Canvas, item: Attributes, ink: Ink) -> None:
+        canvas.left -= sum(len(path) for path in drawing.lines)
+        if canvas.left < 0:
+            raise PixelError(f"more than {_MOST_POINTS} graphic points", tag_path="(0070,0022)")
+        pen, width = _pen(item, ink)
+        for path in drawing.lines:
+            _line(canvas, np.clip(path, -1e6, 1e6) - 0.5, pen, width, drawing.filled)
+        letters = _styled(ink, item.item(_TEXT_STYLE), _TEXT_COLOUR)
+        for label, (x, y) in drawing.texts:
+            font = _font(label, round(size))
+            _letters(canvas, [label], [(x - font.getlength(label) / 2, y - size * 0.6)], font, letters)
+
+    return draw
 
 
 def _styled(ink: Ink, style: Attributes | None, tag: int) -> Ink:
@@ -244,6 +285,17 @@ def _text(canvas: _Canvas, item: Attributes, ink: Ink) -> None:
     place = {"CENTER": 0.5, "RIGHT": 1.0}.get(item.text(_JUSTIFICATION), 0.0) if box is not None else 0.0
 
     starts = [(x + place * (room - font.getlength(line[:500])), y + index * step) for index, line in enumerate(lines)]
+    _letters(canvas, lines, starts, font, ink)
+    if box is not None and anchor is not None and item.text(_ANCHOR_VISIBLE) == "Y":
+        near = np.clip(anchor, box[:2], box[2:])
+        canvas.draw(ink, np.vstack([near, anchor]) - 0.5, 1, lambda on, line: on.line(line, 255, 1))
+
+
+def _letters(
+    canvas: _Canvas, lines: Sequence[str], starts: Sequence[tuple[float, float]], font: ImageFont.FreeTypeFont, ink: Ink
+) -> None:
+    """Lines of text, each from its top left corner."""
+    step = font.size * 1.25
     ends = [(left + font.getlength(line[:500]), top + step) for (left, top), line in zip(starts, lines, strict=True)]
 
     def write(on: ImageDraw.ImageDraw, at: Path, stroke: int = 0) -> None:
@@ -252,12 +304,9 @@ def _text(canvas: _Canvas, item: Attributes, ink: Ink) -> None:
 
     # White letters are read on white bone only by their edge.
     edge = _EDGE if ink.lab is not None or ink.p_value >= 0x8000 else WHITE
-    path = np.array(starts + ends)
+    path = np.array([*starts, *ends])
     canvas.draw(edge, path, step, lambda on, at: write(on, at, 1))
     canvas.draw(ink, path, step, write)
-    if box is not None and anchor is not None and item.text(_ANCHOR_VISIBLE) == "Y":
-        near = np.clip(anchor, box[:2], box[2:])
-        canvas.draw(ink, np.vstack([near, anchor]) - 0.5, 1, lambda on, line: on.line(line, 255, 1))
 
 
 def caption(picture: Picture, lines: Sequence[str]) -> Picture:
