@@ -15,7 +15,7 @@ from fault_objects import SETTINGS
 from isocenter.archive.archive import Archive
 from isocenter.errors import NotAVolume, NotFound
 from isocenter.model import Origin, Scope
-from isocenter.pixels import frames
+from isocenter.pixels import frames, kept_places
 from volume_objects import SLOPE, again, ct, enhanced, field, save
 
 FILE = Origin("import", "here")
@@ -90,3 +90,29 @@ def test_fragments_without_a_table_are_walked_once(tmp_path: Path, monkeypatch: 
         assert len(walks) == 1
 
     archived(tmp_path, [ds], scenario)
+
+
+def test_a_walk_outlives_the_archive_and_not_the_object(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_places, "WORTH", 30)
+    ds = enhanced(ct(40), undefined=True)
+    pixels = [ds.PixelData[at : at + 160] for at in range(0, 40 * 160, 160)]
+    ds.PixelData = encapsulate(pixels, has_bot=False)
+    ds["PixelData"].VR, ds["PixelData"].is_undefined_length = "OB", True
+    ds.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1.98"
+
+    async def scenario(archive: Archive) -> None:
+        (ref,) = await archive.select(series(ds))
+        with archive.image(ref) as image:
+            assert image.frame_bytes(40) == pixels[39]
+
+    archived(tmp_path, [ds], scenario)
+    assert len(list((tmp_path / "data" / "frames").iterdir())) == 1
+    monkeypatch.setattr(frames.EncapsulatedFrames, "_scan", None)  # whoever walks now, fails
+
+    async def again_and_gone() -> None:
+        async with await Archive.open(tmp_path / "data", SETTINGS) as archive:
+            await scenario(archive)
+            await archive.delete(series(ds), "a test")
+
+    asyncio.run(again_and_gone())
+    assert list((tmp_path / "data" / "frames").iterdir()) == []

@@ -226,20 +226,22 @@ class Archive:
 
     @cached_property
     def _known_images(self) -> KnownImages:
-        from isocenter.pixels.known import KnownImages  # decoders take long to import, and most commands need none
+        # Decoders take long to import, and most commands need none
+        from isocenter.pixels.kept_places import KeptPlaces
+        from isocenter.pixels.known import KnownImages
 
-        return KnownImages(self.settings.archive_known_images)
+        return KnownImages(self.settings.archive_known_images, KeptPlaces(self._folder.frames, self._store.exists))
 
     @contextmanager
     def image(self, ref: InstanceRef) -> Iterator[Image]:
         """The image of an instance, its bytes mapped while the context lasts; blocking, for a thread.
 
-        Where its frames lie is found out once and kept (`archive.known_images`), so that a frame of a long object costs
-        what one of a short object does. Raises as `blob` and `Image.of`.
+        Where its frames lie is found out once and kept (`archive.known_images`, and on the disk what took a walk), so
+        that a frame of a long object costs what one of a short object does. Raises as `blob` and `Image.of`.
         """
         with self.blob(ref) as blob, blob.view() as view:
             where = ref.transfer_syntax, ref.data_set_offset
-            with self._known_images.image(ref.blob, view, *where, self._limits) as image:
+            with self._known_images.image(ref.blob, view, *where, self._limits, ref.digest) as image:
                 yield image
 
     async def volumes(self, scope: Scope) -> Volumes:
@@ -315,6 +317,8 @@ class Archive:
             blobs = self._index.delete(scope, reason, by)
             self._store.delete(blobs, durable=True)
             self._index.forget(blobs)
+            if self._folder.frames.exists():
+                self._known_images.forget(blobs)
             return len(blobs)
 
         count = await self._read(work)

@@ -3,6 +3,7 @@
     data/isocenter.lock   held (flock) by the process that uses the folder; released by the kernel however it ends
     data/index.sqlite     the index, with its -wal and -shm
     data/objects/         the blobs
+    data/frames/          where frames of long objects lie, to be lost at any time (pixels/kept_places.py)
     data/set-aside/       files that were found without a row
 
 A file without a row was never acknowledged, or its row's deletion was not finished. The first kind is moved to
@@ -57,6 +58,10 @@ class DataFolder:
     @property
     def index(self) -> Path:
         return self.path / INDEX_NAME
+
+    @property
+    def frames(self) -> Path:
+        return self.path / "frames"
 
     def close(self) -> None:
         lock, self._lock = self._lock, -1

@@ -11,7 +11,7 @@ import copy
 from array import array
 from collections.abc import Iterable
 from struct import Struct
-from typing import Self
+from typing import Protocol, Self
 
 from isocenter.errors import DataSetError, NoSuchFrame, PixelError, TruncatedError
 from isocenter.pixels.layout import Layout
@@ -57,8 +57,11 @@ class _Frames:
         return 0
 
 
-class _Groups:
-    """The fragments of each frame in 16 bytes a fragment: what a walk has found is kept for as long as it is of use."""
+class Fragments:
+    """The fragments of each frame in 16 bytes a fragment: what a walk has found is kept for as long as it is of use.
+
+    `ends` is for each frame the number of fragments up to its last one.
+    """
 
     def __init__(self, offsets: array[int], lengths: array[int], ends: array[int]) -> None:
         self._offsets, self._lengths, self._ends = offsets, lengths, ends
@@ -71,8 +74,23 @@ class _Groups:
         return list(zip(self._offsets[begin:end], self._lengths[begin:end], strict=True))
 
     @property
+    def arrays(self) -> tuple[array[int], array[int], array[int]]:
+        """Offsets, lengths and ends, to be kept elsewhere; codes Q, I and I."""
+        return self._offsets, self._lengths, self._ends
+
+    @property
     def known_bytes(self) -> int:
         return 12 * len(self._offsets) + 4 * len(self._ends)
+
+
+class Memory(Protocol):
+    """What was found once about the fragments of one object."""
+
+    def find(self) -> Fragments | None:
+        """What was kept; it is believed as far as an item header stands before each fragment."""
+        ...
+
+    def keep(self, found: Fragments) -> None: ...
 
 
 class NativeFrames(_Frames):
@@ -145,6 +163,7 @@ class EncapsulatedFrames(_Frames):
     `extended` tells where the values of Extended Offset Table and Extended Offset Table Lengths (C.7.6.3.1.8) are, as
     (offset, length), length 0 if absent. Tables are read in place, entry by entry; no view of the buffer is kept, so
     that a memory map can be closed while this object lives. `flags` collects what was found wrong and worked around.
+    `memory` is asked before all fragments are walked over, and told what was found.
     """
 
     def __init__(
@@ -160,7 +179,9 @@ class EncapsulatedFrames(_Frames):
     ) -> None:
         self._buf, self._end, self._frames, self._limits = buf, end, frames, limits
         self._encoding = LITTLE if little else BIG
-        self._scanned: _Groups | None = None
+        self._scanned: Fragments | None = None
+        self._told = False  # whether `_scanned` is from `memory`
+        self.memory: Memory | None = None
         self._cut: str = ""
         self.flags: set[str] = set()
         try:
@@ -195,10 +216,30 @@ class EncapsulatedFrames(_Frames):
                 return found
             self.flags.add("offset-table-ignored")
         if self._scanned is None:
-            self._scanned = self._scan()
+            self._scanned = self.memory.find() if self.memory is not None else None
+            self._told = self._scanned is not None
+        if self._scanned is None:
+            self._scanned = self._walk()
+        if self._told and not self._is_true(self._scanned, number):
+            self._scanned, self._told = self._walk(), False
         if number > len(self._scanned):
             raise PixelError(self._cut or f"there are fragments for {len(self._scanned)} frames only", frame=number)
         return self._scanned[number - 1]
+
+    def _is_true(self, told: Fragments, number: int) -> bool:
+        """Whether an item header stands before each fragment that is said to be the frame's."""
+        unpack = self._encoding.implicit.unpack_from
+        return number <= len(told) and all(
+            self._start + 8 <= offset <= offset + length <= self._end
+            and unpack(self._buf, offset - 8) == (0xFFFE, 0xE000, length)
+            for offset, length in told[number - 1]
+        )
+
+    def _walk(self) -> Fragments:
+        found = self._scan()
+        if self.memory is not None and not self._cut:
+            self.memory.keep(found)
+        return found
 
     @property
     def known_bytes(self) -> int:
@@ -243,7 +284,7 @@ class EncapsulatedFrames(_Frames):
             return None
         return None
 
-    def _scan(self) -> _Groups:
+    def _scan(self) -> Fragments:
         """All fragments, grouped by frame. What cannot be read ends the list and is remembered in `_cut`."""
         offsets, lengths, error = places(self._buf, self._start, self._end, self._encoding, self._limits)
         if error is not None:
@@ -262,7 +303,7 @@ class EncapsulatedFrames(_Frames):
             elif count > self._frames:
                 self._cut = f"{count} fragments for {self._frames} frames, and no table tells which is whose"
                 ends = []
-        return _Groups(offsets, lengths, array("I", ends))
+        return Fragments(offsets, lengths, array("I", ends))
 
     def _begins(self, offset: int, length: int, signature: bytes) -> bool:
         return length >= len(signature) and bytes(self._buf[offset : offset + len(signature)]) == signature

@@ -14,7 +14,14 @@ from typing import Final
 from isocenter.errors import CodecMissing, PixelError
 from isocenter.pixels import codecs
 from isocenter.pixels.codecs import Decoded
-from isocenter.pixels.frames import BareCodestream, EncapsulatedFrames, NativeFrames, begins_codestream, check_number
+from isocenter.pixels.frames import (
+    BareCodestream,
+    EncapsulatedFrames,
+    Memory,
+    NativeFrames,
+    begins_codestream,
+    check_number,
+)
 from isocenter.pixels.header import Attributes
 from isocenter.pixels.layout import Array, Layout
 from isocenter.std.transfer_syntaxes import TRANSFER_SYNTAXES, TransferSyntax
@@ -121,6 +128,11 @@ class Image:
         other.attributes = self.attributes.over(buf)
         other._source = self._source.over(buf)
         return other
+
+    def remember(self, memory: Memory) -> None:
+        """Ask `memory` before fragments are walked over, and tell it what was found."""
+        if isinstance(self._source, EncapsulatedFrames):
+            self._source.memory = memory
 
     @property
     def known_bytes(self) -> int:
