@@ -24,10 +24,11 @@ _EVERYWHERE = {
     "x-frame-options": "DENY",
     "permissions-policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
-# The viewer is plain files from here, and patient text reaches the page as text only: script sinks are closed.
+# The viewer is plain files from here, and patient text reaches the page as text only: script sinks are closed, but for
+# the address of one worker (js/volume/data.js), which its policy makes by itself.
 VIEWER_POLICY = (
     "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-    "require-trusted-types-for 'script'; trusted-types 'none'"
+    "require-trusted-types-for 'script'; trusted-types isocenter-worker"
 )
 # Data are never a page.
 DATA_POLICY = "default-src 'none'; frame-ancestors 'none'"

@@ -53,6 +53,20 @@ export function modalityValue(t, stored) {
 }
 
 /**
+ * The window after a drag: the wider it is, the bigger the step.
+ * @param {GreyTransform} t @param {number} dx wider @param {number} dy up, CSS pixels
+ * @returns {import("./image.js").Window}
+ */
+export function draggedWindow({ voi, slope }, dx, dy) {
+  /** @type {{center: number, width: number, function: VoiFunction}} */
+  const from = voi.kind === "window" ? voi : { center: voi.lut.first + voi.lut.values.length / 2, width: voi.lut.values.length, function: "LINEAR" };
+  const step = Math.max(from.width, 16) / 400;
+  const fine = from.width < 20 && !Number.isInteger(slope) ? 100 : 1;
+  const least = from.function === "LINEAR" ? 1 : 1 / fine;
+  return { center: from.center + dy * step, width: Math.max(least, from.width + dx * step), function: from.function, label: "" };
+}
+
+/**
  * Fills the entries for stored values low..high (both inclusive); entry index is the value's low 16 bits, so negative
  * values lie at the upper end and pixel arrays are used as they are, without an offset.
  * @param {Uint32Array} table TABLE_SIZE RGBA words @param {GreyTransform} t @param {number} low @param {number} high

@@ -1,5 +1,5 @@
 // @ts-check
-// Start: one client, two pages, and the address that says which is shown. A page's code is fetched when it is wanted;
+// Start: one client, three pages, and the address that says which is shown. A page's code is fetched when it is wanted;
 // the viewer's is preloaded by index.html, since every way leads there.
 
 import { BASE } from "./base.js";
@@ -10,6 +10,7 @@ import { formatRoute, parseRoute } from "./router.js";
 /** @typedef {import("./router.js").Route} Route */
 /** @typedef {import("./viewer.js").ViewerPage} ViewerPage */
 /** @typedef {import("./panels/studies.js").StudiesPage} StudiesPage */
+/** @typedef {import("./volume/page.js").VolumePage} VolumePage */
 
 const root = /** @type {HTMLElement} */ (document.getElementById("app"));
 const client = new DicomWeb(`${BASE.pathname}dicomweb`);
@@ -20,7 +21,9 @@ let listAddress = formatRoute({ page: "studies", text: "", modality: "", from: "
 let viewerPage = null;
 /** @type {Promise<StudiesPage> | null} */
 let studiesPage = null;
-/** Page on the screen. @type {ViewerPage | StudiesPage | null} */
+/** @type {Promise<VolumePage> | null} */
+let volumePage = null;
+/** Page on the screen. @type {ViewerPage | StudiesPage | VolumePage | null} */
 let shown = null;
 
 async function help() {
@@ -32,6 +35,17 @@ async function makeViewer() {
   const { ViewerPage } = await import("./viewer.js");
   return new ViewerPage(client, {
     back: () => go(listAddress),
+    help,
+    remember: (route) => history.replaceState(null, "", formatRoute(route)),
+    planes: (route) => go(formatRoute(route)),
+  });
+}
+
+/** Frames the viewer has are not fetched again. */
+async function makeVolume() {
+  const [{ VolumePage }, { FrameLoader }] = await Promise.all([import("./volume/page.js"), import("./loader.js")]);
+  return new VolumePage(client, (await viewerPage)?.loader ?? new FrameLoader(client), {
+    back: (route) => go(formatRoute(route)),
     help,
     remember: (route) => history.replaceState(null, "", formatRoute(route)),
   });
@@ -60,7 +74,7 @@ function go(address) {
   void show(parseRoute(location));
 }
 
-/** @param {ViewerPage | StudiesPage} page */
+/** @param {ViewerPage | StudiesPage | VolumePage} page */
 function bring(page) {
   if (shown === page) return;
   shown?.hide();
@@ -73,6 +87,12 @@ function bring(page) {
 
 /** @param {Route} route */
 async function show(route) {
+  if (route.page === "view" && route.planes && route.series) {
+    const page = await (volumePage ??= makeVolume());
+    bring(page);
+    await page.show(route);
+    return;
+  }
   if (route.page === "view") {
     if (!viewerPage) client.ahead({ study: route.study, series: route.series, instance: route.instance }, route.frame);
     const page = await (viewerPage ??= makeViewer());

@@ -10,7 +10,7 @@ import { BASE } from "./base.js";
  */
 /**
  * @typedef {{page: "studies", text: string, modality: string, from: string, to: string}} StudiesRoute
- * @typedef {{page: "view", study: string, series: string, instance: string, frame: number, window: {center: number, width: number} | null, inverted: boolean, grid?: Grid}} ViewRoute
+ * @typedef {{page: "view", study: string, series: string, instance: string, frame: number, window: {center: number, width: number} | null, inverted: boolean, grid?: Grid, planes?: string}} ViewRoute `planes`: the volume in three planes, in the words of volume/state.js
  * @typedef {StudiesRoute | ViewRoute} Route
  */
 
@@ -28,7 +28,7 @@ export function parseRoute(url) {
     const [center, width] = (query.get("window") ?? "").split(",").map(Number);
     const usable = center !== undefined && width !== undefined && Number.isFinite(center) && width > 0;
     const frame = Math.trunc(Number(query.get("frame")));
-    return { page: "view", study, series, instance: series ? instance : "", frame: frame >= 1 ? frame : 1, window: usable ? { center, width } : null, inverted: query.get("invert") === "1", ...gridOf(query) };
+    return { page: "view", study, series, instance: series ? instance : "", frame: frame >= 1 ? frame : 1, window: usable ? { center, width } : null, inverted: query.get("invert") === "1", planes: query.get("planes") ?? "", ...gridOf(query) };
   }
   const day = (/** @type {string} */ name) => (/^\d{8}$/.test(query.get(name) ?? "") ? (query.get(name) ?? "") : "");
   return { page: "studies", text: query.get("q") ?? "", modality: query.get("modality") ?? "", from: day("from"), to: day("to") };
@@ -56,6 +56,7 @@ export function formatRoute(route) {
     if (route.frame > 1) query.set("frame", String(route.frame));
     if (route.window) query.set("window", `${round(route.window.center)},${round(route.window.width)}`);
     if (route.inverted) query.set("invert", "1");
+    if (route.planes) query.set("planes", route.planes);
     if (route.grid) {
       query.set("grid", `${route.grid.columns}x${route.grid.rows}`);
       if (route.grid.active > 0) query.set("cell", String(route.grid.active + 1));
@@ -67,7 +68,7 @@ export function formatRoute(route) {
     if (route.from) query.set("from", route.from);
     if (route.to) query.set("to", route.to);
   }
-  const search = query.toString().replaceAll("%2C", ",").replaceAll("%2F", "/");
+  const search = query.toString().replaceAll(/%2C|%2F|%3A|%3B/g, decodeURIComponent);
   return search ? `${path}?${search}` : path;
 }
 

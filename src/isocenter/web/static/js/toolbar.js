@@ -50,6 +50,7 @@ export class Toolbar {
       h(
         "div.tool-group",
         { role: "group", "aria-label": "Panels" },
+        page.planes.element,
         page.grids.element,
         toggle("text", iconButton("text", "Text on the picture", () => page.toggleText(), "O")),
         toggle("header", iconButton("header", "Header", () => void page.toggleHeader(), "D")),
@@ -71,6 +72,7 @@ export class Toolbar {
       header: page.header?.open ?? false,
       text: !page.element?.classList.contains("no-overlay"),
     };
+    page.planes.update();
     page.measures.pressed = page.tools.drawing !== null;
     for (const [name, button] of this.#toggles) button.setAttribute("aria-pressed", String(pressed[name] ?? false));
   }

@@ -23,6 +23,7 @@ import { cineRate, isMovie, stacksOf } from "./stack.js";
 import { ToolBox, attachTools } from "./tools.js";
 import { Toolbar } from "./toolbar.js";
 import { viewerBindings } from "./viewerkeys.js";
+import { PlanesOffer } from "./volume/offer.js";
 import { t } from "./words.js";
 
 /** @typedef {import("./dataset.js").DataSet} DataSet */
@@ -60,7 +61,7 @@ export class ViewerPage {
 
   /**
    * @param {import("./dicomweb.js").DicomWeb} client
-   * @param {{back: () => void, help: () => void, remember: (route: ViewRoute) => void}} actions
+   * @param {{back: () => void, help: () => void, remember: (route: ViewRoute) => void, planes: (route: ViewRoute) => void}} actions
    */
   constructor(client, actions) {
     this.client = client;
@@ -77,6 +78,7 @@ export class ViewerPage {
     this.grids = new GridMenu(this);
     this.windows = new WindowMenu(() => this.layout.active);
     this.measures = new MeasureMenu(this);
+    this.planes = new PlanesOffer(this);
     this.toolbar = new Toolbar(this);
     this.loader.onprogress = () => this.scrubber.drawLoaded();
     this.layout.addEventListener("active", () => {
@@ -359,7 +361,7 @@ export class ViewerPage {
   /** @param {{together?: boolean, lines?: boolean}} change */
   link(change) {
     this.linking.set(change);
-    this.#tell(change.together !== undefined ? (change.together ? t("Cells scroll together") : t("Cells scroll by themselves")) : change.lines ? t("Reference lines are shown") : t("Reference lines are hidden"));
+    this.tell(change.together !== undefined ? (change.together ? t("Cells scroll together") : t("Cells scroll by themselves")) : change.lines ? t("Reference lines are shown") : t("Reference lines are hidden"));
   }
 
   /** As large on the screen as in the patient. */
@@ -369,14 +371,14 @@ export class ViewerPage {
     if (!entry) return;
     const spacing = spacingAt(entry.image, entry.frame, [entry.image.columns / 2, entry.image.rows / 2]);
     if (spacing.unit !== "mm") {
-      this.#tell(t("This image does not say how large its pixels are"), true);
+      this.tell(t("This image does not say how large its pixels are"), true);
       return;
     }
     const { pixelSize } = await import("./truesize.js");
     const size = pixelSize() ?? (await (await import("./panels/screen.js")).measureScreen());
     if (size === null) return;
     viewport.zoomTo(spacing.column / size);
-    this.#tell([t("True size"), spacing.note].filter(Boolean).join(", "));
+    this.tell([t("True size"), spacing.note].filter(Boolean).join(", "));
   }
 
   toggleText() {
@@ -393,9 +395,9 @@ export class ViewerPage {
     try {
       const { saveMarks } = await import("./measure/saving.js");
       const count = await saveMarks(this.client, this.book, this.active);
-      this.#tell(`${plural(count, "mark", "marks")} saved as a presentation state`);
+      this.tell(`${plural(count, "mark", "marks")} saved as a presentation state`);
     } catch (error) {
-      this.#tell(error instanceof Error ? error.message : String(error), true);
+      this.tell(error instanceof Error ? error.message : String(error), true);
     }
   }
 
@@ -407,12 +409,12 @@ export class ViewerPage {
       const { loadMarks } = await import("./measure/saving.js");
       await loadMarks(this.client, this.book, study, series);
     } catch (error) {
-      if (study === this.#study && !isAbort(error)) this.#tell("The saved marks of this study could not be read", true);
+      if (study === this.#study && !isAbort(error)) this.tell("The saved marks of this study could not be read", true);
     }
   }
 
   /** A word at the foot of the picture that goes by itself. @param {string} words @param {boolean} [problem] */
-  #tell(words, problem = false) {
+  tell(words, problem = false) {
     const toast = h(problem ? "div.toast.is-problem" : "div.toast", { role: problem ? "alert" : "status" }, words);
     this.element.querySelector(".toast")?.remove();
     this.element.append(toast);

@@ -84,6 +84,7 @@ export function viewerBindings(page) {
       [["y"], "Reference lines", () => page.link({ lines: !page.linking.lines })],
     ]),
     ...group("Panels", [
+      [["c"], "Planes and volume", () => void page.planes.open()],
       [["d"], "Header", () => void page.toggleHeader()],
       [["o"], "Text on the picture", () => page.toggleText()],
       [["Escape"], "Close, back to the study list", () => page.escape()],

@@ -5,7 +5,7 @@ import { Tag, text } from "./dataset.js";
 import { isAbort } from "./dicomweb.js";
 import { h, icon, fill } from "./dom.js";
 import { canvasToImage, defaultView, fitZoom, imageToCanvas } from "./geometry.js";
-import { automaticWindow, modalityValue } from "./greys.js";
+import { automaticWindow, draggedWindow, modalityValue } from "./greys.js";
 import { outwards } from "./loader.js";
 import { Overlay } from "./overlay.js";
 import { Painter } from "./painter.js";
@@ -232,19 +232,10 @@ export class Viewport extends EventTarget {
     this.#changed("greys");
   }
 
-  /** Moves the window by screen distance; the wider it is, the bigger the step. @param {number} dx @param {number} dy CSS pixels */
+  /** Moves the window by screen distance. @param {number} dx @param {number} dy CSS pixels */
   dragWindow(dx, dy) {
-    const greys = this.greys;
-    if (!greys) return;
-    const { voi } = greys.transform;
-    /** @type {{center: number, width: number, function: VoiFunction}} */
-    const from = voi.kind === "window" ? voi : { center: voi.lut.first + voi.lut.values.length / 2, width: voi.lut.values.length, function: "LINEAR" };
-    const step = Math.max(from.width, 16) / 400;
-    const fine = from.width < 20 && !Number.isInteger(greys.transform.slope) ? 100 : 1;
-    const least = from.function === "LINEAR" ? 1 : 1 / fine;
-    const width = Math.max(least, from.width + dx * step);
-    const center = from.center + dy * step;
-    this.setWindow({ center, width, function: from.function, label: "" });
+    const { greys } = this;
+    if (greys) this.setWindow(draggedWindow(greys.transform, dx, dy));
   }
 
   /** @param {boolean} inverted */

@@ -30,7 +30,7 @@ export function showHelp(bindings, mouse) {
     rows.push(h("div.help-row", null, h("dt", null, ...signs.map((sign) => h("kbd", null, sign))), h("dd", null, label)));
     groups.set(group, rows);
   }
-  if (mouse) groups.set("Mouse and touch", MOUSE.map(([what, label]) => h("div.help-row", null, h("dt", null, what), h("dd", null, label))));
+  if (mouse && !groups.has("Mouse and touch")) groups.set("Mouse and touch", MOUSE.map(([what, label]) => h("div.help-row", null, h("dt", null, what), h("dd", null, label))));
   const dialog = h(
     "dialog.help",
     { "aria-label": "Keyboard map", autofocus: true },
