@@ -120,6 +120,78 @@ def test_a_pseudo_color_state_gives_greys_their_colours() -> None:
     assert (shown(image, palette=ramp, icc_profile=wide) == icc.convert(expected, wide, icc.space("srgb"))).all()
 
 
+def supplemented() -> Dataset:
+    """Greys below 3000, and from there on 4 colours (C.7.6.19)."""
+    image = ct(WindowCenter=40, WindowWidth=400, PixelPresentation="COLOR")
+    for channel, name in enumerate(("Red", "Green", "Blue")):
+        setattr(image, f"{name}PaletteColorLookupTableDescriptor", [4, 3000, 16])
+        entries = np.array([10, 60, 110, 160], "<u2") * 257 + 257 * 20 * channel
+        setattr(image, f"{name}PaletteColorLookupTableData", entries.tobytes())
+    return image
+
+
+def test_colours_among_greys_stay_under_a_grayscale_state() -> None:
+    """PS3.4 N.2: a state's greys are for the grey values, and the colours are those of the image."""
+    picture = shown(supplemented(), window=(-500, 800))
+    coloured = STORED >= 3000
+    entries = np.array([10, 60, 110, 160])[np.minimum(STORED[coloured] - 3000, 3)]
+    assert (picture[coloured] == entries[:, None] + [0, 20, 40]).all()
+    assert (picture[~coloured] == window(-500, 800)[~coloured][:, None]).all()
+
+
+def test_a_pseudo_color_state_takes_their_place() -> None:
+    palette = np.stack([np.arange(256), 255 - np.arange(256), np.arange(256) // 2], axis=1).astype(np.uint8)
+    picture = shown(supplemented(), window=(-500, 800), palette=palette)
+    assert (picture == palette[window(-500, 800)]).all()
+
+
+def variable(image: Dataset, items: list[tuple[float, float, list[int]]], **arguments: Any) -> PresentationState:
+    """A Variable Modality LUT state (A.33.8): slope, intercept and the frames that have them."""
+    ds = presentation_state(image, **arguments)
+    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.11.12"
+    for keyword in ("RescaleSlope", "RescaleIntercept", "RescaleType"):
+        del ds[keyword]
+    ds.VariableModalityLUTSequence = []
+    for slope, intercept, frames in items:
+        reference, item = Dataset(), Dataset()
+        reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = image.SOPClassUID, image.SOPInstanceUID
+        reference.ReferencedFrameNumber = frames
+        item.ReferencedImageSequence = [reference]
+        item.RescaleSlope, item.RescaleIntercept, item.RescaleType = slope, intercept, "US"
+        ds.VariableModalityLUTSequence.append(item)
+    return read(ds)
+
+
+@pytest.mark.parametrize("palette", [None, np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)])
+def test_a_modality_lut_for_each_frame(palette: np.ndarray | None) -> None:
+    image = isocenter.create(np.stack([STORED] * 3), frame_time=40.0)
+    assert isinstance(image, Dataset)
+    image.RescaleSlope, image.RescaleIntercept, image.RescaleType = 1, 0, "US"
+    state = variable(image, [(1, -1024, [1]), (2, -3000, [2])], window=(100, 2000), palette=palette)
+    for number, values in ((1, STORED - 1024.0), (2, 2.0 * STORED - 3000), (3, STORED.astype(float))):
+        expected = np.rint(255 * np.clip((values - 99.5) / 1999 + 0.5, 0, 1))
+        picture = render(loaded(image), number, state=state)
+        assert (picture == (expected if palette is None else expected[..., None])).all(), number
+
+
+@pytest.mark.parametrize(
+    ("last", "what"),
+    [
+        (6, "planar reconstructions"),
+        (7, "planar"),
+        (8, "advanced blending"),
+        (9, "volumes"),
+        (10, "volumes"),
+        (11, "vol"),
+    ],
+)
+def test_states_of_volumes_are_refused_by_name(last: int, what: str) -> None:
+    ds = presentation_state(ct())
+    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = f"1.2.840.10008.5.1.4.1.1.11.{last}"
+    with pytest.raises(PixelError, match=f"{what}.* not applied"):
+        read(ds)
+
+
 def test_a_color_state_turns_colours() -> None:
     pixels = np.random.default_rng(2).integers(0, 256, (8, 9, 3), np.uint8)
     ds = isocenter.create(pixels)

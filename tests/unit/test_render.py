@@ -8,7 +8,7 @@ import imagecodecs
 import numpy as np
 import pytest
 
-from isocenter.errors import NotAcceptable, PixelError, UsageError
+from isocenter.errors import CodecMissing, NotAcceptable, PixelError, UsageError
 from isocenter.pixels.colour import to_rgb
 from isocenter.pixels.palette import expand
 from isocenter.pixels.pictures import encode
@@ -294,3 +294,13 @@ def test_a_sequence_that_passed_through_an_implicit_writer_as_un() -> None:
     expected = [round(255 * min(1, max(0, (v - 99.5) / 200 + 0.5))) for v in RAMP.tolist()]
     assert greys(element(0x52009229, "UN", shared)) == expected
     assert greys(element(0x00281050, "UN", b"100 ") + element(0x00281051, "UN", b"201 ")) == expected
+
+
+def test_a_video_has_no_frames_to_be_rendered_and_is_not_damaged() -> None:
+    """Its frames are in one stream: the second one has no fragment."""
+    found = image(
+        data_set(encapsulated(b"", b"\0\0\0\1\x09\xf0" * 4), rows=8, columns=8, frames=25), "1.2.840.10008.1.2.4.102"
+    )
+    for number in (1, 13):
+        with pytest.raises(CodecMissing, match="no codec for transfer syntax"):
+            render(found, number)

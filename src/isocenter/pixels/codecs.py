@@ -69,7 +69,7 @@ def decode(transfer_syntax: str, data: Buffer, layout: Layout, limits: Limits = 
     CodecMissing if nothing installed decodes `transfer_syntax`; PixelError if the bytes are not the image that
     `layout` describes, or are over `limits.frame_bytes` when decoded.
     """
-    codec = _codec(transfer_syntax)
+    codec = codec_of(transfer_syntax)
     layout.check(limits.frame_bytes)
     if not len(data):
         raise PixelError("the frame has no bytes")
@@ -83,7 +83,7 @@ def encode(transfer_syntax: str, pixels: Array, layout: Layout, loss: Loss | Non
     if the samples do not fit `layout`, or the process does not take them or this loss.
     """
     described(transfer_syntax, layout, loss)
-    codec = _codec(transfer_syntax)
+    codec = codec_of(transfer_syntax)
     assert codec.encoder is not None  # as described() has found
     if pixels.shape != layout.shape:
         raise PixelError(f"samples of shape {pixels.shape} where {layout.shape} is described")
@@ -102,7 +102,7 @@ def kept(transfer_syntax: str, source: str, data: bytes) -> bytes:
 
     PixelError if this one cannot be.
     """
-    keep = _codec(transfer_syntax).same[source]
+    keep = codec_of(transfer_syntax).same[source]
     pool = isolation.current()
     if pool is not None and keep is not encoders.as_it_is:
         return pool.recompress(transfer_syntax, source, data)
@@ -114,7 +114,7 @@ def described(transfer_syntax: str, layout: Layout, loss: Loss | None = None) ->
 
     Raises as `encode`.
     """
-    codec = _codec(transfer_syntax)
+    codec = codec_of(transfer_syntax)
     if codec.encoder is None:
         raise CodecMissing(f"{codec.name} can be read but not written: {codec.unwritten}")
     try:
@@ -123,7 +123,8 @@ def described(transfer_syntax: str, layout: Layout, loss: Loss | None = None) ->
         raise PixelError(f"{codec.name} {error.message}", tag_path=error.tag_path) from None
 
 
-def _codec(transfer_syntax: str) -> Codec:
+def codec_of(transfer_syntax: str) -> Codec:
+    """The row of a transfer syntax; CodecMissing if nothing installed reads it."""
     codec = CODECS.get(transfer_syntax)
     if codec is None:
         raise CodecMissing(f"no codec for transfer syntax {transfer_syntax}")

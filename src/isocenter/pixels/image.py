@@ -226,8 +226,12 @@ class Image:
             if isinstance(self._source, NativeFrames):
                 data, bit = self._source.raw(number)
                 return codecs.decode_native(data, self.layout, bit)
+            unexpected = "unexpected-fragments" in self._flags
+            if not unexpected:
+                # First, as the frames of a video are in one stream, where nobody is to look for them.
+                codecs.codec_of(self.transfer_syntax)
             data = self._source.joined(number)
-            if "unexpected-fragments" in self._flags and begins_codestream(data[:16]):
+            if unexpected and begins_codestream(data[:16]):
                 # The transfer syntax cannot be true; the codestream tells what it is.
                 return codecs.decode_codestream(data, self.layout)
             return codecs.decode(self.transfer_syntax, data, self.layout, self._limits)
