@@ -14,9 +14,12 @@ from pydicom.data import get_testdata_file
 import isocenter
 import ours
 import peers
+from certificates import Certificates
 from command import isocenter as command
 from isocenter.errors import ConnectFailed, NotAcceptable, NotFound, UsageError
 from isocenter.net.web_client import WebClient
+from isocenter.settings import Settings
+from isocenter.web.site_tokens import issue
 from skins.web_harness import copies
 
 pytestmark = pytest.mark.interop
@@ -122,3 +125,63 @@ def test_commands(client: WebClient, url: str, slices: list[Path], tmp_path: Pat
         ("store", url, slices[0], "--commit"),
     ):
         assert command(*wrong).returncode == 2
+
+
+def test_https_with_a_token(certificates: Certificates, slices: list[Path], tmp_path: Path) -> None:
+    """Commands and Python find, store and get at https://host/dicomweb; what cannot be trusted is said in words."""
+    token = issue(tmp_path / "tokens", "anna", ["read", "write"])[1]
+    (tmp_path / "token").write_text(token + "\n")
+    rows = {"web_tls": True, "web_tokens": str(tmp_path / "tokens"), "archive_minimum_free": 0}
+    trusting = ("--ca", certificates.ca, "--token-file", tmp_path / "token")
+    study = pydicom.dcmread(slices[0]).StudyInstanceUID
+    with ours.node(tmp_path / "data", tls_verify_peer="off", **certificates.server.settings, **rows) as node:
+        url = f"{node.url}dicomweb"
+        stored = json.loads(command("store", url, *slices, *trusting, "--json").stdout)
+        assert stored["stored"] == 3
+        found = command("find", url, "PatientID=1CT1", *trusting, "--json").stdout.splitlines()
+        assert [json.loads(line)["0020000D"]["Value"] for line in found] == [[study]]
+        got = command("get", url, tmp_path / "got", "--study", study, *trusting, "--json").stdout.splitlines()
+        assert digests([Path(json.loads(line)["file"]) for line in got]) == digests(slices)
+        with isocenter.web_client(url, token=token, settings=Settings().replace(tls_ca=certificates.ca)) as client:
+            assert [match.StudyInstanceUID for match in client.find(PatientID="1CT1")] == [study]
+        for said, words in (
+            ("401: nobody is let in here without saying who it is. A token,", (url, *trusting[:2])),
+            ("certificate is not trusted: unable to get local issuer certificate", (url, *trusting[2:])),
+            ("the connection broke", (url.replace("https", "http"), *trusting)),
+        ):
+            refused = command("find", *words)
+            assert (refused.returncode, said in refused.stderr) == (3, True), refused.stderr
+    with ours.node(tmp_path / "data", tls_verify_peer="off", **certificates.elsewhere.settings, **rows) as node:
+        refused = command("find", f"{node.url}dicomweb", *trusting)
+        assert refused.returncode == 3
+        assert "IP address mismatch" in refused.stderr
+        assert command("find", f"{node.url}dicomweb", *trusting, "--no-verify-host").returncode == 0
+    with ours.node(tmp_path / "open", archive_minimum_free=0) as node:
+        refused = command("find", f"{node.url}dicomweb".replace("http", "https"), *trusting)
+        assert refused.returncode == 3
+        assert "does not speak TLS" in refused.stderr
+
+
+def test_what_is_of_dimse_alone_says_so(tmp_path: Path) -> None:
+    url = "https://pacs.example.org/dicomweb"
+    for words in (("echo",), ("move", "--to", "X", "--study", "1.2"), ("commit", RLE)):
+        refused = command(words[0], url, *words[1:])
+        assert refused.returncode == 2
+        assert "is a DICOMweb service" in refused.stderr
+        assert "AET@HOST:PORT" in refused.stderr
+    with pytest.raises(UsageError, match="web_client"):
+        isocenter.sync.connect(url)
+
+
+def test_what_a_service_warns_of_is_told(client: WebClient, url: str) -> None:
+    """A key that is not heeded does not narrow the answer, and whoever asked has to know."""
+    list(client.find("STUDY", Modality="NM"))
+    if "dicom-web" in url:  # Orthanc takes that for one of ModalitiesInStudy
+        assert client.warnings == []
+        return
+    (said,) = client.warnings
+    assert said.startswith("These parameters or attributes are not supported and were ignored: ")
+    assert len(list(client.find("STUDY", limit=1))) == 1
+    assert client.warnings == []
+    told = command("find", url, "Modality=NM").stderr
+    assert f"the service warns: {said}\n" in told

@@ -46,6 +46,7 @@ def test_what_is_an_address(text: str, aet: str, host: str, port: int) -> None:
         ("PACS@h:dicom", "not a port"),
         ("PACS@h:١٠٤", "not a port"),
         ("", "no AE title"),
+        ("https://pacs.example.org/dicomweb", "web_client"),
     ],
 )
 def test_what_is_none_is_explained(text: str, reason: str) -> None:

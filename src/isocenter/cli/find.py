@@ -184,7 +184,7 @@ def _find_web(service: Service, level: str, asked: dict[str, Any], limit: int | 
     alone = [name for name in ("relational", "combined", "view") if asked.pop(name)]
     if alone or asked.pop("root") not in ("PATIENT", "STUDY") or level == "PATIENT":
         raise UsageError("--root, --level PATIENT, --relational, --combined and --view are of C-FIND alone")
-    del asked["charset"]
+    del asked["charset"], asked["priority"]
     kept: list[Dataset] = []
     with WebClient(service) as client:
         for match in client.find(level, limit=limit, **asked):
@@ -192,6 +192,8 @@ def _find_web(service: Service, level: str, asked: dict[str, Any], limit: int | 
                 output.write_json(_json(match))
             else:
                 kept.append(match)
+        for text in dict.fromkeys(client.warnings):
+            output.note(f"the service warns: {text}")
     return kept
 
 

@@ -58,7 +58,7 @@ def command(
     settings = call.settings()
     if calling.is_web(address):
         if patient or frames or model or view or no_bulk_data or sop_class or len(syntax or ()) > 1:
-            raise UsageError("of a DICOMweb service, --study, --series, --instance and one --syntax can be had")
+            raise UsageError("a DICOMweb service knows --study, --series, --instance and one --syntax alone")
         service = call.web(address, settings)
         _get_web(service, folder, study or (), series or (), instance or (), (syntax or ["*"])[0], as_json)
         return
@@ -95,7 +95,7 @@ def _get_web(
     from isocenter.net.web_client import WebClient
 
     if not study or (series and len(study) > 1) or (instance and len(series) != 1):
-        raise UsageError("--study is needed, one for --series; and --instance needs one --series")
+        raise UsageError("a DICOMweb service wants --study; with --series one --study, with --instance one --series")
     if instance:
         named: list[tuple[str, str | None, str | None]] = [(study[0], series[0], one) for one in instance]
     else:

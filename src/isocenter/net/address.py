@@ -33,6 +33,11 @@ def parse_address(text: str) -> Address:
 
     The last @ divides: an AE title may contain one, a host may not.
     """
+    if text.startswith(("http://", "https://")):
+        raise UsageError(
+            f"{text!r} is a DICOMweb service, which can be searched, retrieved from and stored into (`isocenter find`, "
+            f"`get` and `store`; isocenter.web_client). Everything else is DIMSE's: {FORM} is needed"
+        )
     title, at, place = text.rpartition("@")
     if not at:
         raise UsageError(f"{text!r}: no AE title; {FORM} is needed")

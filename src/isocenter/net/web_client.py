@@ -108,7 +108,7 @@ class Service:
         try:
             made.connect()
         except ssl.SSLError as error:
-            raise TlsError(f"{self.host}:{made.port}: {error.reason or error}") from None
+            raise _explained(error, f"{self.host}:{made.port}") from None
         except OSError as error:
             raise ConnectFailed(f"{self.host}:{made.port}: {error.strerror or error}") from None
         return made
@@ -156,6 +156,15 @@ def _context(settings: Settings) -> ssl.SSLContext:
     return context
 
 
+def _explained(error: ssl.SSLError, place: str) -> TlsError:
+    from isocenter.net.tls import explain
+
+    if error.reason == "WRONG_VERSION_NUMBER":  # what comes back from a server without TLS is read as a record
+        return TlsError(f"{place}: what answers there does not speak TLS; perhaps http:// is meant")
+    found = explain(error)
+    return type(found)(f"{place}: {found.message}")
+
+
 @dataclass(frozen=True, slots=True)
 class WebOutcome:
     """What became of one object: `reason` is the Failure Reason (PS3.18 Table I.2-2), None if it was stored."""
@@ -170,6 +179,8 @@ class WebClient:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self.warnings: list[str] = []
+        """What the service said of the last search beside its answers: keys that it did not heed, say."""
 
     def __enter__(self) -> Self:
         return self
@@ -190,8 +201,9 @@ class WebClient:
         """Answers as they come, in as many requests as the server makes of it.
 
         Keys are keywords or tags with what to match; without a value (None, "") they are asked for only, and a mapping
-        is one of keys in a sequence. UIDs of the levels above become the path. Raises UsageError, and what the server
-        says as NetworkError, BadRequest or NotFound.
+        is one of keys in a sequence. UIDs of the levels above become the path. Look at `warnings` afterwards: keys that
+        a service does not support do not narrow its answer (PS3.18 section 8.3.4.1). Raises UsageError, and what the
+        server says as NetworkError, BadRequest or NotFound.
         """
         from pydicom import Dataset
 
@@ -199,13 +211,16 @@ class WebClient:
         if fuzzy:
             query.append(("fuzzymatching", "true"))
         count = 0
+        self.warnings = []
         while limit is None or count < limit:
             wanted = _PAGE if limit is None else min(_PAGE, limit - count)
             page = [*query, ("limit", str(wanted)), ("offset", str(count))]
             headers = {"Accept": "application/dicom+json"}
             with self._service.asked("GET", f"{path}?{urlencode(page)}", headers=headers) as answer:
                 found = [] if answer.status == 204 else _json_of(answer)
-                more = "additional results" in ",".join(answer.headers.get_all("Warning", []))
+                said = answer.headers.get_all("Warning", [])
+            more = any("additional results" in text for text in said)
+            self.warnings += [text for text in map(_warning, said) if "additional results" not in text]
             if not isinstance(found, list) or not all(isinstance(model, dict) for model in found):
                 raise ProtocolError("the answer to a search is no list of objects")
             for model in found:
@@ -276,6 +291,12 @@ class WebClient:
                 yield WebOutcome(str(_first(item, _INSTANCE)), False, reason if isinstance(reason, int) else None)
 
 
+def _warning(field: str) -> str:
+    """The text of a Warning field (RFC 7234 section 5.5), as far as it can be shown; PS3.18 has it without quotes."""
+    text = field.partition(": ")[2] or field.split(" ", 2)[-1]
+    return "".join(sign for sign in text.strip('" ') if sign.isprintable())
+
+
 def web_client(
     url: str,
     *,
@@ -295,7 +316,10 @@ def refusal(answer: http.client.HTTPResponse) -> IsocenterError:
         said = json.loads(answer.read(1 << 16))
         error = said.get("error") if isinstance(said, dict) else None
         if isinstance(error, dict) and isinstance(error.get("message"), str):
+            hint = error.get("hint")
             words = error["message"]
+            if isinstance(hint, str) and hint:
+                words = f"{words.rstrip('.')}. {hint}"
             return _refused(answer.status, f"the server answers {answer.status}: {words}")
     return _refused(answer.status, f"the server answers {answer.status} {answer.reason}")
 
