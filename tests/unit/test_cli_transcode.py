@@ -6,6 +6,9 @@ import faulthandler
 import json
 import os
 import signal
+import struct
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -16,10 +19,12 @@ import pytest
 from pydicom.data import get_testdata_file
 from typer.testing import CliRunner, Result
 
+from isocenter.cli import output
 from isocenter.cli import transcode as module
 from isocenter.cli.main import app
 from isocenter.pixels.image import Image
-from isocenter.wire.part10 import read_header
+from isocenter.wire.part10 import file_meta, read_header
+from pixel_objects import EXPLICIT, data_set
 
 HTJ2K, J2K_LOSSY = "1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.91"
 
@@ -76,6 +81,64 @@ def test_one_file_with_a_loss_is_a_new_object(tmp_path: Path) -> None:
     assert ds.SOPInstanceUID != pydicom.dcmread(source()).SOPInstanceUID
     assert ("01", J2K_LOSSY) == (ds.LossyImageCompression, ds.file_meta.TransferSyntaxUID)
     assert out.stat().st_size == row["bytes"]
+
+
+def test_of_a_single_file_the_bar_counts_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, int | None]] = []
+
+    class Bar(output.Bar):
+        def advance(self, by: int = 1) -> None:
+            super().advance(by)
+            seen.append((self.done, self.total))
+
+    monkeypatch.setattr(output, "Bar", Bar)
+    monkeypatch.setattr(module, "_EVERY", -1)  # after each frame
+    path, frames = tmp_path / "many.dcm", 5
+    header = file_meta("1.2.840.10008.5.1.4.1.1.7.2", "1.2.3", EXPLICIT)
+    path.write_bytes(header + data_set(bytes(range(48)) * frames, rows=6, columns=8, frames=frames))
+    done = transcode(path, "--to", "RLELossless", "-o", tmp_path / "one.dcm", "--json")
+    assert 0 == done.exit_code, done.output
+    assert 1 == len(done.stdout.splitlines())
+    assert [(number, frames) for number in range(1, frames + 1)] == seen[:-1]
+
+
+# A process by itself takes about 100 MB; what it maps of the source counts, 64 MiB at a time.
+LEAST, MOST = 64 << 20, 200 << 20
+
+
+def test_memory_does_not_grow_with_the_object(tmp_path: Path) -> None:
+    """240 MiB of frames, encapsulated and back; `bench/transcode.py` does it with 4 GiB and a codec."""
+    block = np.random.default_rng(7).integers(0, 256, 4 << 20, np.uint8).tobytes()
+    frames = 480
+    data = data_set(b"", rows=512, columns=512, allocated=16, stored=16, frames=frames)
+    length = 512 * 512 * 2 * frames
+    many = tmp_path / "many.dcm"
+    with many.open("wb") as file:
+        file.write(file_meta("1.2.840.10008.5.1.4.1.1.7.3", "1.2.3", EXPLICIT))
+        file.write(data[:-12] + b"\xe0\x7f\x10\x00OW\0\0" + struct.pack("<I", length))
+        for at in range(0, length, len(block)):
+            file.write(block[: length - at])
+    assert MOST < length
+    packed, native = tmp_path / "packed.dcm", tmp_path / "native.dcm"
+    for one, syntax, made in (
+        (many, "EncapsulatedUncompressedExplicitVRLittleEndian", packed),
+        (packed, "ExplicitVRLittleEndian", native),
+    ):
+        assert LEAST < peak_of("transcode", one, "--to", syntax, "-o", made) < MOST
+        one.unlink()
+        if one is packed:
+            assert length < native.stat().st_size < length + 4096
+
+
+def peak_of(*arguments: str | Path) -> int:
+    """The most memory that the command, or a process of its, has had; in bytes."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "isocenter.cli.main", *arguments], stderr=subprocess.DEVNULL
+    ) as process:
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return used.ru_maxrss * 1024
 
 
 def test_in_place_with_force(tmp_path: Path) -> None:

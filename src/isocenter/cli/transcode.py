@@ -2,7 +2,8 @@
 
 Each of `--jobs` processes has one file at a time, so that a crash in a codec costs that file and no other; the first
 process walks, hands out and counts. A single file is worked on by one process, and its frames by `--jobs` threads.
-Messages are lines of JSON: to a worker [path, place in a zip or None, size, target], from it a row of the report.
+Messages are lines of JSON: to a worker [path, place in a zip or None, size, target], from it a row of the report; on a
+single file, before it, now and then {"frames": how many are done, "of": how many}.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import os
 import socket
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from isocenter.wire.elements import Buffer
 
 _MOST_TOLD = 20
-_READ = 1 << 16
+_EVERY = 0.2  # seconds between what is told of a single file
 
 
 def command(
@@ -88,6 +89,10 @@ def command(
     with output.bar("transcoding", len(tasks)) as bar:
         try:
             for row in _rows(tasks, count, wanted, force):
+                if "frames" in row:
+                    bar.total = row["of"]
+                    bar.advance(row["frames"] - bar.done)
+                    continue
                 total.add(row)
                 bar.advance()
         finally:
@@ -167,12 +172,23 @@ def _rows(tasks: list[_Task], jobs: int, wanted: Wanted, force: bool) -> Iterato
     """The reports on `tasks`, done by `jobs` processes. A process that dies costs its file; when none is left, others
     begin."""
     left = deque(tasks)
+    single = len(tasks) == 1
 
     def work(_: int, channel: socket.socket) -> None:
+        told = time.monotonic()
+
+        def tell(done: int, frames: int) -> None:
+            nonlocal told
+            if single and time.monotonic() - told > _EVERY:
+                told = time.monotonic()
+                say({"frames": done, "of": frames})
+
+        def say(row: dict[str, Any]) -> None:
+            channel.sendall(json.dumps(row).encode() + b"\n")
+
         with channel.makefile("r", encoding="utf-8") as asked:
             for line in asked:
-                row = _row(json.loads(line), wanted, force)
-                channel.sendall(json.dumps(row).encode() + b"\n")
+                say(_row(json.loads(line), wanted, force, tell))
 
     while left:
         with Crew(min(jobs, len(left)), work) as crew:
@@ -201,9 +217,11 @@ def _rows(tasks: list[_Task], jobs: int, wanted: Wanted, force: bool) -> Iterato
                 heard[worker.pid] += said
                 while b"\n" in heard[worker.pid]:
                     line, heard[worker.pid] = heard[worker.pid].split(b"\n", 1)
-                    held.pop(worker.pid, None)
-                    yield json.loads(line)
-                    give(worker)
+                    row = json.loads(line)
+                    yield row
+                    if "frames" not in row:
+                        held.pop(worker.pid, None)
+                        give(worker)
         if crew.stopped:
             raise KeyboardInterrupt
 
@@ -215,14 +233,14 @@ def _death(exit_code: int) -> str:
 # --- one file -------------------------------------------------------------------------------------------------------
 
 
-def _row(asked: list[Any], wanted: Wanted, force: bool) -> dict[str, Any]:
+def _row(asked: list[Any], wanted: Wanted, force: bool, tell: Callable[[int, int], None]) -> dict[str, Any]:
     """The report on one file: what was made of it, or why nothing."""
     path, place, size, target = asked
     label = path
     try:
         candidate = found_again(path, place, size)
         label = candidate.label
-        return {"file": label} | _transcode(candidate, Path(target), wanted, force)
+        return {"file": label} | _transcode(candidate, Path(target), wanted, force, tell)
     except IsocenterError as error:
         return {"file": label, "error": str(error), "not_dicom": isinstance(error, NotDicomError)}
     except OSError as error:
@@ -231,7 +249,9 @@ def _row(asked: list[Any], wanted: Wanted, force: bool) -> dict[str, Any]:
         return {"file": label, "error": "there is not enough memory"}
 
 
-def _transcode(candidate: Candidate, target: Path, wanted: Wanted, force: bool) -> dict[str, Any]:
+def _transcode(
+    candidate: Candidate, target: Path, wanted: Wanted, force: bool, tell: Callable[[int, int], None]
+) -> dict[str, Any]:
     from isocenter.iod.uids import UIDs
     from isocenter.pixels.transcode import Wanted, loses, transcoded
     from isocenter.wire.part10 import file_meta, read_header
@@ -250,7 +270,7 @@ def _transcode(candidate: Candidate, target: Path, wanted: Wanted, force: bool) 
         try:
             with unfinished.open("xb") as file:
                 file.write(file_meta(meta.sop_class, instance or meta.sop_instance, wanted.syntax))
-                for piece in transcoded(buf, meta.data_set_offset, source, exact, DEFAULT_LIMITS):
+                for piece in transcoded(buf, meta.data_set_offset, source, exact, DEFAULT_LIMITS, tell):
                     file.write(piece)
                 written = file.tell()
             unfinished.replace(target)

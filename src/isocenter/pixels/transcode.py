@@ -117,9 +117,17 @@ def loses(source: str, target: str, loss: Loss | None = None) -> bool:
     return codec.encoder.loss_of(loss) is not None
 
 
-def transcoded(buf: Buffer, start: int, source_uid: str, wanted: Wanted, limits: Limits) -> Iterator[bytes]:
+def transcoded(
+    buf: Buffer,
+    start: int,
+    source_uid: str,
+    wanted: Wanted,
+    limits: Limits,
+    tell: Callable[[int, int], None] | None = None,
+) -> Iterator[bytes]:
     """The data set that begins at `start` of `buf`, stored in `source_uid`, as it is wanted, in pieces; blocking.
 
+    `tell` hears after each frame how many are done, and of how many; what needs no frame looked at tells nothing.
     Raises PixelError, CodecMissing or DataSetError where it cannot be had, and NotAcceptable where the result would be
     longer than a data element can be: before the first piece, unless native frames are asked for and a later one is
     broken.
@@ -141,7 +149,7 @@ def transcoded(buf: Buffer, start: int, source_uid: str, wanted: Wanted, limits:
     if not source.little:
         buf, start = kept(recode(buf, start=start, source=source, explicit=True, limits=limits), wanted.scratch), 0
         source = transfer_syntax(EXPLICIT_VR_LITTLE_ENDIAN)
-    plain = _Explicit(buf, start, source, wanted, limits).pieces()
+    plain = _Explicit(buf, start, source, wanted, limits, tell or (lambda done, frames: None)).pieces()
     if target.deflated:
         yield from _deflated(plain)
     elif target.encapsulated or target.uid == EXPLICIT_VR_LITTLE_ENDIAN:
@@ -233,9 +241,17 @@ def _packed(pixels: Array, layout: Layout) -> bytes:
 class _Explicit:
     """One little endian data set on its way to Explicit VR Little Endian, with native pixel data or encapsulated."""
 
-    def __init__(self, buf: Buffer, start: int, source: TransferSyntax, wanted: Wanted, limits: Limits) -> None:
+    def __init__(
+        self,
+        buf: Buffer,
+        start: int,
+        source: TransferSyntax,
+        wanted: Wanted,
+        limits: Limits,
+        tell: Callable[[int, int], None],
+    ) -> None:
         self._buf, self._start, self._source = buf, start, source
-        self._wanted, self._limits = wanted, limits
+        self._wanted, self._limits, self._tell = wanted, limits, tell
         self._target = transfer_syntax(wanted.syntax)
         found = scan(
             buf, little=True, explicit=source.explicit, start=start, wanted=frozenset(), stop=_GROUP_7FE0,
@@ -398,8 +414,9 @@ class _Explicit:
     def _each(self, image: Image, work: Callable[[int], T], numbers: range) -> Iterator[T]:
         """`work` of every frame in order, `threads` at a time; codecs leave Python's lock alone."""
         since, size = 0, max(1, image.layout.native_bits // 8)
-        for result in _ahead(work, numbers, self._wanted.threads):
+        for number, result in zip(numbers, _ahead(work, numbers, self._wanted.threads), strict=True):
             yield result
+            self._tell(number, image.number_of_frames)
             since += size
             if since > _FORGET:
                 _forget(self._buf)
