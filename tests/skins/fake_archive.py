@@ -1,6 +1,7 @@
 """An archive in memory with the verbs the web skin uses, for what the real one cannot be made to do on demand.
 
-`refuse` is raised by the next commit, `fail_reading` by every access to stored bytes.
+`refuse` is raised by the next commit, `fail_reading` by every access to stored bytes; `told_size` is of blobs that
+become shorter after they were opened.
 """
 
 from __future__ import annotations
@@ -23,16 +24,16 @@ from isocenter.wire.part10 import read_header
 @dataclass
 class FakeBlob:
     data: bytes
-
-    @property
-    def size(self) -> int:
-        return len(self.data)
+    size: int
 
     def read(self, offset: int = 0, length: int | None = None) -> bytes:
         return self.data[offset : None if length is None else offset + length]
 
     def view(self) -> memoryview:
         return memoryview(self.data)
+
+    def at_hand(self, offset: int, length: int) -> bool:
+        return True
 
     def close(self) -> None:
         pass
@@ -90,6 +91,7 @@ class FakeArchive:
         self.origins: list[Origin] = []
         self.refuse: Exception | None = None
         self.fail_reading: IsocenterError | None = None
+        self.told_size = 0  # what blobs say of themselves, if not the truth
 
     def add(self, ref: InstanceRef, data: bytes, header: pydicom.Dataset) -> None:
         self.refs[ref.instance] = ref
@@ -104,7 +106,8 @@ class FakeArchive:
     def blob(self, ref: InstanceRef) -> FakeBlob:
         if self.fail_reading is not None:
             raise self.fail_reading
-        return FakeBlob(self.blobs[ref.blob])
+        data = self.blobs[ref.blob]
+        return FakeBlob(data, self.told_size or len(data))
 
     async def select(self, scope: Scope) -> list[InstanceRef]:
         found = [

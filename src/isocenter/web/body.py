@@ -1,24 +1,24 @@
-"""Response bodies that come from disk: read in threads, piece by piece, never a whole object in memory."""
+"""Response bodies that come from disk: sent unread where that can be done (unread.py), else read in threads, piece by
+piece, never a whole object in memory."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
-from contextlib import closing
+from contextlib import aclosing, closing
 from typing import TypeVar
 
 import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from isocenter.errors import IntegrityError
 from isocenter.model import InstanceRef
-from isocenter.store.base import Blob
 from isocenter.web.context import Context
+from isocenter.web.unread import EXTENSION, WINDOW, FileSender, Piece, Span, close_all
 from isocenter.wire.mediatypes import format_media_type
-
-CHUNK = 1024 * 1024
 
 T = TypeVar("T")
 
@@ -33,28 +33,25 @@ def multipart_type(part_type: str, boundary: str) -> str:
     return format_media_type("multipart/related", type=part_type, boundary=boundary)
 
 
+def span_of(context: Context, ref: InstanceRef, start: int = 0, end: int | None = None) -> Span:
+    """The bytes of the Part 10 file, from `start` to before `end`, to be sent while its blob is open. Waits for no disk
+    but that of the directory. Raises IntegrityError if the file is shorter."""
+    length = (ref.size if end is None else end) - start
+    blob = context.archive.blob(ref)
+    if blob.size < start + length:
+        blob.close()
+        raise IntegrityError("a stored object is shorter than its index row says")
+    first = min(WINDOW, length)
+    return Span(blob, start, length, first if blob.at_hand(start, first) else 0)
+
+
 async def stored_bytes(
     context: Context, ref: InstanceRef, start: int = 0, end: int | None = None
-) -> AsyncIterator[bytes]:
-    """The bytes of the Part 10 file, from `start` to before `end`. Raises IntegrityError if the file is shorter."""
-    stop = ref.size if end is None else end
-
-    def opened() -> tuple[Blob, bytes]:
-        blob = context.archive.blob(ref)
-        return blob, blob.read(start, min(CHUNK, stop - start))
-
-    # Opening and the first piece in one turn: most objects are one piece.
-    blob, piece = await anyio.to_thread.run_sync(opened)
-    with closing(blob):
-        position = start
-        while True:
-            position += len(piece)
-            if not piece and position < stop:
-                raise IntegrityError("a stored object is shorter than its index row says")
-            yield piece
-            if position >= stop:
-                return
-            piece = await anyio.to_thread.run_sync(blob.read, position, min(CHUNK, stop - position))
+) -> AsyncGenerator[Piece, None]:
+    """The same as a piece."""
+    span = span_of(context, ref, start, end)
+    with closing(span.blob):
+        yield span
 
 
 async def in_threads(pieces: Iterator[T], limiter: anyio.CapacityLimiter) -> AsyncGenerator[T, None]:
@@ -69,24 +66,27 @@ async def in_threads(pieces: Iterator[T], limiter: anyio.CapacityLimiter) -> Asy
             await anyio.to_thread.run_sync(pieces.close, limiter=limiter)
 
 
-async def read_ahead(batches: Generator[list[bytes]]) -> AsyncGenerator[bytes, None]:
-    """The pieces of a blocking iterator, some at a time, the next being read while these are sent; closed with the
+async def read_ahead(batches: Generator[list[Piece]]) -> AsyncGenerator[Piece, None]:
+    """The pieces of a blocking iterator, some at a time, the next being made while these are sent; closed with the
     response when the client goes away."""
     loop = asyncio.get_running_loop()
     pending = loop.run_in_executor(None, next, batches, None)
     try:
         while (batch := await pending) is not None:
             pending = loop.run_in_executor(None, next, batches, None)
-            for piece in batch:
-                yield piece
+            try:
+                for piece in batch:
+                    yield piece
+            finally:
+                close_all(batch)
     finally:
         await asyncio.wait([pending])
-        if not pending.cancelled():
-            pending.exception()  # seen, whether it was raised above or nobody waits for it any more
+        if not pending.cancelled() and pending.exception() is None:  # seen, whether it was raised above or not
+            close_all(pending.result() or ())
         await loop.run_in_executor(None, batches.close)
 
 
-async def primed(pieces: AsyncIterator[bytes], count: int = 1) -> AsyncIterator[bytes]:
+async def primed(pieces: AsyncGenerator[T, None], count: int = 1) -> AsyncGenerator[T, None]:
     """The same pieces, the first `count` made already, so that what fails early can still become a status."""
     made = []
     async for piece in pieces:
@@ -94,18 +94,57 @@ async def primed(pieces: AsyncIterator[bytes], count: int = 1) -> AsyncIterator[
         if len(made) == count:
             break
 
-    async def chained() -> AsyncIterator[bytes]:
-        for piece in made:
-            yield piece
-        async for piece in pieces:
-            yield piece
+    async def chained() -> AsyncGenerator[T, None]:
+        async with aclosing(pieces):
+            for piece in made:
+                yield piece
+            async for piece in pieces:
+                yield piece
 
     return chained()
 
 
+class PiecesResponse(StreamingResponse):
+    """A body of bytes and spans of files, whose iterator is closed whatever happens."""
+
+    def __init__(self, pieces: AsyncGenerator[Piece, None], status: int, headers: Mapping[str, str]) -> None:
+        super().__init__((), status, headers)
+        self._pieces = pieces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        sender: FileSender | None = scope.get("extensions", {}).get(EXTENSION, {}).get("sender")
+        async with aclosing(self._pieces):
+            if sender is None:
+                self.body_iterator = self._as_bytes()
+                await super().__call__(scope, receive, send)
+                return
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            if "content-length" in self.headers:
+                async for piece in self._pieces:
+                    await sender.send(piece)
+                await sender.finish()
+            else:
+                async for data in self._as_bytes():
+                    sender.check()
+                    await send({"type": "http.response.body", "body": data, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _as_bytes(self) -> AsyncIterator[bytes]:
+        async for piece in self._pieces:
+            if not isinstance(piece, Span):
+                yield piece
+                continue
+            for at in range(0, piece.length, WINDOW):
+                wanted = min(WINDOW, piece.length - at)
+                data = await anyio.to_thread.run_sync(piece.blob.read, piece.offset + at, wanted)
+                if len(data) < wanted:
+                    raise IntegrityError("a stored object is shorter than it was")
+                yield data
+
+
 def streamed(
     request: Request,
-    pieces: AsyncIterator[bytes],
+    pieces: AsyncGenerator[Piece, None],
     content_type: str,
     length: int | None,
     headers: Mapping[str, str] | None = None,
@@ -118,4 +157,4 @@ def streamed(
         fields["content-length"] = str(length)
     if request.method == "HEAD":
         return Response(None, status, fields)
-    return StreamingResponse(pieces, status, fields)
+    return PiecesResponse(pieces, status, fields)

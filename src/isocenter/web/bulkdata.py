@@ -6,8 +6,8 @@ A path below an instance's `/bulkdata` is that of the element, item numbers from
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing, closing, suppress
 from functools import partial
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ from isocenter.web.caching import ranged, unchanged, validated
 from isocenter.web.context import Context, base_url, context_of, instance_of
 from isocenter.web.frames import frame_bytes, frame_offers
 from isocenter.web.negotiate import OCTET_STREAM, Offer, accepted_ranges, frame_media_type, is_video, require
+from isocenter.web.unread import Piece
 from isocenter.web.wado import INSTANCE
 from isocenter.wire.deflate import inflate
 from isocenter.wire.dicomjson import find_bulk, little_endian
@@ -105,17 +106,18 @@ def _spans(ref: InstanceRef, place: Place) -> tuple[tuple[int, int], ...] | None
 
 async def _read(
     context: Context, ref: InstanceRef, spans: Sequence[tuple[int, int]], start: int, end: int
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[Piece, None]:
     """Bytes `start` to before `end` of what the spans are together."""
     for offset, length in spans:
         if start < length and end > 0:
             first, last = offset + max(start, 0), offset + min(end, length)
-            async for piece in stored_bytes(context, ref, first, last):
-                yield piece
+            async with aclosing(stored_bytes(context, ref, first, last)) as pieces:
+                async for piece in pieces:
+                    yield piece
         start, end = start - length, end - length
 
 
-def _pieces(context: Context, ref: InstanceRef, place: Place, offer: Offer) -> tuple[AsyncIterator[bytes], bool]:
+def _pieces(context: Context, ref: InstanceRef, place: Place, offer: Offer) -> tuple[AsyncGenerator[Piece, None], bool]:
     """The value's pieces, and whether each is a part of its own, as compressed frames are."""
     spans = _spans(ref, place)
     if spans is not None:
@@ -175,14 +177,15 @@ async def retrieve_bulkdata(request: Request) -> Response:
     boundary = new_boundary()
     writer = MultipartWriter(boundary)
 
-    async def parts() -> AsyncIterator[bytes]:
+    async def parts() -> AsyncGenerator[Piece, None]:
         part = {"Content-Type": offer.part_type(), "Content-Location": location}
-        if not many:
-            yield writer.part(part)
-        async for piece in pieces:
-            if many:
+        async with aclosing(pieces):
+            if not many:
                 yield writer.part(part)
-            yield piece
+            async for piece in pieces:
+                if many:
+                    yield writer.part(part)
+                yield piece
         yield writer.end()
 
     return streamed(request, parts(), multipart_type(offer.name, boundary), None, fields)

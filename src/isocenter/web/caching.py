@@ -11,7 +11,7 @@ them, and they are how a small request makes a large answer.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from hashlib import blake2b
 
 from starlette.requests import Request
@@ -20,6 +20,7 @@ from starlette.responses import Response
 from isocenter.errors import PreconditionFailed, RangeNotSatisfiable
 from isocenter.web.body import primed, streamed
 from isocenter.web.context import Context
+from isocenter.web.unread import Piece
 
 VARY = "Accept, Accept-Encoding"
 
@@ -77,7 +78,7 @@ def _asked_range(request: Request, length: int, tag: str) -> tuple[int, int] | N
 
 async def ranged(
     request: Request,
-    read: Callable[[int, int], AsyncIterator[bytes]],
+    read: Callable[[int, int], AsyncGenerator[Piece, None]],
     content_type: str,
     length: int,
     fields: Mapping[str, str],

@@ -6,7 +6,7 @@ costs neither parsing nor compression.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -63,7 +63,7 @@ def _zstd_piece(text: bytes) -> Piece:
 _CODINGS = {GZIP: _Coding(gzip_piece, GzipJoiner), ZSTD: _Coding(_zstd_piece, _Frames)}
 
 
-async def _array(objects: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _array(objects: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
     """JSON objects, or several with commas between them, as an array, in pieces worth a system call each."""
     pieces: list[bytes] = []
     size = 0
@@ -80,7 +80,7 @@ async def _array(objects: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     yield b"".join(pieces)
 
 
-async def _compressed_array(objects: AsyncIterator[Piece], coding: _Coding) -> AsyncIterator[bytes]:
+async def _compressed_array(objects: AsyncIterator[Piece], coding: _Coding) -> AsyncGenerator[bytes, None]:
     """The same of objects that are compressed already."""
     joiner = coding.joiner()
     opening, comma = coding.make(b"["), coding.make(b",")
@@ -94,7 +94,7 @@ async def _compressed_array(objects: AsyncIterator[Piece], coding: _Coding) -> A
     yield before + joiner.add(coding.make(b"]")) + joiner.end()
 
 
-async def _xml_parts(objects: AsyncIterator[bytes], boundary: str) -> AsyncIterator[bytes]:
+async def _xml_parts(objects: AsyncIterator[bytes], boundary: str) -> AsyncGenerator[bytes, None]:
     """DICOM JSON objects as XML, a part each."""
     writer = MultipartWriter(boundary)
     async for item in objects:

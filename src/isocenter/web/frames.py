@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,6 +20,7 @@ from isocenter.web.caching import unchanged, validated
 from isocenter.web.context import Context, base_url, context_of, scope_of
 from isocenter.web.negotiate import DEFAULT_SYNTAXES, OCTET_STREAM, Offer, accepted_ranges, frame_media_type, require
 from isocenter.web.transcoding import frame_targets
+from isocenter.web.unread import Piece
 from isocenter.web.wado import INSTANCE
 from isocenter.wire.multipart import MultipartWriter
 
@@ -104,14 +106,15 @@ async def retrieve_frames(request: Request) -> Response:
     boundary = new_boundary()
     writer = MultipartWriter(boundary)
 
-    async def parts() -> AsyncIterator[bytes]:
+    async def parts() -> AsyncGenerator[Piece, None]:
         data = first
-        for index, number in enumerate(numbers):
-            if index:
-                data = await anext(frames)
-            part = {"Content-Type": offer.part_type(), "Content-Location": f"{location}/{number}"}
-            yield writer.part(part)
-            yield data
+        async with aclosing(frames):
+            for index, number in enumerate(numbers):
+                if index:
+                    data = await anext(frames)
+                part = {"Content-Type": offer.part_type(), "Content-Location": f"{location}/{number}"}
+                yield writer.part(part)
+                yield data
         yield writer.end()
 
     return streamed(request, parts(), multipart_type(offer.name, boundary), None, fields)

@@ -26,6 +26,7 @@ from isocenter.net.tls import web_context
 from isocenter.settings import Settings, words
 from isocenter.web.reception import is_loopback
 from isocenter.web.traffic import network_of
+from isocenter.web.unread import EXTENSION, FileSender
 
 try:
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as HttpProtocol
@@ -136,6 +137,12 @@ class Connection(HttpProtocol):
         super().connection_made(transport)
         self._head_since = self.loop.time()
         self._watch.arrived(self, network_of(self.client[0]) if self.client else "")
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        if self.cycle is not None and self.cycle.scope is self.scope:  # the request is no upgrade
+            sender = FileSender(self.transport, self.flow, self.cycle, plain=self.scheme == "http")
+            self.scope["extensions"] = {EXTENSION: {"sender": sender}}
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._watch.left(self)

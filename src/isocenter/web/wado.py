@@ -5,8 +5,8 @@ Frames and bulk data are in frames.py, renderings in rendered.py.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Generator, Iterator, Sequence
-from contextlib import closing
+from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
+from contextlib import aclosing, closing
 from functools import partial
 from typing import NamedTuple
 
@@ -14,17 +14,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from isocenter.errors import IntegrityError
 from isocenter.model import InstanceRef, Level
 from isocenter.std.implementation import IMPLEMENTATION_VERSION_NAME as VERSION
 from isocenter.std.transfer_syntaxes import transfer_syntax as transfer_syntax_of
 from isocenter.web.body import (
-    CHUNK,
     in_threads,
     multipart_type,
     new_boundary,
     primed,
     read_ahead,
+    span_of,
     stored_bytes,
     streamed,
 )
@@ -33,6 +32,7 @@ from isocenter.web.context import DICOMWEB, Context, base_url, context_of, scope
 from isocenter.web.datasets import MANY, ONE, answer_metadata
 from isocenter.web.negotiate import DICOM, ZIP, Offer, Range, Rank, accepted_ranges, not_acceptable, ranked, require
 from isocenter.web.transcoding import instance_pieces, targets
+from isocenter.web.unread import WINDOW, Piece, Span, fetch
 from isocenter.web.zipped import zipped
 from isocenter.wire.multipart import MultipartWriter
 
@@ -41,7 +41,11 @@ SERIES = f"{STUDY}/series/{{series}}"
 INSTANCE = f"{SERIES}/instances/{{instance}}"
 
 
-_AHEAD = 2 * CHUNK  # bytes that are read at a time, and at most twice as many held for a client
+# What is fetched from the disk at a time; at most twice as much is held for a client
+_SPANS = 4  # open files
+_AHEAD = 2 * WINDOW  # bytes
+_COLD = 32  # objects that are fetched before it is tried again without a thread
+_SMALL = 64 * 1024  # objects of fewer bytes are read: to have the kernel send them costs as much
 
 
 class Packaging(NamedTuple):
@@ -93,40 +97,72 @@ def choose_instances(
     return best
 
 
-def _instance_bytes(context: Context, ref: InstanceRef, offer: Offer) -> AsyncIterator[bytes]:
+def _instance_bytes(context: Context, ref: InstanceRef, offer: Offer) -> AsyncGenerator[Piece, None]:
     if offer.transfer_syntax == ref.transfer_syntax:
         return stored_bytes(context, ref)
     return in_threads(instance_pieces(context, ref, offer), context.decoding)
 
 
-def _stored_parts(
+async def _stored_parts(
     context: Context, refs: Sequence[InstanceRef], heads: Sequence[bytes], end: bytes
-) -> Generator[list[bytes]]:
-    """What the parts of instances as they are stored are made of, some megabytes at a time; blocking."""
-    batch: list[bytes] = []
-    size = 0
+) -> AsyncGenerator[Piece, None]:
+    """The parts of instances as they are stored.
+
+    What the page cache has is sent from there in place: two threads that take turns with Python's lock for each object
+    cost more than all the rest. From the first that the disk must be waited for, a thread has the next ones ready while
+    these are sent.
+    """
+    at = 0
+    while at < len(refs):
+        span = span_of(context, refs[at])
+        if span.in_memory or not span.length:
+            with closing(span.blob):
+                yield heads[at]
+                yield _read_if_small(span)
+            at += 1
+            continue
+        span.blob.close()
+        some = slice(at, at + _COLD)
+        async with aclosing(read_ahead(_fetched(context, refs[some], heads[some]))) as pieces:
+            async for piece in pieces:
+                yield piece
+        at += _COLD
+    yield end
+
+
+def _fetched(context: Context, refs: Sequence[InstanceRef], heads: Sequence[bytes]) -> Generator[list[Piece]]:
+    """The same of a few that are on the disk, some at a time; blocking."""
+    batch: list[Piece] = []
+    spans = size = 0
     for ref, head in zip(refs, heads, strict=True):
-        batch.append(head)
-        with closing(context.archive.blob(ref)) as blob:
-            for start in range(0, ref.size, CHUNK):
-                piece = blob.read(start, min(CHUNK, ref.size - start))
-                if len(piece) < min(CHUNK, ref.size - start):
-                    raise IntegrityError("a stored object is shorter than its index row says")
-                batch.append(piece)
-                size += len(piece)
-                if size >= _AHEAD:
-                    yield batch
-                    batch, size = [], 0
-    yield [*batch, end]
+        span = span_of(context, ref)
+        if not span.in_memory:
+            fetch(*span[:3])
+            span = span._replace(in_memory=min(span.length, WINDOW))
+        piece = _read_if_small(span)
+        if piece is not span:
+            span.blob.close()
+        batch += head, piece
+        spans += piece is span
+        size += span.length
+        if spans == _SPANS or size >= _AHEAD:
+            yield batch
+            batch, spans, size = [], 0, 0
+    yield batch
+
+
+def _read_if_small(span: Span) -> Piece:
+    return span.blob.read(span.offset, span.length) if span.length < _SMALL else span
 
 
 async def _parts(
     context: Context, refs: Sequence[InstanceRef], heads: Sequence[bytes], choices: dict[str, Offer], end: bytes
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[Piece, None]:
     for ref, head in zip(refs, heads, strict=True):
         yield head
-        async for piece in _instance_bytes(context, ref, choices[ref.transfer_syntax]):
-            yield piece
+        async with aclosing(_instance_bytes(context, ref, choices[ref.transfer_syntax])) as pieces:
+            async for piece in pieces:
+                yield piece
     yield end
 
 
@@ -197,7 +233,7 @@ async def _answer_parts(
     length = sum(map(len, heads)) + sum(ref.size for ref in refs) + len(end) if as_stored else None
     context = context_of(request)
     if as_stored:
-        pieces: AsyncIterator[bytes] = read_ahead(_stored_parts(context, refs, heads, end))
+        pieces = _stored_parts(context, refs, heads, end)
     else:
         pieces = _parts(context, refs, heads, choices, end)
     return streamed(request, await primed(pieces, 2), multipart_type(DICOM, boundary), length, fields)
