@@ -62,7 +62,7 @@ class Envelope:
                     headers[name] = value
                 if scope["scheme"] == "https":
                     headers["strict-transport-security"] = _BY_TLS
-                headers["content-security-policy"] = DATA_POLICY if data else VIEWER_POLICY
+                headers.setdefault("content-security-policy", DATA_POLICY if data else VIEWER_POLICY)
                 headers.setdefault("cache-control", "no-store" if data else "no-cache")
             await send(message)
 

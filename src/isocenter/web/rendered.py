@@ -29,6 +29,8 @@ THUMBNAIL = 128  # pixels, the longer side, if the client says nothing
 PICTURES = (Offer("image/jpeg"), Offer("image/png"))
 _CANDIDATES = 9
 
+# The viewer shows a PDF in a frame of its own page (frame-ancestors is stronger than X-Frame-Options: CSP3 6.4.2.2).
+_READ_IN_PLACE = "default-src 'none'; frame-ancestors 'self'"
 _DOCUMENT = "00420011"
 # PS3.3 A.45: what an Encapsulated Document is, by its SOP class
 _DOCUMENTS = {
@@ -135,6 +137,8 @@ async def answer_itself(request: Request, ref: InstanceRef, offer: Offer) -> Res
     fields = validated(context, ref.digest, path, offer, lasting=True)
     # A page that came as a document must not run as one of ours: only what browsers show in a viewer of its own.
     shown = offer.name == "application/pdf" or offer.name.startswith("video/")
+    if offer.name == "application/pdf":
+        fields["content-security-policy"] = _READ_IN_PLACE
     fields["content-disposition"] = (
         f'{"inline" if shown else "attachment"}; filename="{ref.instance}{_ENDINGS[offer.name]}"'
     )

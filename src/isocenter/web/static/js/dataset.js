@@ -114,6 +114,7 @@ export const Tag = Object.freeze({
   PixelMeasuresSequence: "00289110",
   FrameVOILUTSequence: "00289132",
   PixelValueTransformationSequence: "00289145",
+  DocumentTitle: "00420010",
   OpticalPathSequence: "00480105",
   ImageRotation: "00700042",
   DisplayedAreaTopLeftHandCorner: "00700052",

@@ -161,6 +161,11 @@ export class DicomWeb {
     return this.#firstPart(await this.#get(own.href, accept, signal));
   }
 
+  /** Where an instance's resource is, for elements that fetch themselves. @param {InstancePath} at @param {string} resource "/rendered" */
+  address(at, resource) {
+    return `${this.root}${this.#instance(at)}${resource}`;
+  }
+
   /** @param {string} study @param {string} series @param {string} [instance] @returns {string} address for an <img> */
   thumbnail(study, series, instance) {
     return `${this.root}/studies/${study}/series/${series}${instance ? `/instances/${instance}` : ""}/thumbnail`;

@@ -36,6 +36,9 @@ const RGB = new Set(["RGB", "YBR_RCT", "YBR_ICT"]);
 /** Softcopy presentation states that the server applies: grayscale, color, pseudo-color, blending, XA/XRF (PS3.4 B.5). */
 const STATES = new Set([1, 2, 3, 4, 5].map((n) => `1.2.840.10008.5.1.4.1.1.11.${n}`));
 
+/** Video Endoscopic, Microscopic and Photographic Image Storage. */
+const VIDEOS = new Set(["1.1.1", "1.2.1", "1.4.1"].map((end) => `1.2.840.10008.5.1.4.1.1.77.${end}`));
+
 export class Image {
   /** @param {DataSet} ds metadata of one instance */
   constructor(ds) {
@@ -118,6 +121,11 @@ export class Image {
     return { spacing: [imager[0] / factor, imager[1] / factor], spacingNote: "by estimated magnification" };
   }
 
+  /** Whether its pixels are a video (PS3.5 section 8.2.5 and after), which the browser plays and nobody shows by frames. */
+  get isVideo() {
+    return VIDEOS.has(text(this.ds, Tag.SOPClassUID)) || this.photometric === "YBR_PARTIAL_420";
+  }
+
   /** Height of a pixel over its width (PS3.3 C.7.6.3.1.7). @returns {number} */
   get aspect() {
     const spacing = this.plane(1).spacing;
@@ -165,7 +173,7 @@ function kindOf(image) {
   const { ds } = image;
   if (STATES.has(text(ds, Tag.SOPClassUID))) return image.rows > 0 && image.columns > 0 ? "rendered" : "none";
   const has = ds[Tag.PixelData] || ds[Tag.FloatPixelData] || ds[Tag.DoublePixelData] || image.photometric;
-  if (!has || !(image.rows > 0 && image.columns > 0)) return "none";
+  if (image.isVideo || !has || !(image.rows > 0 && image.columns > 0)) return "none";
   if (!OWN_BITS.has(image.bitsAllocated) || image.bitsStored > image.bitsAllocated) return "rendered";
   // Where the bits do not begin at the lowest, and where colours come plane by plane, the layout of decoded frames
   // differs from that of stored ones, and the client cannot see which it got.

@@ -127,6 +127,7 @@ export class ViewerPage {
       pen: this.pen,
       lens: this.lens,
     });
+    viewport.addEventListener("touched", () => this.layout.activate(viewport));
     viewport.addLayer(new ReferenceLines(() => this.linking));
     viewport.addLayer(new Layer(this.book));
     viewport.element.addEventListener("dragover", (event) => {
@@ -290,8 +291,22 @@ export class ViewerPage {
     const options = { window: route?.window ? { ...route.window, function: /** @type {const} */ ("LINEAR"), label: "" } : null, inverted: route?.inverted ?? false };
     this.linking.quietly(() => viewport.setStack(stack, index, options));
     if (isMovie(stack) && !route?.instance) cine.start();
+    if (stack.entries.length === 0) void this.#showDocument(viewport, stack);
     if (this.layout.active === viewport) this.strip.mark(series, stacks, stacks.indexOf(stack));
     if (viewport === this.active && !(document.activeElement instanceof HTMLInputElement)) viewport.element.focus({ preventScroll: true });
+  }
+
+  /** @param {Viewport} viewport @param {Stack} stack without pictures */
+  async #showDocument(viewport, stack) {
+    const image = stack.images[0];
+    if (!image) return;
+    try {
+      const { openDocument } = await import("./documents/open.js");
+      const page = await openDocument(this.client, image, (series, instance, frame) => void this.openSeries(series, { at: { instance, frame } }));
+      if (page && viewport.stack === stack) viewport.host(page);
+    } catch (error) {
+      if (viewport.stack === stack) this.tell(error instanceof Error ? error.message : String(error), true);
+    }
   }
 
   /** New cells get the series that are not on the screen yet, in their order. */

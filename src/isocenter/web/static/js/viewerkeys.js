@@ -8,13 +8,17 @@ import { windowChoices } from "./panels/windows.js";
 /** @typedef {import("./viewer.js").ViewerPage} ViewerPage */
 /** @typedef {import("./keyboard.js").Binding} Binding */
 
+/** CSS pixels by which a key scrolls a document. */
+const LINE = 60;
+
 /** @param {ViewerPage} page @returns {Binding[]} */
 export function viewerBindings(page) {
   const group = (/** @type {string} */ name, /** @type {[string[], string, (key: string) => void, string?][]} */ rows) =>
     rows.map(([keys, label, run, shown]) => ({ keys, label, group: name, run, ...(shown ? { shown } : {}) }));
   const scroll = (/** @type {number} */ by) => {
     page.cine.stop();
-    page.active.show(page.active.index + by);
+    if (page.active.hosted) page.active.hosted.scrollBy({ top: by * LINE });
+    else page.active.show(page.active.index + by);
   };
   const to = (/** @type {number} */ index) => {
     page.cine.stop();

@@ -54,6 +54,8 @@ export class Viewport extends EventTarget {
   /** @type {ChosenWindow | ChosenLut | null} null: each frame by its own header */
   chosen = null;
   inverted = false;
+  /** A document in place of the picture. @type {HTMLElement | null} */
+  hosted = null;
   /** What was painted last, at the image's own size. @type {HTMLCanvasElement | ImageBitmap | null} */
   picture = null;
   /** What else is drawn over the picture, each time it is painted. @type {{element: Element, update: (viewport: Viewport) => void}[]} */
@@ -91,6 +93,8 @@ export class Viewport extends EventTarget {
     this.view = defaultView();
     this.#fitted = true;
     this.painted = null;
+    this.hosted?.remove();
+    this.hosted = null;
     this.#abandon(0);
     this.index = -1;
     this.#direction = 1;
@@ -160,6 +164,16 @@ export class Viewport extends EventTarget {
     const stack = /** @type {Stack} */ (this.stack);
     this.loader.plan(outwards(stack.entries, this.index, this.#direction, this.loader.maxBytes * 0.8));
     this.#changed("shown");
+  }
+
+  /** A page in place of a picture. @param {HTMLElement} page */
+  host(page) {
+    this.#say(null);
+    this.hosted = page;
+    // What is pressed, turned and scrolled in it is not meant for pictures.
+    for (const name of ["pointerdown", "pointermove", "wheel", "contextmenu", "dblclick"]) page.addEventListener(name, (event) => event.stopPropagation());
+    page.addEventListener("pointerdown", () => this.dispatchEvent(new Event("touched")));
+    this.element.append(page);
   }
 
   /** @param {Stack} stack */
