@@ -20,7 +20,7 @@ from pydicom.dataset import Dataset
 import isocenter
 import peers
 from isocenter.errors import IsocenterError
-from isocenter.iod.presentation_state import Graphic, Label, Layer, ShutterShape, presentation_state
+from isocenter.iod.presentation_state import Graphic, Label, Layer, Mask, ShutterShape, presentation_state
 from isocenter.pixels.image import Image
 from isocenter.pixels.render import render
 from isocenter.pixels.state import PresentationState
@@ -239,7 +239,7 @@ def full(image: Dataset, **more: Any) -> Dataset:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", ["grayscale", "magnified", "pseudo-color", "color", "blending", "plain"])
+@pytest.mark.parametrize("kind", ["grayscale", "magnified", "pseudo-color", "color", "blending", "plain", "mask"])
 def test_dciodvfy_finds_nothing(kind: str, corpus: Path, tmp_path: Path) -> None:
     grey = pydicom.dcmread(corpus / CT)
     if kind == "color":
@@ -252,6 +252,10 @@ def test_dciodvfy_finds_nothing(kind: str, corpus: Path, tmp_path: Path) -> None
         ds = full(grey, window=(40, 400), palette=HOT, blend=grey, opacity=0.3)
     elif kind == "plain":
         ds = presentation_state(grey)
+    elif kind == "mask":
+        cine = isocenter.create(np.zeros((9, 64, 64), np.uint16), frame_time=40.0, patient_name="A^B", patient_id="1")
+        assert isinstance(cine, Dataset)
+        ds = presentation_state(cine, window=(0, 100), mask=Mask((1, 2), averaged=2, shift=(0.5, -0.25)))
     else:
         shutter = ShutterShape((5, 100, 3, 90), (50, 50, 40), [(1, 1), (1, 100), (100, 50)], 0x1000)
         ds = full(grey, window=(40, 400), shutter=shutter, magnification=2.0 if kind == "magnified" else None)
@@ -261,3 +265,31 @@ def test_dciodvfy_finds_nothing(kind: str, corpus: Path, tmp_path: Path) -> None
     assert [
         line for line in lines if line.startswith(("Error", "Warning")) and not any(known in line for known in KNOWN)
     ] == []
+
+
+SHUTTERS = {
+    "none": None,
+    "rectangle": ShutterShape((5, 100, 3, 90)),
+    "circle": ShutterShape(circle=(50, 50, 40), grey=0x8000),
+    "all": ShutterShape((5, 100, 3, 90), (50, 50, 40), [(1, 1), (1, 100), (100, 50)], 0x1000),
+}
+
+
+@pytest.mark.parametrize("shutter", SHUTTERS)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"window": (40, 400), "invert": True},
+        {"rotation": 90, "flip": True, "area": ((5, 5), (100, 110)), "magnification": 2.0},
+        {"graphics": [Graphic("POLYLINE", [(1, 1), (9, 9)]), Label("A", box=((10, 10), (60, 30)), anchor=(5, 5))]},
+    ],
+    ids=["plain", "greys", "space", "graphics"],
+)
+def test_dcmpschk_finds_nothing(arguments: dict[str, Any], shutter: str, corpus: Path, tmp_path: Path) -> None:
+    """DCMTK's checker of grayscale states, all three passes: the last one reads the state as its viewer would."""
+    state = presentation_state(pydicom.dcmread(corpus / CT), shutter=SHUTTERS[shutter], **arguments)
+    done = peers.run("dcmpschk", "-v", saved(state, tmp_path / "state.dcm"))
+    told = done.stdout + (done.stderr or "")
+    assert "Pass 3" in told
+    assert "Test passed" in told, told

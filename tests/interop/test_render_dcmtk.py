@@ -202,3 +202,31 @@ def test_overlays_equal_dcmtks(frame: int, corpus: Path, tmp_path: Path) -> None
     ours = render(found, frame)
     assert np.count_nonzero(ours != plain) > 8000
     assert np.abs(ours.astype(int) - theirs).max() <= 1
+
+
+@pytest.mark.parametrize("sop_class", ["1.2.840.10008.5.1.4.1.1.12.1", "1.2.840.10008.5.1.4.1.1.12.2"])
+@pytest.mark.parametrize("polarity", ["MONOCHROME1", "MONOCHROME2"])
+def test_angiography_is_displayed_without_its_modality_lut(
+    sop_class: str, polarity: str, corpus: Path, tmp_path: Path
+) -> None:
+    """PS3.3 C.8.7.1.1.2: it leads to the intensity of the beam, here with all greys turned."""
+    ds = pydicom.dcmread(corpus / "pydicom/test_files/CT_small.dcm")
+    ds.PixelData = (ds.pixel_array.astype(np.uint16) & 0xFFF).tobytes()
+    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = sop_class
+    ds.BitsStored, ds.HighBit, ds.PixelRepresentation, ds.PhotometricInterpretation = 12, 11, 0, polarity
+    del ds.RescaleSlope, ds.RescaleIntercept, ds.PixelPaddingValue
+    item = pydicom.Dataset()
+    item.add_new("LUTDescriptor", "US", [4096, 0, 16])
+    item.ModalityLUTType = "US"
+    item.add_new("LUTData", "OW", (65535 - np.arange(4096) * 16).astype("<u2").tobytes())
+    ds.ModalityLUTSequence, ds.PixelIntensityRelationship = [item], "LOG"
+    ds.WindowCenter, ds.WindowWidth = 1000, 1500
+    path = tmp_path / "xa.dcm"
+    ds.save_as(path, enforce_file_format=True)
+    theirs = dcmtk(path, ["+Wi", "1"], False, tmp_path / "picture.pnm")
+    assert theirs is not None
+    data = path.read_bytes()
+    meta = read_header(data)
+    ours = render(Image.of(data, meta.transfer_syntax, meta.data_set_offset))
+    assert len(np.unique(theirs)) > 100
+    assert np.abs(ours.astype(int) - theirs).max() <= 1

@@ -271,9 +271,9 @@ def _write_mask(ds: Dataset, images: Sequence[Dataset], mask: Mask, window: tupl
     item = Dataset()
     if mask.offset is None:
         item.MaskOperation, item.MaskFrameNumbers = "AVG_SUB", list(mask.frames)
-        item.ContrastFrameAveraging = mask.averaged
     else:
         item.MaskOperation, item.TIDOffset = "TID", mask.offset
+    item.ContrastFrameAveraging = mask.averaged
     if any(mask.shift):
         item.MaskSubPixelShift = [float(way) for way in mask.shift]
     ds.MaskSubtractionSequence, ds.RecommendedViewingMode = [item], "SUB"
