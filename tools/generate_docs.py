@@ -40,6 +40,7 @@ _GROUPS = {
     "tls": "TLS",
     "web": "Web",
     "jobs": "Jobs for peers",
+    "work": "Work: the worklist and what modalities are to do",
     "limits": "Limits on what a peer can grow",
     "log": "Log",
 }

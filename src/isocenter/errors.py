@@ -235,6 +235,119 @@ class JobFailed(IsocenterError):
     hint = "`isocenter jobs retry ID` tries it again once the reason is gone."
 
 
+class StepError(IsocenterError):
+    """A procedure step cannot be changed as asked for. `warning` is what PS3.18 sections 11.6.3.2 to 11.8.3.2 have a
+    web server say of it; the statuses are those of PS3.4 Tables CC.2.1-2 and CC.2.2-2."""
+
+    code = "procedure-step"
+    http_status = 409
+    warning: ClassVar[str] = "The submitted request is inconsistent with the state of the UPS Instance."
+
+
+class StepOver(StepError):
+    """The step is completed or canceled."""
+
+    code = "step-over"
+    dimse_status = 0xC300
+
+
+class TransactionMissing(StepError):
+    """Whoever performs a step shows the Transaction UID that it was claimed with."""
+
+    code = "transaction-missing"
+    dimse_status = 0xC301
+    warning = "The Transaction UID is missing."
+
+
+class TransactionIncorrect(TransactionMissing):
+    """It is another one."""
+
+    code = "transaction-incorrect"
+    warning = "The Transaction UID is incorrect."
+
+
+class StepClaimed(StepError):
+    """The step is in progress already."""
+
+    code = "step-claimed"
+    dimse_status = 0xC302
+
+
+class StepNotRenewed(StepError):
+    """A step is scheduled when it is created, and never again."""
+
+    code = "step-not-renewed"
+    dimse_status = 0xC303
+
+
+class StepUnfinished(StepError):
+    """Attributes lack that a step has to have when it is over (PS3.4 CC.2.5.1.1)."""
+
+    code = "step-unfinished"
+    dimse_status = 0xC304
+
+
+class StepNotScheduled(StepError):
+    """A step is created in another state than SCHEDULED."""
+
+    code = "step-not-scheduled"
+    dimse_status = 0xC309
+    http_status = 400
+
+
+class StepUnclaimed(StepError):
+    """The step is not in progress yet."""
+
+    code = "step-unclaimed"
+    dimse_status = 0xC310
+
+
+class StepCompleted(StepError):
+    """A step that is completed cannot be canceled."""
+
+    code = "step-completed"
+    dimse_status = 0xC311
+    warning = "The UPS is already COMPLETED."
+
+
+class PerformerUnreachable(StepError):
+    """Nobody is subscribed to the step who could be asked to cancel it."""
+
+    code = "performer-unreachable"
+    dimse_status = 0xC312
+    warning = "The performer cannot be contacted."
+
+
+class StepInappropriate(StepError):
+    """The action is for another kind of UID (PS3.4 Table CC.2.3-3)."""
+
+    code = "step-inappropriate"
+    dimse_status = 0xC314
+    http_status = 400
+
+
+class PerformedStepOver(StepError):
+    """A performed procedure step that is over is not changed any more (PS3.4 F.7.2.2.3)."""
+
+    code = "performed-step-over"
+    dimse_status = 0x0110
+
+
+class NoSuchStep(NotFound):
+    """No such unified procedure step (PS3.4 Annex CC)."""
+
+    code = "no-such-step"
+    dimse_status = 0xC307
+
+
+class DuplicateStep(IsocenterError):
+    """The UID is that of a step, or transaction, that is known (PS3.7 Annex C: 0x0111)."""
+
+    code = "duplicate-step"
+    dimse_status = 0x0111
+    http_status = 409
+
+
 class IntegrityError(IsocenterError):
     """Stored bytes and their digest differ."""
 

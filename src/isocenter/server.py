@@ -139,6 +139,7 @@ async def running(
                 yield Node(archive, dimse.address, (host, port), settings, dimse.tls_address, reload)
             finally:
                 archive.feed.end()  # or those who follow it would keep their connections open
+                archive.work.feed.end()
                 web.should_exit = True
                 await dimse.close()
                 await serving

@@ -62,7 +62,7 @@ def test_openapi(web: Web) -> None:
     by_options = web.request("OPTIONS", "/dicomweb", headers={"accept": "application/json"})
     answer = web.get("/dicomweb/openapi.json")
     assert answer.json() == by_options.json() == openapi("http://archive.test/dicomweb")
-    assert by_options.headers["allow"] == "DELETE, GET, OPTIONS, POST"
+    assert by_options.headers["allow"] == "DELETE, GET, OPTIONS, POST, PUT"
     assert web.request("OPTIONS", "/dicomweb", headers={"accept": "text/html"}).status_code == 406
     paths = answer.json()["paths"]
     assert paths["/studies/{study}"]["delete"]["parameters"][1]["name"] == "reason"

@@ -26,6 +26,7 @@ from isocenter.archive.ingest import Incoming, Intake, Outcome
 from isocenter.archive.jobs import JobQueue
 from isocenter.archive.lifecycle import DataFolder, require_index, sweep
 from isocenter.archive.routing import Router
+from isocenter.archive.work import Worklist
 from isocenter.errors import NotFound, OutOfResources, StillWanted
 from isocenter.index.base import Counts, Policy
 from isocenter.index.sql import SqlIndex
@@ -70,8 +71,9 @@ class Archive:
             store, self._group, self._threads, limits, Examiner(limits), self._require_space, self._log
         )
         self._minimum_free = settings.archive_minimum_free
-        self.feed = Feed(self.changes)
+        self.feed: Feed[Change] = Feed(self.changes)
         self.jobs = JobQueue(index.jobs, settings, clock=clock)
+        self.work = Worklist(index.work, settings, clock)
         self.router = index.routing = Router(settings, self.jobs.wake, self.feed.wake)
         self._pieces = metadata.Pieces()
         self._closed = False

@@ -92,6 +92,24 @@ def deleted(scope: Scope, count: int, reason: str, by: str) -> None:
     )
 
 
+def to_be_sent(scope: Scope, count: int, peer: str, by: str) -> None:
+    """Somebody had instances sent: Begin Transferring DICOM Instances (A.5.3.3, 110102)."""
+    _audit.info(
+        "Begin Transferring DICOM Instances: study=%s series=%s instance=%s objects=%d to=%s by=%s",
+        scope.study,
+        scope.series or "*",
+        scope.instance or "*",
+        count,
+        peer,
+        by or "?",
+    )
+
+
+def worked(what: str, kind: str, uid: str, by: str) -> None:
+    """Something became of a step of work: Procedure Record (A.5.3.13, 110111). What the step is about is not said."""
+    _audit.info("Procedure Record: %s %s step=%s by=%s", what, kind, uid, by or "?")
+
+
 # --- who did what by HTTP
 
 

@@ -153,7 +153,7 @@ def rebuild(data: Path | str, settings: Settings | None = None, progress: Progre
         index = SqlIndex(fresh)
         try:
             report = _fill(store, index, settings, progress)
-            _take_over_jobs(folder.index, index, report)
+            _take_over(folder.index, index, report)
             mark_swept(store, index)
         finally:
             index.close()
@@ -189,19 +189,20 @@ def _fill(store: BlobStore, index: SqlIndex, settings: Settings, progress: Progr
     return report
 
 
-def _take_over_jobs(old: Path, index: SqlIndex, report: Report) -> None:
+def _take_over(old: Path, index: SqlIndex, report: Report) -> None:
     if not old.exists():
         return
     try:
         before = SqlIndex(old)
         try:
             count = index.jobs.take_over(before.jobs)
+            steps = index.work.take_over(before.work)
         finally:
             before.close()
     except IsocenterError as error:
         report.findings.append(Finding("jobs", old.name, None, error.message))
     else:
-        log.info("%d jobs were taken over from the old index", count)
+        log.info("%d jobs and %d steps of work were taken over from the old index", count, steps)
 
 
 def _entry(store: BlobStore, name: str, examiner: Examiner, limits: Limits) -> Entry:

@@ -1,4 +1,4 @@
-"""Whoever wants to know at once what happens in the archive: followers of the change feed.
+"""Whoever wants to know at once what happens in the archive: followers of the change feed, and of reports on work.
 
 They are woken by the transaction that changed something, and read its rows themselves; so none is missed, and a
 follower that is slow costs memory to nobody. With no follower a commit costs one look at an empty list.
@@ -10,21 +10,29 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Final
+from typing import Final, Generic, Protocol, TypeVar
 
 from isocenter.errors import ArchiveBusy
-from isocenter.model import Change
 
 MOST: Final = 100  # followers at a time
 
-Read = Callable[[int], Awaitable[list[Change]]]
+
+class Entry(Protocol):
+    """What is followed; later entries have higher numbers."""
+
+    @property
+    def seq(self) -> int: ...
 
 
-class Feed:
+T = TypeVar("T", bound=Entry)
+Read = Callable[[int], Awaitable[list[T]]]
+
+
+class Feed(Generic[T]):
     """`wake` may be called from any thread, the rest in the event loops of the followers."""
 
-    def __init__(self, read: Read) -> None:
-        """`read` gives some of the entries after one, oldest first."""
+    def __init__(self, read: Read[T] | None = None) -> None:
+        """`read` gives some of the entries after one, oldest first, to whoever brings no reader of his own."""
         self._read = read
         self._lock = threading.Lock()
         self._followers: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
@@ -45,22 +53,25 @@ class Feed:
         self._ended = True
         self.wake()
 
-    async def follow(self, since: int, quiet: float) -> AsyncGenerator[list[Change], None]:
-        """Entries after `since` as they come, some at a time; [] after so many seconds in which nothing came.
+    async def follow(self, since: int, quiet: float, read: Read[T] | None = None) -> AsyncGenerator[list[T], None]:
+        """Entries after `since` as they come, some at a time; [] after so many seconds in which nothing came. `read`
+        gives those that are this follower's.
 
         Raises ArchiveBusy when there are too many followers already.
         """
+        reader = read or self._read
+        assert reader is not None
         event = asyncio.Event()
         follower = (asyncio.get_running_loop(), event)
         with self._lock:
             if len(self._followers) >= MOST:
-                raise ArchiveBusy(f"{MOST} clients follow the changes already")
+                raise ArchiveBusy(f"{MOST} clients follow already")
             self._followers.append(follower)
         try:
             while True:
                 event.clear()
                 ended = self._ended
-                found = await self._read(since)
+                found = await reader(since)
                 if found:
                     since = found[-1].seq
                     yield found

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from isocenter.index.keys import COLUMNS, FUZZY_NAME, OTHER_GROUPS, column_names
 from isocenter.model import Level
 
-HEAD = "0005"  # the newest revision in migrations/versions
+HEAD = "0006"  # the newest revision in migrations/versions
 
 metadata = sa.MetaData()
 
@@ -201,6 +201,61 @@ job_asked = sa.Table(
     sa.Column("job_id", sa.Integer, sa.ForeignKey("job.id"), nullable=False),
     sa.Column("at", sa.Float, nullable=False),
     sa.Index("job_asked_by_job", "job_id"),
+)
+
+# Steps of work (isocenter.index.work). `uid` is unique within a kind; `state`, `patient_id` and `starts` are comparing
+# forms of what `attributes` say; `transaction_uid` is the lock of who performs a unified step.
+step = sa.Table(
+    "step",
+    metadata,
+    _id(),
+    sa.Column("kind", sa.Text, nullable=False),
+    _uid(),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("transaction_uid", sa.Text, nullable=False, server_default=""),
+    sa.Column("patient_id", sa.Text, nullable=False),
+    sa.Column("starts", sa.Text, nullable=False),
+    _attributes(),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("updated_at", sa.Float, nullable=False),
+    sa.Index("step_by_uid", "kind", "uid", unique=True),
+    sa.Index("step_by_state", "kind", "state", "updated_at"),
+    sa.Index("step_by_patient", "kind", "patient_id"),
+    sa.Index("step_by_start", "kind", "starts"),
+    sqlite_autoincrement=True,
+)
+
+# Who is told of what becomes of a unified step (PS3.4 CC.2.3), and who waits for its end before it may go (`lock`).
+step_subscription = sa.Table(
+    "step_subscription",
+    metadata,
+    sa.Column("step_id", sa.Integer, sa.ForeignKey("step.id"), primary_key=True),
+    sa.Column("aet", sa.Text, primary_key=True),
+    sa.Column("lock", sa.Boolean, nullable=False),
+    sa.Index("step_subscription_by_aet", "aet"),
+)
+
+# Who is subscribed to steps that come; with `filtered` to those that fulfil `matches` (JSON).
+step_watcher = sa.Table(
+    "step_watcher",
+    metadata,
+    sa.Column("aet", sa.Text, primary_key=True),
+    sa.Column("filtered", sa.Boolean, primary_key=True),
+    sa.Column("lock", sa.Boolean, nullable=False),
+    sa.Column("matches", sa.Text, nullable=False),
+)
+
+# What there is to tell them, a row for each receiver, written with the change that it tells of.
+step_report = sa.Table(
+    "step_report",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("aet", sa.Text, nullable=False),
+    _uid(),
+    sa.Column("event_type", sa.Integer, nullable=False),
+    sa.Column("information", sa.Text, nullable=False),  # DICOM JSON
+    sa.Index("step_report_by_aet", "aet", "seq"),
+    sqlite_autoincrement=True,
 )
 
 assert FUZZY_NAME in study.c

@@ -23,6 +23,7 @@ from isocenter.index.sql_errors import translated
 from isocenter.index.sql_jobs import SqlJobs
 from isocenter.index.sql_read import SqlReader
 from isocenter.index.sql_rows import REF_COLUMNS, ref_of, within
+from isocenter.index.sql_work import SqlWork
 from isocenter.index.sql_write import SqlWriter
 from isocenter.model import Change, Found, InstanceRef, Query, Scope
 
@@ -112,6 +113,7 @@ class SqlIndex:
             raise
         self._reader = SqlReader(self._reading)
         self.jobs = SqlJobs(self._writer, self._reading)
+        self.work = SqlWork(self._writer, self._reading)
         self.routing: Routing | None = None
 
     def close(self) -> None:

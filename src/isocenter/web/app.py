@@ -33,8 +33,10 @@ from isocenter.web import (
     stow,
     uri,
     wado,
+    subscriptions,
 )
 from isocenter.web.context import Context
+    worklist,
 from isocenter.web.cors import cors
 from isocenter.web.envelope import Envelope
 from isocenter.web.errors import on_http_exception, on_isocenter_error
@@ -76,6 +78,8 @@ def create_app(archive: Archive, settings: Settings) -> Starlette:
             *changes.routes(),
             *capabilities.routes(),
             *delete.routes(),
+            *worklist.routes(),
+            *subscriptions.routes(),
             *signing_in.routes(),
             Route("/healthz", healthz, methods=["GET"]),
             Route("/metrics", metrics, methods=["GET"]),

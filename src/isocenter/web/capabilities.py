@@ -29,13 +29,17 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
     "series": _UID,
     "instance": _UID,
     "uid": _UID,
+    **dict.fromkeys(("workitem", "transaction-uid"), _UID),
+    "aetitle": {"type": "string", "maxLength": 16, "pattern": "^[A-Z0-9_]+$", "example": "WATCHER"},
     "npi": {"type": "string", "enum": list(KINDS)},
     "frames": {"type": "string", "pattern": "^[1-9][0-9]{0,6}(,[1-9][0-9]{0,6})*$", "example": "1,2"},
     "path": {"type": "string", "pattern": "^[0-9A-F]{8}(/[1-9][0-9]{0,5}/[0-9A-F]{8})*$", "example": "7FE00010"},
     "limit": _COUNT,
     "offset": _COUNT,
     "since": _COUNT,
-    **dict.fromkeys(("fuzzymatching", "emptyvaluematching", "multiplevaluematching", "force"), _BOOLEAN),
+    **dict.fromkeys(
+        ("fuzzymatching", "emptyvaluematching", "multiplevaluematching", "force", "deletionlock"), _BOOLEAN
+    ),
     "window": {"type": "string", "example": "40,400,linear"},
     "viewport": {"type": "string", "example": "512,512"},
     "quality": {"type": "integer", "minimum": 1, "maximum": 100},
@@ -61,7 +65,7 @@ _FAILURE = {
 def _parameters(resource: Resource) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [
         {"name": name, "in": "path", "required": True, "schema": _SCHEMAS[name]}
-        for name in ("study", "series", "instance", "frames", "npi", "uid", "path")
+        for name in ("study", "series", "instance", "frames", "npi", "uid", "path", "workitem", "aetitle")
         if f"{{{name}}}" in resource.path
     ]
     names = (*resource.query, *(_MATCHED if "limit" in resource.query and "since" not in resource.query else ()))

@@ -27,7 +27,7 @@ from isocenter.net.identity import UserFile, shown, user_identity
 from isocenter.net.tokens import TokenRefused, TokenVerifier
 from isocenter.settings import Settings, words
 from isocenter.web.identity import SCOPES, Identity, client_of, known_scopes
-from isocenter.web.reception import is_loopback
+from isocenter.web.reception import by_tls, is_loopback
 from isocenter.web.site_tokens import SiteTokens, looks_like_one
 from isocenter.web.traffic import Buckets, network_of
 
@@ -150,7 +150,7 @@ class Credentials:
 
     def _admit(self, scope: Scope) -> None:
         """Raises Unauthenticated where credentials could be read on their way, TooManyRequests after many failures."""
-        safe = scope["scheme"] == "https" or is_loopback(client_of(scope)) or self._settings.web_listen_unprotected
+        safe = by_tls(scope) or is_loopback(client_of(scope)) or self._settings.web_listen_unprotected
         if not safe:
             raise Unauthenticated("credentials are taken over https only; those that were sent should be exchanged")
         wait = self._failures.wait(network_of(client_of(scope)), time.monotonic())

@@ -158,6 +158,13 @@ async def answer_models(
     return StreamingResponse(_compressed_array(made(), coding), headers=fields, media_type=offer.name)
 
 
+async def answer_model(request: Request, model: Mapping[str, Any], offer: Offer) -> Response:
+    """One model, in one of the forms of ONE."""
+    if offer.name == DICOM_XML and not offer.multipart:
+        return Response(native_xml(model), headers={"vary": VARY}, media_type=DICOM_XML)
+    return await answer_models(request, [lambda: [model]], offer)
+
+
 async def answer_json(request: Request, text: bytes, media_type: str, status: int = 200) -> Response:
     """JSON that is there, compressed if it is worth it and the client takes it."""
     name = chosen_coding(request.headers.get("accept-encoding"))

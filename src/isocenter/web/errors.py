@@ -23,7 +23,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
-from isocenter.errors import IsocenterError, RangeNotSatisfiable, TooManyRequests
+from isocenter.errors import IsocenterError, RangeNotSatisfiable, StepError, TooManyRequests
+from isocenter.web.context import base_url
 
 log = logging.getLogger("isocenter.web")
 
@@ -64,7 +65,10 @@ async def on_isocenter_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, IsocenterError)
     if error.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.error("%s %s: %s: %s", request.method, request.url.path, error.code, error)
-    return response_of(error)
+    response = response_of(error)
+    if isinstance(error, StepError):
+        response.headers["warning"] = f"299 {base_url(request)}: {error.warning}"  # PS3.18 11.6.3.2, 11.7.3.2, 11.8.3.2
+    return response
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:

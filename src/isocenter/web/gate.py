@@ -26,7 +26,7 @@ from isocenter.web.context import is_data
 from isocenter.web.credentials import Credentials
 from isocenter.web.errors import response_of
 from isocenter.web.identity import ADMIN, DELETE, KEY, READ, WRITE, Identity, client_of
-from isocenter.web.reception import SAFE
+from isocenter.web.reception import SAFE, method_of
 from isocenter.web.sessions import Sessions, cookie_name
 from isocenter.web.traffic import Buckets, Crowd, network_of
 
@@ -36,6 +36,8 @@ SESSION = "/session"
 PUBLIC = frozenset({LOGIN, SESSION, "/healthz", "/css/login.css", "/js/login.js", "/favicon.svg"})
 """Open to everybody: the page to sign in with what it needs, and whether the server is well. None tells of patients."""
 _ADMIN = frozenset({"/metrics"})
+_OPERATION = "/operation/"  # what the archive does for others, and whom it knows
+_SUBSCRIBER = re.compile(r"/workitems/[0-9.]{1,64}/subscribers/[^/]+")
 _STUDY = re.compile(r"/studies/([0-9.]{1,64})(?:/|$)")
 
 
@@ -47,7 +49,9 @@ def scope_needed(method: str, path: str) -> str | None:
         return ADMIN
     if method in SAFE:
         return READ
-    return DELETE if method == "DELETE" else WRITE
+    if method == "DELETE" and not _SUBSCRIBER.search(path):  # to end a subscription deletes nothing that is kept
+        return DELETE
+    return WRITE
 
 
 class Gate:
@@ -74,7 +78,7 @@ class Gate:
         """The gate before an application."""
 
         async def gated(scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["type"] != "http":
+            if scope["type"] == "lifespan":
                 await app(scope, receive, send)
                 return
             try:
@@ -95,7 +99,7 @@ class Gate:
 
     async def _identity(self, scope: Scope) -> Identity:
         """Who asks, if they may. Raises Unauthenticated, Forbidden, TooManyRequests."""
-        needed = scope_needed(scope["method"], scope["path"])
+        needed = scope_needed(method_of(scope), scope["path"])
         identity = self.credentials.everybody
         if self.credentials.needed:
             given = await self._shown(scope, Headers(scope=scope), needed)
@@ -103,7 +107,7 @@ class Gate:
                 raise Unauthenticated("nobody is let in here without saying who it is")
             identity = given or Identity("", frozenset())
         if needed is not None and needed not in identity.scopes:
-            audit.denied(shown(identity.name), client_of(scope), needed, scope["method"])
+            audit.denied(shown(identity.name), client_of(scope), needed, method_of(scope))
             why = "" if self.credentials.needed else ", which not everybody has here (web.open_scopes)"
             raise Forbidden(f"this needs the scope {needed}{why}")
         return identity
@@ -118,7 +122,7 @@ class Gate:
         identity = self.sessions.find(session) if session else None
         # A browser says where a request that changes something comes from; reception.py has looked at that.
         told = "origin" in headers or "sec-fetch-site" in headers
-        if identity is not None and needed is not None and scope["method"] not in SAFE and not told:
+        if identity is not None and needed is not None and method_of(scope) not in SAFE and not told:
             raise Forbidden("with a session, changes are made by pages of this server only")
         return identity
 
@@ -141,7 +145,7 @@ class Gate:
     def _challenges(self, scope: Scope, error: IsocenterError) -> list[str]:
         """RFC 6750 section 3, RFC 7617 section 2."""
         if isinstance(error, Forbidden) and self.credentials.needed:
-            needed = scope_needed(scope["method"], scope["path"])
+            needed = scope_needed(method_of(scope), scope["path"])
             return [f'Bearer realm="{REALM}", error="insufficient_scope", scope="{needed}"']
         if not isinstance(error, Unauthenticated):
             return []
@@ -156,7 +160,7 @@ class Gate:
 
     def _noting(self, scope: Scope, identity: Identity, send: Send) -> Send:
         """Notes who saw what, and tells caches that it is for him."""
-        if scope["method"] not in ("GET", "HEAD") or not is_data(scope["path"]):
+        if method_of(scope) not in ("GET", "HEAD") or not is_data(scope["path"]):
             return send
 
         async def noting(message: Message) -> None:
@@ -174,5 +178,5 @@ class Gate:
 def _is_page(scope: Scope) -> bool:
     """Whether a person opened an address for people, who can be led to where to sign in."""
     headers: Mapping[str, str] = Headers(scope=scope)
-    wanted = scope["method"] == "GET" and not is_data(scope["path"])
+    wanted = method_of(scope) == "GET" and not is_data(scope["path"])
     return wanted and "authorization" not in headers and "text/html" in headers.get("accept", "")

@@ -7,7 +7,7 @@ a warning, so that nobody takes a wider answer for a narrow one unknowingly.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
 from isocenter.errors import BadRequest
@@ -133,14 +133,16 @@ def parse_search(
     settings: Settings,
     within: tuple[Match, ...] = (),
     sop_classes: tuple[str, ...] = (),
+    known: Container[int] | None = None,
 ) -> Search:
     """A search at `level`, its `parameters` decoded from the URI, `within` what the path says.
 
     With `sop_classes` it is one for non-patient instances of these; all that is kept of them is returned, which
-    includes what PS3.4 names for each kind. Raises BadRequest for what is malformed.
+    includes what PS3.4 names for each kind. `known` are the attributes that can be searched for where that is not for
+    the level to say. Raises BadRequest for what is malformed.
     """
     given = _sort_parameters(parameters)
-    known = known_tags(level, sop_classes)
+    known = known_tags(level, sop_classes) if known is None else known
     ignored = list(given.unknown)
     matches: list[Match] = list(within)
     returned: set[int] = set()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from typing import cast
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -34,6 +35,16 @@ _ORIGIN = re.compile(r"https?://(?:[a-z0-9._-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::\
 _EVERYWHERE = ("0.0.0.0", "::", "")
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that change nothing (RFC 9110 section 9.2.1)."""
+
+
+def method_of(scope: Scope) -> str:
+    """The method of a request; that of one for a WebSocket is GET (RFC 6455 section 4.1)."""
+    return cast(str, scope.get("method", "GET"))
+
+
+def by_tls(scope: Scope) -> bool:
+    """Whether a request, or one for a WebSocket, came by TLS."""
+    return scope["scheme"] in ("https", "wss")
 
 
 def host_name(field: str) -> str | None:
@@ -98,7 +109,7 @@ class Origins:
             return Forbidden("pages of this origin may not send requests here (web.cors_origins)")
         if site in ("cross-site", "same-site"):
             # A link is followed; what is embedded or sent from elsewhere is not answered.
-            followed = scope["method"] in SAFE and headers.get("sec-fetch-mode") == "navigate"
+            followed = method_of(scope) in SAFE and headers.get("sec-fetch-mode") == "navigate"
             if not followed or headers.get("sec-fetch-dest") not in (None, "document"):
                 return Forbidden("pages of other sites may not send requests here (web.cors_origins)")
         return None
@@ -108,7 +119,9 @@ class Origins:
         if site is not None:
             return site == "same-origin"  # the browser knows best, also behind a proxy that speaks TLS for us
         scheme, _, host = origin.partition("://")
-        return host == headers.get("host", "").lower() and scheme in (scope["scheme"], "https")
+        # A page that asks for a WebSocket is itself one of http (RFC 6455 section 10.2).
+        here = scope["scheme"].replace("ws", "http")
+        return host == headers.get("host", "").lower() and scheme in (here, "https")
 
 
 class Reception:
@@ -123,8 +136,6 @@ class Reception:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        if scope["type"] != "http":
-            raise RuntimeError(f"nothing here speaks {scope['type']}")
         refusal = self._refusal(scope)
         if refusal is None:
             await self._app(scope, receive, send)

@@ -131,6 +131,31 @@ def _store() -> Iterator[Resource]:
         )  # fmt: skip
 
 
+def _work() -> Iterator[Resource]:
+    ups, subscriptions = "test_web_worklist.py", "test_web_subscriptions.py"
+    one, subscriber = "/workitems/{workitem}", "/workitems/{workitem}/subscribers/{aetitle}"
+    sets = (DICOM_JSON, XML)
+    yield Resource("POST", "/workitems", "CreateWorkitem", "Create a step of the worklist", "11.4", ups, (),
+                   ("workitem",), sets)  # fmt: skip
+    yield Resource("GET", one, "RetrieveWorkitem", "Retrieve a step", "11.5", ups, _MODEL, (ACCEPT,))
+    yield Resource(
+        "POST", one, "UpdateWorkitem", "Change what a step says", "11.6", ups, (), ("transaction-uid",), sets
+    )
+    yield Resource("PUT", f"{one}/state", "ChangeWorkitemState", "Claim, complete or cancel a step", "11.7", ups, (),
+                   (), sets)  # fmt: skip
+    yield Resource("POST", f"{one}/cancelrequest", "RequestCancellation", "Ask for a step to be canceled", "11.8", ups,
+                   (), (), sets)  # fmt: skip
+    yield Resource("GET", "/workitems", "SearchWorkitems", "Search for steps of the worklist", "11.9", ups, _MODELS,
+                   (*SEARCH, ACCEPT))  # fmt: skip
+    yield Resource("POST", subscriber, "Subscribe", "Tell an AE of a step, or of all", "11.10", subscriptions, (),
+                   ("deletionlock", "filter"))  # fmt: skip
+    yield Resource("DELETE", subscriber, "Unsubscribe", "Tell it no more", "11.11", subscriptions)
+    yield Resource("POST", f"{subscriber}/suspend", "Suspend", "Tell it of no more steps that come", "11.12",
+                   subscriptions)  # fmt: skip
+    yield Resource("GET", "/subscribers/{aetitle}", "OpenChannel", "Events of steps, on a WebSocket", "8.10.4, 11.13",
+                   subscriptions)  # fmt: skip
+
+
 _NPI = "test_npi.py"
 _CHANGES = "test_web_changes.py"
 _CAPABILITIES = "test_web_capabilities.py"
@@ -157,7 +182,7 @@ _OTHERS = (
 )
 # fmt: on
 
-RESOURCE_TABLE: tuple[Resource, ...] = (*_search(), *_retrieve(), *_store(), *_OTHERS)
+RESOURCE_TABLE: tuple[Resource, ...] = (*_search(), *_retrieve(), *_store(), *_work(), *_OTHERS)
 
 KINDS = tuple(RESOURCES)
 """What `{npi}` may be."""

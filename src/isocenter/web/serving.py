@@ -20,6 +20,7 @@ from typing import Any, cast
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from isocenter.errors import SettingsError
 from isocenter.net.tls import web_context
@@ -36,6 +37,7 @@ except ImportError:  # no wheel for this Python: uvicorn has another parser
 log = logging.getLogger("isocenter.web")
 
 _CRAWL = 256  # bytes a second; whoever is slower over web.idle_timeout does not get on
+_SAID = 4096  # bytes of a message on a WebSocket, where clients have nothing to say
 _LINGER = 10.0  # seconds in which a client that is answered already may send the rest of its request
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
@@ -128,9 +130,12 @@ class Connection(HttpProtocol):
         self._got = (0.0, 0)  # when, and how much had been received
         self._paused: tuple[float, int] | None = None  # since when the client reads slowly, and what it had to read
         self._over_since: float | None = None
+        self._upgraded = False
 
     @property
     def asks_nothing(self) -> bool:
+        if self._upgraded:
+            return False
         return self.cycle is None or (self.cycle.response_complete and not self.cycle.more_body)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -147,6 +152,12 @@ class Connection(HttpProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._watch.left(self)
         super().connection_lost(exc)
+
+    def handle_websocket_upgrade(self) -> None:
+        """The connection is a WebSocket's from here on, and still one of all that are counted."""
+        self._upgraded = True
+        self.ws_protocol_class = cast(Any, partial(Channel, lambda: self._watch.left(self)))
+        super().handle_websocket_upgrade()
 
     def data_received(self, data: bytes) -> None:
         before = self.cycle
@@ -174,6 +185,8 @@ class Connection(HttpProtocol):
 
     def problem(self, now: float) -> str | None:
         """Why the connection should end; None if nothing is wrong."""
+        if self._upgraded:
+            return None  # who does not answer a ping, or does not read, is ended there
         if self._paused is not None:
             since, had = self._paused
             taken = had - self.transport.get_write_buffer_size()
@@ -203,6 +216,18 @@ class Connection(HttpProtocol):
         return what if now - self._over_since > most else None
 
 
+class Channel(WebSocketsSansIOProtocol):
+    """A WebSocket: what a connection becomes on which events are told."""
+
+    def __init__(self, lost: Callable[[], None], **options: Any) -> None:
+        super().__init__(**options)
+        self._lost = lost
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost()
+        super().connection_lost(exc)
+
+
 class WebServer(uvicorn.Server):
     """uvicorn without its own signal handling: one place decides when everything stops. Raises SettingsError."""
 
@@ -215,7 +240,9 @@ class WebServer(uvicorn.Server):
             uvicorn.Config(
                 app,
                 http=cast(Any, partial(Connection, self.watch)),
-                ws="none",
+                ws=Channel,
+                ws_max_size=_SAID,
+                ws_per_message_deflate=False,
                 log_config=None,
                 access_log=False,
                 server_header=False,

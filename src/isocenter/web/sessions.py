@@ -18,6 +18,7 @@ from starlette.types import Scope
 
 from isocenter.settings import Settings
 from isocenter.web.identity import Identity
+from isocenter.web.reception import by_tls
 
 
 @dataclass(slots=True)
@@ -77,7 +78,7 @@ def _hashed(value: str) -> bytes:
 def cookie_name(scope: Scope) -> str:
     """Over TLS a name that browsers take from this host alone (RFC 6265bis section 4.1.3.2). Cookies do not know
     ports, so that without TLS, on loopback, the port is in the name."""
-    if scope["scheme"] == "https":
+    if by_tls(scope):
         return "__Host-isocenter"
     return f"isocenter-{(scope.get('server') or ('', ''))[1]}"
 

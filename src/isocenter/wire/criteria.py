@@ -127,6 +127,11 @@ def _range_match(tag: int, vr: str, value: str) -> Match:
     return Range(tag, both["low"], both["high"])
 
 
+def is_date_time(text: str) -> bool:
+    """Whether a text is one value of a DT."""
+    return _RANGES["DT"][0].fullmatch(text) is not None
+
+
 def nested(path: tuple[int, ...], match: Match) -> Match:
     """A match of the attribute that `path` ends with, inside the sequences that it leads through."""
     for tag in reversed(path[:-1]):

@@ -1,0 +1,95 @@
+"""Steps of work as clients send them: DICOM JSON that has what PS3.4 Tables CC.2.5-3 and F.7.2-1 require, no more."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from isocenter.std.dictionary import tag_of, vr_of
+
+Model = dict[str, Any]
+CODE = {"CodeValue": "110005", "CodingSchemeDesignator": "DCM", "CodeMeaning": "Interpretation"}
+STATION = {"CodeValue": "WS1", "CodingSchemeDesignator": "99SITE", "CodeMeaning": "Workstation 1"}
+
+
+def data_set(**values: Any) -> Model:
+    """DICOM JSON of keywords: a list of dicts is a sequence, None is an attribute without a value."""
+    model: Model = {}
+    for keyword, value in values.items():
+        tag = tag_of(keyword)
+        assert tag is not None, keyword
+        vr = vr_of(tag)
+        entry: Model = {"vr": vr}
+        if isinstance(value, list) and vr == "SQ":
+            value = [data_set(**item) for item in value]
+        elif vr == "PN" and value is not None:
+            value = [{"Alphabetic": value}]
+        elif value is not None and not isinstance(value, list):
+            value = [value]
+        if value:
+            entry["Value"] = value
+        model[f"{tag:08X}"] = entry
+    return dict(sorted(model.items()))
+
+
+_REQUEST = {
+    "StudyInstanceUID": "1.2.826.1",
+    "AccessionNumber": "A17",
+    "IssuerOfAccessionNumberSequence": [],
+    "OrderPlacerIdentifierSequence": [],
+    "OrderFillerIdentifierSequence": [],
+    "RequestedProcedureID": "P1",
+    "RequestedProcedureDescription": "CT thorax",
+    "RequestedProcedureCodeSequence": [],
+}
+
+
+def workitem(**values: Any) -> Model:
+    """A unified procedure step as it is created."""
+    usual: dict[str, Any] = {
+        "TransactionUID": None,
+        "ScheduledProcedureStepPriority": "MEDIUM",
+        "ProcedureStepLabel": "Read CT",
+        "WorklistLabel": "READING",
+        "ScheduledProcessingParametersSequence": [],
+        "ScheduledStationNameCodeSequence": [],
+        "ScheduledStationClassCodeSequence": [],
+        "ScheduledStationGeographicLocationCodeSequence": [],
+        "InputInformationSequence": [],
+        "ScheduledProcedureStepStartDateTime": "20261122090000",
+        "ScheduledWorkitemCodeSequence": [CODE],
+        "CommentsOnTheScheduledProcedureStep": None,
+        "InputReadinessState": "READY",
+        "PatientName": "Hong^Gildong",
+        "PatientID": "17",
+        "IssuerOfPatientID": None,
+        "IssuerOfPatientIDQualifiersSequence": [],
+        "OtherPatientIDsSequence": [],
+        "PatientBirthDate": "19700101",
+        "PatientSex": "M",
+        "AdmissionID": None,
+        "IssuerOfAdmissionIDSequence": [],
+        "AdmittingDiagnosesDescription": None,
+        "AdmittingDiagnosesCodeSequence": [],
+        "ReferencedRequestSequence": [_REQUEST],
+        "ProcedureStepState": "SCHEDULED",
+        "ProcedureStepProgressInformationSequence": [],
+        "UnifiedProcedureStepPerformedProcedureSequence": [],
+    }
+    return data_set(**{**usual, **values})
+
+
+def state(wanted: str, transaction: str | None = None) -> Model:
+    """The information of a change of state."""
+    return data_set(ProcedureStepState=wanted, **({} if transaction is None else {"TransactionUID": transaction}))
+
+
+def performed() -> Model:
+    """What a step has to say of its performance before it can be completed."""
+    item = {
+        "PerformedStationNameCodeSequence": [STATION],
+        "PerformedWorkitemCodeSequence": [CODE],
+        "PerformedProcedureStepStartDateTime": "20261122091500",
+        "PerformedProcedureStepEndDateTime": "20261122093000",
+        "OutputInformationSequence": [],
+    }
+    return data_set(UnifiedProcedureStepPerformedProcedureSequence=[item])
