@@ -305,9 +305,6 @@ class Settings:
         low=0,
     )
 
-    # --- limits of what a peer can grow
-    limits_nesting: int = _row(64, "limits", "Depth of nested sequences.", low=1)
-    limits_elements: int = _row(1_000_000, "limits", "Data elements in one data set.", low=1)
     # --- work: what is scheduled, performed and committed to
     work_steps: int = _row(
         50_000, "work", "Most steps of each kind: on the worklist, scheduled for modalities, performed by them.", low=1
@@ -320,6 +317,9 @@ class Settings:
     work_subscribers: int = _row(1000, "work", "Most AEs that are subscribed to steps.", low=1)
     work_reports: int = _row(10_000, "work", "Event reports that are kept for subscribers who read slowly.", low=1)
 
+    # --- limits of what a peer can grow
+    limits_nesting: int = _row(64, "limits", "Depth of nested sequences.", low=1)
+    limits_elements: int = _row(1_000_000, "limits", "Data elements in one data set.", low=1)
     limits_inflate_ratio: int = _row(200, "limits", "Inflated to deflated size, above 16 MiB.", low=1)
     limits_inflate_bytes: int = _row(4 * GiB, "limits", "Inflated size of one data set.", unit="bytes", low=1)
     limits_frame_bytes: int = _row(512 * MiB, "limits", "Decoded size of one frame.", unit="bytes", low=1)

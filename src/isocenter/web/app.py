@@ -31,12 +31,12 @@ from isocenter.web import (
     rendered,
     signing_in,
     stow,
+    subscriptions,
     uri,
     wado,
-    subscriptions,
+    worklist,
 )
 from isocenter.web.context import Context
-    worklist,
 from isocenter.web.cors import cors
 from isocenter.web.envelope import Envelope
 from isocenter.web.errors import on_http_exception, on_isocenter_error
@@ -74,12 +74,12 @@ def create_app(archive: Archive, settings: Settings) -> Starlette:
             *bulkdata.routes(),
             *rendered.routes(),
             *npi.routes(),
+            *worklist.routes(),
+            *subscriptions.routes(),
             *uri.routes(),
             *changes.routes(),
             *capabilities.routes(),
             *delete.routes(),
-            *worklist.routes(),
-            *subscriptions.routes(),
             *signing_in.routes(),
             Route("/healthz", healthz, methods=["GET"]),
             Route("/metrics", metrics, methods=["GET"]),
