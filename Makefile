@@ -1,6 +1,7 @@
 # Everything a newcomer types. Needs make, python3 (3.11 or newer) and its venv module; the rest is fetched.
 #   make run     the archive with demo data, on loopback         make test    all tests (peers by apt-get when root)
 #   make check   style, types, layers, budgets, viewer types     make bench   beside DCMTK and Orthanc, into bench/README.md
+#   make ohif    OHIF, another viewer, into ohif/ (npm)
 # Stamps in .venv say what is done, so that a second run starts at once.
 
 .DEFAULT_GOAL := help
@@ -16,6 +17,7 @@ DATA ?= data
 ARGS ?=
 TYPESCRIPT := typescript@7.0.2
 NODE_CACHE := .cache/node
+OHIF := ohif
 TSCONFIG := $(firstword $(wildcard src/isocenter/web/static/tsconfig.json tools/tsconfig.json tools/viewer/tsconfig.json))
 
 # A script of bench/ that imports the harness is a benchmark; the rest are its parts
@@ -24,12 +26,12 @@ BENCHES := $(shell grep -l "^import harness" bench/*.py 2>/dev/null)
 .PHONY: help run test check bench docs clean peers
 
 help:
-	@sed -n '1,4p' Makefile | cut -c3-
+	@sed -n '1,5p' Makefile | cut -c3-
 
 run: $(VENV)/.installed
 	$(BIN)/isocenter serve --demo --data $(DATA) $(ARGS)
 
-test: $(VENV)/.tests-installed peers
+test: $(VENV)/.tests-installed peers ohif-for-tests
 	$(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/.checks-installed
@@ -52,7 +54,20 @@ $(NODE_CACHE)/.$(subst @,-,$(TYPESCRIPT)):
 	npm install --silent --no-audit --no-fund --no-package-lock --prefix $(NODE_CACHE) $(TYPESCRIPT)
 	touch $@
 
-bench: $(VENV)/.tests-installed peers
+# Fetched and prepared once, and again when that is done otherwise; to be named with `isocenter serve --ohif ohif`
+.PHONY: ohif ohif-for-tests
+ohif: $(OHIF)/index.html
+
+$(OHIF)/index.html: tools/prepare_ohif.py | $(VENV)/.installed
+	$(BIN)/python tools/prepare_ohif.py $(OHIF)
+
+# Tests have a network of their own, in which nothing can be fetched
+ohif-for-tests:
+	@if command -v npm >/dev/null && $(MAKE) --no-print-directory ohif; then :; \
+	elif [ "$${ISOCENTER_REQUIRE_PEERS:-}" = 1 ]; then echo "OHIF could not be fetched, which needs npm"; exit 1; \
+	else echo "SKIPPED: tests of OHIF, which npm fetches (apt-get install nodejs npm)"; fi
+
+bench: $(VENV)/.tests-installed peers ohif-for-tests
 	@for script in $(BENCHES); do echo "== $$script"; $(BIN)/python $$script --write $(ARGS); done
 
 docs: $(VENV)/.tests-installed
@@ -60,7 +75,7 @@ docs: $(VENV)/.tests-installed
 	$(BIN)/python -m pytest -q tests/docs
 
 clean:
-	rm -rf $(VENV) .cache build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(OHIF) .cache build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find src tests bench tools fuzz -name __pycache__ -prune -exec rm -rf {} +
 
 # --- the virtual environment ----------------------------------------------------------------------------------------

@@ -224,6 +224,9 @@ class Settings:
     web_cors_credentials: bool = _row(
         False, "web", "Whether browsers may send credentials they keep for us with requests of those pages."
     )
+    web_ohif: str = _row(
+        "", "web", "Folder with OHIF, another viewer, as `make ohif` prepares it; it is at /ohif/ then."
+    )
     web_max_connections: int = _row(
         2000, "web", "Most connections at a time; for one more, one that asks for nothing is ended.", low=1
     )

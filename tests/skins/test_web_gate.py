@@ -341,6 +341,7 @@ def test_a_session(site: Site, caplog: pytest.LogCaptureFixture) -> None:
         "ways": ["token", "passcode"],
         "user": None,
         "scopes": [],
+        "ohif": False,
     }
     made = sign_in(site, user="anna", passcode="right")
     assert made.status_code == 204

@@ -30,6 +30,9 @@ def command(
     key: running.Key = None,
     ca: running.Authorities = None,
     config: running.Config = None,
+    ohif: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="OHIF as `make ohif` prepares it, at /ohif/.")
+    ] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Fill the archive with demo data.")] = False,
     as_json: output.Json = False,
 ) -> None:
@@ -43,7 +46,8 @@ def command(
     def read() -> Loaded:
         from isocenter.archive.routing import load_rules
 
-        rows = running.settings_from(config, dimse=dimse, http=http, archive_data=data, dimse_aet=aet, **listener)
+        own = {"archive_data": data, "dimse_aet": aet, "web_ohif": ohif}
+        rows = running.settings_from(config, dimse=dimse, http=http, **own, **listener)
         peers = load_peers(config)
         return rows, peers.values(), load_rules(config, peers)
 
@@ -60,6 +64,7 @@ def command(
 def _announce(node: Node, as_json: bool) -> None:
     addresses = {
         "viewer": node.url,
+        **({"ohif": f"{node.url}ohif/"} if node.settings.web_ohif else {}),
         "dicomweb": f"{node.url}dicomweb",
         "dimse": node.address,
         **({"dimse_tls": node.tls_address} if node.tls_address else {}),
@@ -74,13 +79,15 @@ def _announce(node: Node, as_json: bool) -> None:
     rows = Table.grid(padding=(0, 2))
     lines = [
         ("Viewer", addresses["viewer"], "open it in a browser"),
+        *([("OHIF", addresses["ohif"], "the same studies in OHIF")] if node.settings.web_ohif else []),
         ("DICOMweb", addresses["dicomweb"], "QIDO-RS, WADO-RS, STOW-RS"),
         ("DIMSE", addresses["dimse"], f"try: isocenter echo {addresses['dimse']}"),
         ("Data", addresses["data"], "verify: isocenter check, when stopped"),
     ]
     if node.tls_address:
         secured = ("DIMSE, TLS", node.tls_address, "try: isocenter echo --tls ...")
-        lines[2:3] = [secured] if node.settings.tls_only else [lines[2], secured]
+        at = [name for name, *_ in lines].index("DIMSE")
+        lines[at : at + 1] = [secured] if node.settings.tls_only else [lines[at], secured]
     for name, value, hint in lines:
         rows.add_row(f"[bold]{name}[/]", f"[cyan]{value}[/]", f"[dim]{hint}[/]")
     output.console(stderr=True).print(Panel(rows, title="Isocenter is running", expand=False, border_style="cyan"))

@@ -24,8 +24,8 @@ from isocenter.web.unread import Piece
 
 VARY = "Accept, Accept-Encoding"
 
-_LASTING = "private, max-age=31536000, immutable"
-_ASK_AGAIN = "private, no-cache"
+LASTING = "private, max-age=31536000, immutable"
+ASK_AGAIN = "private, no-cache"
 
 _TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 _RANGE = re.compile(r"bytes=[ \t]*(\d{0,18})-(\d{0,18})[ \t]*", re.ASCII)
@@ -39,7 +39,7 @@ def validated(context: Context, *parts: object, lasting: bool = False, weak: boo
     lasting = lasting and context.settings.archive_on_conflict != "replace"
     return {
         "etag": f'W/"{digest}"' if weak else f'"{digest}"',
-        "cache-control": _LASTING if lasting else _ASK_AGAIN,
+        "cache-control": LASTING if lasting else ASK_AGAIN,
         "vary": VARY,
     }
 

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from isocenter.errors import BadRequest
-from isocenter.index.keys import DEFAULT, SOP_CLASS
+from isocenter.index.keys import DEFAULT, MODALITIES_IN_STUDY, SOP_CLASS
 from isocenter.model import Equal, Found, Level, Match, is_uid
 from isocenter.std.dictionary import vr_of
 from isocenter.std.non_patient import RESOURCE_OF
@@ -33,6 +33,10 @@ _IF_KNOWN = frozenset(
     }
 )
 
+# Never answered without a value, which a study has if one of its objects has a Modality, as all should: OHIF (3.13.2)
+# does not ask whether there is a value, and shows no list at all where there is none.
+_MODALITIES = f"{MODALITIES_IN_STUDY:08X}"
+
 _UIDS = {Level.STUDY: STUDY_UID, Level.SERIES: SERIES_UID, Level.IMAGE: INSTANCE_UID}
 
 _BATCH = 1000
@@ -51,7 +55,7 @@ class Projection:
         if not search.query.sop_classes:
             # An answer alone should say what it belongs to, though the path said so.
             wanted |= {uid for level, uid in _UIDS.items() if level <= search.query.level}
-        required = wanted - (_IF_KNOWN - search.returned)
+        required = wanted - (_IF_KNOWN - search.returned) - {MODALITIES_IN_STUDY}
         self._absent: dict[str, dict[str, Any]] = {_key(tag): {"vr": vr_of(tag)} for tag in required}
         self._wanted = None if search.all_fields else [_key(tag) for tag in sorted(wanted)]
         self._base = base
@@ -70,6 +74,8 @@ class Projection:
     def __call__(self, found: Found) -> Mapping[str, Any]:
         own = {"00081190": {"vr": "UR", "Value": [self._url(found)]}, "00080056": {"vr": "CS", "Value": ["ONLINE"]}}
         known = found.attributes
+        if "Value" not in known.get(_MODALITIES, own["00080056"]):
+            known = {key: value for key, value in known.items() if key != _MODALITIES}
         if self._wanted is None:
             return dict(sorted({**self._absent, **known, **own}.items()))
         absent = self._absent

@@ -18,6 +18,7 @@ from starlette.routing import Route
 from isocenter.archive import audit
 from isocenter.errors import BadRequest, PayloadTooLarge, Unauthenticated, UnsupportedMediaType
 from isocenter.net.identity import shown
+from isocenter.web.context import context_of
 from isocenter.web.gate import LOGIN, SESSION, Gate
 from isocenter.web.identity import client_of, identity_of
 from isocenter.web.sessions import set_cookie
@@ -38,13 +39,14 @@ async def login(request: Request) -> Response:
 
 
 async def who(request: Request) -> Response:
-    """`GET /session`: who is signed in, and what can be shown to become so."""
+    """`GET /session`: who is signed in, what can be shown to become so, and whether OHIF is here, too."""
     gate, identity = _gate(request), identity_of(request)
     answer = {
         "authentication": gate.credentials.needed,
         "ways": gate.credentials.ways,
         "user": identity.name or None,
         "scopes": sorted(identity.scopes),
+        "ohif": bool(context_of(request).settings.web_ohif),
     }
     return Response(orjson.dumps(answer), media_type="application/json", headers={"cache-control": "no-store"})
 

@@ -1,12 +1,13 @@
 // @ts-check
-// Who is signed in, and the way out; what one may not do is not offered.
+// Who is signed in, and the way out; what one may not do is not offered, and what else is here is.
 
 import { h, iconButton } from "../dom.js";
 import { signOut, whoIsIt } from "../session.js";
 
 /** @param {HTMLElement} page with a bar */
 export async function showAccount(page) {
-  const { authentication, user, scopes } = await whoIsIt();
+  const { authentication, user, scopes, ohif } = await whoIsIt();
+  page.classList.toggle("has-ohif", ohif);
   const bar = page.querySelector(".bar-end");
   if (!scopes.includes("write")) bar?.querySelector(".button.primary")?.remove();
   if (!authentication || !user) return;

@@ -1,6 +1,7 @@
 // @ts-check
 // The study list: search as you type, modality chips with counts, date ranges, sortable columns.
 
+import { asset } from "../base.js";
 import { Tag, number, personName, text, texts } from "../dataset.js";
 import { RequestError, isAbort } from "../dicomweb.js";
 import { fill, h, icon, iconButton, nameElement } from "../dom.js";
@@ -224,6 +225,7 @@ export class StudiesPage {
         });
         return h(`th.c-${id}`, { scope: "col", "aria-sort": current ? (this.#sort.descending ? "descending" : "ascending") : "none" }, button);
       }),
+      h("td.c-ohif"),
     );
   }
 
@@ -307,6 +309,8 @@ export class StudiesPage {
       h("td.c-accession", null, text(study, Tag.AccessionNumber)),
       h("td.c-series", null, figure(Tag.NumberOfStudyRelatedSeries)),
       h("td.c-images", null, figure(Tag.NumberOfStudyRelatedInstances), h("span.unit", null, number(study, Tag.NumberOfStudyRelatedInstances) === 1 ? " image" : " images")),
+      // Shown where OHIF is mounted; account.js asks.
+      h("td.c-ohif", null, h("a.badge", { href: asset(`ohif/viewer?StudyInstanceUIDs=${uid}`), target: "_blank", title: "Open in OHIF, in a new tab" }, "OHIF")),
     );
   }
 
@@ -335,7 +339,7 @@ export class StudiesPage {
     if (!(event.target instanceof Element) || event.defaultPrevented) return;
     const row = event.target.closest("tr");
     // A modified click on the link is the browser's: new tab, new window.
-    if (!row || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    if (!row || event.ctrlKey || event.metaKey || event.shiftKey || event.target.closest(".c-ohif")) return;
     if (String(getSelection() ?? "") && !event.target.closest("a")) return;
     event.preventDefault();
     this.#selected = Number(row.dataset["index"]);
