@@ -1,5 +1,6 @@
-"""Writes docs/reference/settings.md, cli.md, exit-codes.md and codecs.md from the running objects, and interop.md from
-the record of the interop tests (`pytest tests/interop --interop-table`). Of dicomweb.md, the table of resources.
+"""Writes docs/reference/settings.md, cli.md, exit-codes.md and codecs.md from the running objects, interop.md from the
+record of the interop tests (`pytest tests/interop --interop-table`), rendering.md from what they compare with. Of
+dicomweb.md, the table of resources.
 
 python tools/generate_docs.py            write
 python tools/generate_docs.py --check    exit with 1 if a page is not what would be written
@@ -27,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import codec_cells  # noqa: E402  (nor is tools/)
 import interop_table  # noqa: E402  (tests/ is not a package)
+import picture_oracles  # noqa: E402
 
 _BY_HAND = FOLDER  # pages that are partly written by hand are read from here, wherever they are written to
 _ROUTES = "<!-- Made by tools/generate_docs.py from web/resources.py -->"
@@ -204,6 +206,11 @@ def codecs_page() -> str:
     return _MADE + codec_cells.page()
 
 
+def rendering_page() -> str:
+    """How pictures compare with those of others."""
+    return _MADE + picture_oracles.page()
+
+
 def dicomweb_page() -> str:
     """The page as it is, with the table of resources made anew."""
     page = (_BY_HAND / "dicomweb.md").read_text("utf-8")
@@ -222,6 +229,7 @@ PAGES = {
     "exit-codes.md": exit_codes_page,
     "interop.md": interop_page,
     "codecs.md": codecs_page,
+    "rendering.md": rendering_page,
     "dicomweb.md": dicomweb_page,
 }
 
