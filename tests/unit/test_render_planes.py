@@ -280,6 +280,57 @@ def test_a_profile_is_applied_as_littlecms_does_in_pillow() -> None:
     assert np.abs(coloured(profile, colours="adobergb").astype(int) - COLOURS).max() == 0
 
 
+# Columns: XYZ of red, green and blue, adapted to D50. sRGB is that of IEC 61966-2-1; the other is made up, with red and
+# green in each other's place and less blue, so that a profile that is left out, or turned around, is seen.
+SRGB = np.array([[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061], [0.01392, 0.09708, 0.71410]])
+OTHER = np.array([[0.34150, 0.40607, 0.17307], [0.66687, 0.25249, 0.08061], [0.10708, 0.03392, 0.68410]])
+
+
+def matrix_profile(columns: np.ndarray, gamma: float) -> bytes:
+    """A profile of three primaries and one power law (ICC.1 section 8.4.3): header, tag table, tags."""
+
+    def fixed(*values: float) -> bytes:
+        return struct.pack(f">{len(values)}i", *(round(value * 65536) for value in values))
+
+    tags = {
+        name: b"XYZ " + bytes(4) + fixed(*columns[:, place]) for place, name in enumerate((b"rXYZ", b"gXYZ", b"bXYZ"))
+    }
+    tags |= dict.fromkeys(
+        (b"rTRC", b"gTRC", b"bTRC"), b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256)) + bytes(2)
+    )
+    tags[b"wtpt"] = b"XYZ " + bytes(4) + fixed(0.9642, 1.0, 0.8249)
+    tags[b"desc"] = b"desc" + bytes(4) + struct.pack(">I", 2) + b"x\0" + bytes(4 + 4 + 2 + 1 + 67 + 1)
+    tags[b"cprt"] = b"text" + bytes(4) + b"none"
+    table, data, at = struct.pack(">I", len(tags)), b"", 128 + 4 + 12 * len(tags)
+    for name, value in tags.items():
+        table += name + struct.pack(">II", at + len(data), len(value))
+        data += value + bytes(-len(value) % 4)
+    size = struct.pack(">I", 128 + len(table) + len(data))
+    head = (
+        size + bytes(4) + b"\2\x10\0\0" + b"mntrRGB XYZ " + bytes(12) + b"acsp" + bytes(28) + fixed(0.9642, 1.0, 0.8249)
+    )
+    return head.ljust(128, b"\0") + table + data
+
+
+@pytest.mark.parametrize("gamma", [1.0, 1.8, 2.2])
+@pytest.mark.parametrize("columns", [SRGB, OTHER], ids=["primaries of sRGB", "others"])
+def test_colours_of_a_matrix_profile_are_those_of_the_formula(columns: np.ndarray, gamma: float) -> None:
+    """Device values to a power, by the primaries to XYZ, by those of sRGB back, and sRGB's own curve."""
+    pixels = np.random.default_rng(5).integers(0, 256, (60, 60, 3), np.uint8)
+    linear = (pixels / 255.0) ** gamma @ columns.T @ np.linalg.inv(SRGB).T
+    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 0) ** (1 / 2.4) - 0.055)
+    expected = 255 * np.clip(encoded, 0, 1)
+    profile = matrix_profile(columns, gamma)
+    extra = element(0x00282000, "OB", profile + b"\0" * (len(profile) % 2))
+    notes: list[str] = []
+    found = image(data_set(pixels.tobytes(), rows=60, columns=60, samples=3, photometric="RGB", extra=extra))
+    picture = render(found, notes=notes)
+    assert notes == []
+    assert np.abs(expected - pixels).max() > 5
+    # Eight bits of a linear profile are far apart where sRGB is steep: LittleCMS rounds on its way.
+    assert np.abs(picture - expected).max() <= (2.0 if gamma == 1.0 else 1.2)
+
+
 def test_a_profile_of_the_optical_path() -> None:
     profile = icc.space("adobergb")
     path = element(0x00282000, "OB", profile) + element(0x00480106, "SH", "1")
