@@ -327,10 +327,8 @@ def comparisons(archives: Archives, studies: int) -> list[harness.Comparison]:
         row("study, server alone", "MB/s", running(lambda site: study(site, discard=True)), "study"),
         row("study to 50 clients at once, server alone", "MB/s", archives.crowd_rate),
         row("most memory meanwhile", "MiB", archives.crowd_memory),
-        row(
-            "single frames, 512 KiB", "ms", running(lambda site: each_slice(site, "/frames/1", FRAMES_ACCEPT)), "frames"
-        ),
-        row("rendered as JPEG, 512 by 512", "ms", running(lambda site: each_slice(site, "/rendered", "image/jpeg"))),
+        row("single frames, 512 KiB", "ms", running(frames), "frames"),
+        row("rendered as JPEG, 512 by 512", "ms", running(rendered)),
         row("STOW-RS, 512 KiB", "per s", running(stow), "STOW"),
     ]
 
