@@ -114,7 +114,7 @@ async def running(
             archive.router.replace(changed, new_rules, known.values())
             archive.jobs.wake()
 
-        app = create_app(archive, settings)
+        app = create_app(archive, settings, destinations.values)
         web = WebServer(app, settings)
         web_socket = listening_socket(settings.web_host, settings.web_port, "The web server", secured=True)
         bounds = Bounds(settings.limits_codec_seconds, settings.limits_codec_memory)

@@ -177,9 +177,13 @@ class Archive:
         except OSError as error:
             raise OutOfResources("the data disk takes no more files") from error
 
-    def _require_space(self) -> None:
+    def space(self) -> tuple[int, int]:
+        """Bytes that are free on the data disk, and that it has."""
         disk = os.statvfs(self._folder.path)
-        if disk.f_bavail * disk.f_frsize < self._minimum_free:
+        return disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
+
+    def _require_space(self) -> None:
+        if self.space()[0] < self._minimum_free:
             raise OutOfResources("less space is free on the data disk than archive.minimum_free")
 
     async def ingest(self, stream: AsyncIterable[Buffer] | Iterable[Buffer], origin: Origin) -> Outcome:

@@ -159,6 +159,10 @@ class JobQueue:
         """The newest jobs first, in any of `states` (none given: all)."""
         return await asyncio.to_thread(self._rows.listed, states, limit)
 
+    async def counts(self) -> dict[str, int]:
+        """How many jobs there are in each state that any is in."""
+        return await asyncio.to_thread(self._rows.counts)
+
     async def unfinished(self, kind: str, key: str) -> list[Job]:
         """The jobs of a kind and key that wait or run, the oldest first."""
         return await asyncio.to_thread(self._rows.unfinished, kind, key)

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -71,7 +70,7 @@ def command(
 
 def _list(jobs: list[Job], counts: dict[str, int], as_json: bool) -> None:
     if as_json:
-        output.write_json([_as_json(job) for job in jobs])
+        output.write_json([job.told() for job in jobs])
         return
     _table(jobs)
     output.note(", ".join(f"{count} {state}" for state, count in counts.items()) or "there are no jobs")
@@ -82,7 +81,7 @@ def _show(rows: SqlJobs, numbers: list[int], as_json: bool) -> None:
         # What is asked of peers by class and instance is known here by the instance.
         job, failures = rows.get(number), [(item.partition(" ")[0], why) for item, why in rows.failures(number)]
         if as_json:
-            output.write_json({**_as_json(job), "failures": [{"uid": uid, "why": why} for uid, why in failures]})
+            output.write_json({**job.told(), "failures": [{"uid": uid, "why": why} for uid, why in failures]})
             continue
         _table([job])
         output.table("", ("Failed", "Why"), failures)
@@ -98,7 +97,7 @@ def _change(change: Callable[[int, float], Job], numbers: list[int], as_json: bo
             output.fail(error)
             refused = True
     if as_json:
-        output.write_json([_as_json(job) for job in changed])
+        output.write_json([job.told() for job in changed])
     elif changed:
         _table(changed)
     if refused:
@@ -133,26 +132,3 @@ def _span(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds // size:.0f} {unit}"
     return f"{max(0.0, seconds):.0f} s"
-
-
-def _as_json(job: Job) -> dict[str, Any]:
-    return {
-        "id": job.id,
-        "kind": job.kind,
-        "target": job.target,
-        "key": job.key,
-        "payload": dict(job.payload),
-        "state": job.state,
-        "attempts": job.attempts,
-        "next_at": _moment(job.next_at) if job.state == "waiting" else None,
-        "created_at": _moment(job.created_at),
-        "updated_at": _moment(job.updated_at),
-        "last_error": job.last_error,
-        "total": job.total,
-        "done": job.done,
-        "failed": job.failed,
-    }
-
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -73,3 +74,26 @@ class Job:
     def left(self) -> int:
         """Items that are still to be done."""
         return self.total - self.done - self.failed
+
+    def told(self) -> dict[str, Any]:
+        """As the command line and the web tell it, for JSON: times by ISO 8601."""
+        return {
+            "id": self.id,
+            "kind": self.kind,
+            "target": self.target,
+            "key": self.key,
+            "payload": dict(self.payload),
+            "state": self.state,
+            "attempts": self.attempts,
+            "next_at": _moment(self.next_at) if self.state == "waiting" else None,
+            "created_at": _moment(self.created_at),
+            "updated_at": _moment(self.updated_at),
+            "last_error": self.last_error,
+            "total": self.total,
+            "done": self.done,
+            "failed": self.failed,
+        }
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

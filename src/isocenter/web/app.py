@@ -28,6 +28,7 @@ from isocenter.web import (
     frames,
     npi,
     ohif,
+    operation,
     qido,
     rendered,
     signing_in,
@@ -44,6 +45,7 @@ from isocenter.web.errors import on_http_exception, on_isocenter_error
 from isocenter.web.gate import Gate
 from isocenter.web.health import healthz
 from isocenter.web.metrics import Metrics, metrics
+from isocenter.web.operation import Peers
 from isocenter.web.reception import Hosts, Origins, Reception
 from isocenter.wire.limits import Limits
 
@@ -62,8 +64,9 @@ async def viewer(request: Request) -> Response:
     return FileResponse(page, media_type="text/html")
 
 
-def create_app(archive: Archive, settings: Settings) -> Starlette:
-    """The ASGI application over an open archive, which it does not close. Raises SettingsError."""
+def create_app(archive: Archive, settings: Settings, peers: Peers = tuple) -> Starlette:
+    """The ASGI application over an open archive, which it does not close; `peers` gives those that objects may be sent
+    to, as they are at that moment. Raises SettingsError."""
     table = Metrics()
     origins, gate = Origins(settings), Gate(settings)
     app = Starlette(
@@ -82,6 +85,7 @@ def create_app(archive: Archive, settings: Settings) -> Starlette:
             *capabilities.routes(),
             *delete.routes(),
             *signing_in.routes(),
+            *operation.routes(),
             *ohif.routes(settings),
             Route("/healthz", healthz, methods=["GET"]),
             Route("/metrics", metrics, methods=["GET"]),
@@ -102,5 +106,6 @@ def create_app(archive: Archive, settings: Settings) -> Starlette:
     )
     app.state.context = Context(archive, settings, Limits.of(settings), anyio.CapacityLimiter(DECODERS))
     app.state.metrics = table
+    app.state.peers = peers
     app.state.gate = gate
     return app

@@ -47,7 +47,7 @@ def scope_needed(method: str, path: str) -> str | None:
         return None
     if path in _ADMIN:
         return ADMIN
-    if method in SAFE:
+    if method in SAFE and not path.startswith(_OPERATION):
         return READ
     if method == "DELETE" and not _SUBSCRIBER.search(path):  # to end a subscription deletes nothing that is kept
         return DELETE

@@ -56,7 +56,7 @@ async def sign_in(request: Request) -> Response:
     gate = _gate(request)
     if not gate.credentials.needed:
         raise BadRequest("there is no authentication here, and nobody to sign in")
-    given = await _fields(request)
+    given = await json_fields(request)
     scope = request.scope
     if "token" in given:
         identity, way = await gate.credentials.of_token(scope, given["token"].strip()), "token"
@@ -86,14 +86,15 @@ async def sign_out(request: Request) -> Response:
     return response
 
 
-async def _fields(request: Request) -> dict[str, str]:
+async def json_fields(request: Request) -> dict[str, str]:
+    """The body of a small request: a JSON object of texts. Raises UnsupportedMediaType, PayloadTooLarge, BadRequest."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise UnsupportedMediaType("credentials are sent as application/json")
+        raise UnsupportedMediaType("this is sent as application/json")
     body = bytearray()
     async for piece in request.stream():
         body += piece
         if len(body) > _LARGEST:
-            raise PayloadTooLarge(f"credentials have at most {_LARGEST} bytes")
+            raise PayloadTooLarge(f"this has at most {_LARGEST} bytes")
     try:
         given: Any = orjson.loads(body)
     except orjson.JSONDecodeError:
