@@ -218,7 +218,10 @@ def dicomweb_page() -> str:
     after = rest.partition(_ROUTES_END)[2]
     lines = ["", "", "| Request | What | Section of PS3.18 | Test |", "|---|---|---|---|"]
     for row in RESOURCE_TABLE:
-        test = f"[{row.test.removeprefix('test_').removesuffix('.py')}](../../tests/skins/{row.test})"
+        if row.path == "/":  # the same as without it
+            continue
+        file, _, function = row.test.partition("::")
+        test = f"[{function.removeprefix('test_').replace('_', ' ')}](../../tests/skins/{file})"
         lines.append(f"| {row.method} `{row.path or '/'}` | {row.what} | {row.section or 'ours'} | {test} |")
     return before + _ROUTES + "\n".join(lines) + "\n\n" + _ROUTES_END + after
 

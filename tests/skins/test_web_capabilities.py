@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,7 +43,19 @@ def test_the_table_is_what_is_routed(fake: Web) -> None:
 
 
 def test_each_row_names_a_test_that_is_there() -> None:
-    assert [row.test for row in RESOURCE_TABLE if not (TESTS / row.test).is_file()] == []
+    """As file::function, so that the reference page leads to what shows each resource."""
+    for row in RESOURCE_TABLE:
+        file, _, function = row.test.partition("::")
+        assert (TESTS / file).is_file(), row
+        there = {node.name for node in ast.parse((TESTS / file).read_text("utf-8")).body if hasattr(node, "name")}
+        assert function in there, row
+
+
+def test_each_row_names_a_section_or_is_ours() -> None:
+    """Sections of PS3.18 have numbers; a row without one says on the page that it is not in the standard."""
+    assert [row for row in RESOURCE_TABLE if row.section and not re.fullmatch(r"[0-9F][0-9., ]*", row.section)] == []
+    ours = {row.path.split("/")[1] for row in RESOURCE_TABLE if not row.section}
+    assert ours <= {"studies", "changes", "events", "openapi.json", "modality-scheduled-procedure-steps"}
 
 
 def test_wadl(web: Web) -> None:

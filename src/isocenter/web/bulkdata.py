@@ -1,6 +1,8 @@
 """Bulk data: the values that metadata names by BulkDataURI instead of holding them (PS3.18 section 10.4.1.1.5).
 
 A path below an instance's `/bulkdata` is that of the element, item numbers from 1: "7FE00010", "00540016/1/00181074".
+`/bulkdata` of a study, series or instance is all that its metadata name, and `/pixeldata` what of it is the pixel data
+(section 10.4.1.1.6). Which values these are is read from the metadata, so that both say the same.
 """
 
 from __future__ import annotations
@@ -9,24 +11,35 @@ import re
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing, suppress
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import anyio.to_thread
+import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from isocenter.errors import BadRequest, LimitExceeded, NotFound, PixelError
-from isocenter.model import InstanceRef
+from isocenter.model import InstanceRef, Scope
 from isocenter.std.implementation import IMPLEMENTATION_VERSION_NAME as VERSION
 from isocenter.std.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, transfer_syntax
 from isocenter.web.body import in_threads, multipart_type, new_boundary, primed, stored_bytes, streamed
 from isocenter.web.caching import ranged, unchanged, validated
-from isocenter.web.context import Context, base_url, context_of, instance_of
+from isocenter.web.context import Context, base_url, context_of, instance_of, scope_of
 from isocenter.web.frames import frame_bytes, frame_offers
-from isocenter.web.negotiate import OCTET_STREAM, Offer, accepted_ranges, frame_media_type, is_video, require
+from isocenter.web.negotiate import (
+    OCTET_STREAM,
+    Offer,
+    Range,
+    accepted_ranges,
+    choose,
+    frame_media_type,
+    is_video,
+    not_acceptable,
+    require,
+)
 from isocenter.web.unread import Piece
-from isocenter.web.wado import INSTANCE
+from isocenter.web.wado import INSTANCE, SERIES, STUDY
 from isocenter.wire.deflate import inflate
 from isocenter.wire.dicomjson import find_bulk, little_endian
 from isocenter.wire.elements import Buffer, Element
@@ -35,6 +48,7 @@ from isocenter.wire.multipart import MultipartWriter
 from isocenter.wire.values import numbers
 
 PIXEL_DATA = "7FE00010"
+_PIXELS = (PIXEL_DATA, "7FE00008", "7FE00009")  # also as floating point numbers
 
 _PATH = re.compile(r"[0-9A-Fa-f]{8}(?:/\d{1,6}/[0-9A-Fa-f]{8}){0,64}", re.ASCII)
 
@@ -178,19 +192,114 @@ async def retrieve_bulkdata(request: Request) -> Response:
     writer = MultipartWriter(boundary)
 
     async def parts() -> AsyncGenerator[Piece, None]:
-        part = {"Content-Type": offer.part_type(), "Content-Location": location}
-        async with aclosing(pieces):
-            if not many:
-                yield writer.part(part)
-            async for piece in pieces:
-                if many:
-                    yield writer.part(part)
+        async with aclosing(_parts(writer, offer, location, pieces, many)) as made:
+            async for piece in made:
                 yield piece
         yield writer.end()
 
     return streamed(request, parts(), multipart_type(offer.name, boundary), None, fields)
 
 
+async def _parts(
+    writer: MultipartWriter, offer: Offer, location: str, pieces: AsyncGenerator[Piece, None], many: bool
+) -> AsyncGenerator[Piece, None]:
+    """A value as one part, or `many`, one for each piece."""
+    part = {"Content-Type": offer.part_type(), "Content-Location": location}
+    async with aclosing(pieces):
+        if not many:
+            yield writer.part(part)
+        async for piece in pieces:
+            if many:
+                yield writer.part(part)
+            yield piece
+
+
+class _Chosen(NamedTuple):
+    """A value that can be had as the client wants it."""
+
+    ref: InstanceRef
+    uri: str
+    place: Place
+    offer: Offer
+
+
+def _uris(model: Mapping[str, Any]) -> Iterator[str]:
+    """What a DICOM JSON object names as bulk data, in sequences too; these are no deeper than limits.nesting."""
+    for entry in model.values():
+        if "BulkDataURI" in entry:
+            yield entry["BulkDataURI"]
+        elif entry["vr"] == "SQ":
+            for item in entry.get("Value", ()):
+                yield from _uris(item)
+
+
+async def _chosen(request: Request, scope: Scope, pixels: bool, ranges: Sequence[Range]) -> AsyncGenerator[_Chosen]:
+    """The values of a scope one after the other, but for those that cannot be had in any of `ranges`. Raises NotFound
+    if it has none, NotAcceptable if none is left."""
+    context = context_of(request)
+    refs = {ref.instance: ref for ref in await context.archive.select(scope)}
+    refused: list[Offer] = []
+    left = 0
+    async for text in (await context.archive.metadata(scope)).texts(base_url(request)):
+        for uri in _uris(orjson.loads(text)):
+            instance, _, path = uri.rpartition("/instances/")[2].partition("/bulkdata/")
+            if instance not in refs or (pixels and path not in _PIXELS):
+                continue
+            ref = refs[instance]
+            place = await anyio.to_thread.run_sync(find, context, ref, path, limiter=context.decoding)
+            offers = [offer for offer in _offers(place, ref.transfer_syntax) if offer.multipart]
+            offer = choose(ranges, offers)
+            if offer is None:
+                refused = refused or offers
+                continue
+            left += 1
+            yield _Chosen(ref, uri, place, offer)
+    if not left:
+        raise not_acceptable(refused) if refused else NotFound("there is no pixel data" if pixels else "no bulk data")
+
+
+async def _retrieve_all(request: Request, pixels: bool) -> Response:
+    """All values of a scope, each a part and each frame of compressed pixel data one; what cannot be had as the client
+    wants it is left out."""
+    context = context_of(request)
+    scope, ranges = scope_of(request), accepted_ranges(request)
+    refs = await context.archive.select(scope)
+    fields = validated(context, pixels, *(ref.digest for ref in refs), *ranges, VERSION, weak=True)
+    if answer := unchanged(request, fields):
+        return answer
+    values = _chosen(request, scope, pixels, ranges)
+    first = await anext(values)
+    boundary = new_boundary()
+    writer = MultipartWriter(boundary)
+
+    async def parts() -> AsyncGenerator[Piece, None]:
+        value: _Chosen | None = first
+        async with aclosing(values):
+            while value is not None:
+                pieces, many = _pieces(context, value.ref, value.place, value.offer)
+                async with aclosing(_parts(writer, value.offer, value.uri, pieces, many)) as made:
+                    async for piece in made:
+                        yield piece
+                value = await anext(values, None)
+        yield writer.end()
+
+    body = await primed(parts(), 2)  # the beginning of the first value, while a failure can still become a status
+    return streamed(request, body, multipart_type(first.offer.name, boundary), None, fields)
+
+
+async def retrieve_all_bulkdata(request: Request) -> Response:
+    """Bulk data of a study, series or instance (section 10.4.3.3.5)."""
+    return await _retrieve_all(request, pixels=False)
+
+
+async def retrieve_pixeldata(request: Request) -> Response:
+    """Pixel data of a study, series or instance (section 10.4.3.3.6)."""
+    return await _retrieve_all(request, pixels=True)
+
+
 def routes() -> Iterator[Route]:
-    """Table 10.4.1-5."""
+    """Tables 10.4.1-5 and 10.4.1-6."""
+    for path in (STUDY, SERIES, INSTANCE):
+        yield Route(f"{path}/bulkdata", retrieve_all_bulkdata, methods=["GET"])
+        yield Route(f"{path}/pixeldata", retrieve_pixeldata, methods=["GET"])
     yield Route(f"{INSTANCE}/bulkdata/{{path:path}}", retrieve_bulkdata, methods=["GET"])

@@ -19,8 +19,8 @@ from isocenter.errors import BadRequest, TruncatedError
 MAX_PART_HEADERS = 16 * 1024
 MAX_PADDING = 1024
 
-# RFC 2046 allows fewer signs, and 70 of them; clients use more (two UUIDs in a row are 73, as Orthanc's are). What would
-# break a line or a header is refused.
+# RFC 2046 allows fewer signs, and 70 of them; clients use more (two UUIDs in a row are 73, as Orthanc's are). What
+# would break a line or a header is refused.
 _BOUNDARY = re.compile(r"[\x20-\x7e]{0,199}[\x21-\x7e]")
 _FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)[ \t]*:[ \t]*([^\r\n\x00]*?)[ \t]*")
 _UNSAFE = re.compile(r"[\r\n\x00]")
