@@ -152,6 +152,18 @@ export class DicomWeb {
     return response.blob();
   }
 
+  /**
+   * A frame under a presentation state, by the URI Service (PS3.18 section 9.1.2.2.3): the Studies Service has no word for it.
+   * @param {InstancePath} at @param {number} frame @param {{series: string, instance: string}} state @param {AbortSignal} [signal]
+   */
+  async presented(at, frame, state, signal) {
+    const query = new URLSearchParams({
+      ...{ requestType: "WADO", studyUID: at.study, seriesUID: at.series, objectUID: at.instance, contentType: "image/png" },
+      ...{ frameNumber: String(frame), presentationSeriesUID: state.series, presentationUID: state.instance },
+    });
+    return (await this.#get(`${this.root}/wado?${query}`, "image/png", signal)).blob();
+  }
+
   /** @param {string} uri absolute, or relative to the DICOMweb root @param {AbortSignal} [signal] */
   async bulk(uri, signal) {
     const address = new URL(uri, `${new URL(this.root, location.href)}/`);

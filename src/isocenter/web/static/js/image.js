@@ -33,6 +33,9 @@ const OWN_BITS = new Set([8, 16]);
 /** Colour that arrives as red, green, blue: JPEG 2000 undoes its transforms itself. */
 const RGB = new Set(["RGB", "YBR_RCT", "YBR_ICT"]);
 
+/** @param {DataSet} ds whether it is a softcopy presentation state that the server applies */
+export const isState = (ds) => STATES.has(text(ds, Tag.SOPClassUID));
+
 /** Softcopy presentation states that the server applies: grayscale, color, pseudo-color, blending, XA/XRF (PS3.4 B.5). */
 const STATES = new Set([1, 2, 3, 4, 5].map((n) => `1.2.840.10008.5.1.4.1.1.11.${n}`));
 
@@ -40,6 +43,9 @@ const STATES = new Set([1, 2, 3, 4, 5].map((n) => `1.2.840.10008.5.1.4.1.1.11.${
 const VIDEOS = new Set(["1.1.1", "1.2.1", "1.4.1"].map((end) => `1.2.840.10008.5.1.4.1.1.77.${end}`));
 
 export class Image {
+  /** The presentation state under which it is shown, if it is not shown as it was stored. @type {{series: string, instance: string, label: string} | null} */
+  state = null;
+
   /** @param {DataSet} ds metadata of one instance */
   constructor(ds) {
     this.ds = ds;
@@ -48,7 +54,7 @@ export class Image {
       series: text(ds, Tag.SeriesInstanceUID),
       instance: text(ds, Tag.SOPInstanceUID),
     };
-    const area = displayedArea(ds);
+    const area = isState(ds) ? displayedArea(ds) : null;
     this.rows = area ? area[0] : (number(ds, Tag.Rows) ?? 0);
     this.columns = area ? area[1] : (number(ds, Tag.Columns) ?? 0);
     this.samples = number(ds, Tag.SamplesPerPixel) ?? 1;
@@ -171,7 +177,7 @@ export class Image {
 /** @param {Image} image @returns {PixelKind} */
 function kindOf(image) {
   const { ds } = image;
-  if (STATES.has(text(ds, Tag.SOPClassUID))) return image.rows > 0 && image.columns > 0 ? "rendered" : "none";
+  if (isState(ds)) return image.rows > 0 && image.columns > 0 ? "rendered" : "none";
   const has = ds[Tag.PixelData] || ds[Tag.FloatPixelData] || ds[Tag.DoublePixelData] || image.photometric;
   if (image.isVideo || !has || !(image.rows > 0 && image.columns > 0)) return "none";
   if (!OWN_BITS.has(image.bitsAllocated) || image.bitsStored > image.bitsAllocated) return "rendered";
@@ -189,12 +195,13 @@ function kindOf(image) {
 }
 
 /**
- * Height and width of what a presentation state displays, in image pixels along a row (PS3.3 C.10.4, C.10.6); null for
- * other objects. The server draws it, from an image the state refers to.
- * @param {DataSet} ds @returns {[number, number] | null}
+ * Height and width of what a presentation state displays, in image pixels along a row (PS3.3 C.10.4, C.10.6); null where
+ * it does not say. The server draws it, from an image the state refers to.
+ * @param {DataSet} ds @param {string} [instance] the image; without one, the first area's @returns {[number, number] | null}
  */
-function displayedArea(ds) {
-  const area = STATES.has(text(ds, Tag.SOPClassUID)) ? items(ds, Tag.DisplayedAreaSelectionSequence)[0] : undefined;
+export function displayedArea(ds, instance = "") {
+  const areas = items(ds, Tag.DisplayedAreaSelectionSequence);
+  const area = areas.find((one) => items(one, "00081140").some((image) => text(image, "00081155") === instance)) ?? areas[0];
   const [left, top] = numbers(area, Tag.DisplayedAreaTopLeftHandCorner);
   const [right, bottom] = numbers(area, Tag.DisplayedAreaBottomRightHandCorner);
   if (left === undefined || top === undefined || right === undefined || bottom === undefined) return null;

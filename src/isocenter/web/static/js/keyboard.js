@@ -19,7 +19,14 @@ function namesOf(event) {
 
 /** @param {EventTarget | null} target */
 function isTyping(target) {
-  return target instanceof HTMLElement && (target.isContentEditable || target.matches("input:not([type=range]), textarea, select"));
+  return target instanceof HTMLElement && (target.isContentEditable || target.matches("input:not([type=range], [type=checkbox], [type=radio]), textarea, select"));
+}
+
+/** Whether a focused control has a use of its own for a key. @param {EventTarget | null} target @param {string} key */
+function isItsOwn(target, key) {
+  if (target instanceof HTMLButtonElement) return key === " " || key === "Enter";
+  if (!(target instanceof HTMLInputElement)) return false;
+  return (key === " " && target.type !== "range") || (target.type === "radio" && key.startsWith("Arrow"));
 }
 
 export class Keyboard {
@@ -46,8 +53,7 @@ export class Keyboard {
     if (isTyping(event.target) && event.key !== "Escape") return;
     // A modal dialog has the keys to itself.
     if (document.querySelector("dialog[open]")) return;
-    // Space and Enter belong to the focused button.
-    if (event.target instanceof HTMLButtonElement && (event.key === " " || event.key === "Enter")) return;
+    if (isItsOwn(event.target, event.key)) return;
     const names = namesOf(event);
     const binding = this.#bindings.find(({ keys }) => keys.some((key) => names.includes(key)));
     if (!binding) return;

@@ -13,7 +13,7 @@ import { TableStore } from "./tables.js";
 const MEGABYTE = 1024 * 1024;
 
 /** @param {Entry} entry */
-const keyOf = (entry) => `${entry.image.path.instance}/${entry.frame}`;
+const keyOf = ({ image, frame }) => `${image.path.instance}/${frame}/${image.state?.instance ?? ""}`;
 
 export class FrameLoader {
   /** @type {Map<string, Frame>} least recently used first */
@@ -81,7 +81,8 @@ export class FrameLoader {
   /** @param {Entry} entry @param {AbortSignal} [signal] @returns {Promise<Frame>} */
   async #fetch({ image, frame }, signal) {
     if (image.kind === "rendered") {
-      const bitmap = await createImageBitmap(await this.client.rendered(image.path, frame, signal));
+      const picture = image.state ? this.client.presented(image.path, frame, image.state, signal) : this.client.rendered(image.path, frame, signal);
+      const bitmap = await createImageBitmap(await picture);
       return { kind: "bitmap", bitmap, bytes: bitmap.width * bitmap.height * 4 };
     }
     const [bytes] = await Promise.all([

@@ -83,7 +83,7 @@ export class Overlay {
     const voi = greys?.transform.voi;
     let window = "";
     if (voi?.kind === "window") window = `W ${level(voi.width)}  L ${level(voi.center)}`;
-    const label = [greys?.label, viewport.inverted && "inverted"].filter(Boolean).join(" · ");
+    const label = [entry.image.state?.label, greys?.label, viewport.inverted && "inverted"].filter(Boolean).join(" · ");
     const { columns, rows: height } = entry.image;
     fill(this.#bottomRight, ...rows([label, window, `${columns} × ${height}  ${Math.round(viewport.view.zoom * 100)} %`]));
   }

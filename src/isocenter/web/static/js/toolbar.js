@@ -52,6 +52,7 @@ export class Toolbar {
         { role: "group", "aria-label": "Panels" },
         page.planes.element,
         page.grids.element,
+        page.layers.element,
         toggle("text", iconButton("text", "Text on the picture", () => page.toggleText(), "O")),
         toggle("header", iconButton("header", "Header", () => void page.toggleHeader(), "D")),
         iconButton("help", "Keyboard map", () => page.actions.help(), "?"),
@@ -73,6 +74,7 @@ export class Toolbar {
       text: !page.element?.classList.contains("no-overlay"),
     };
     page.planes.update();
+    page.layers.update();
     page.measures.pressed = page.tools.drawing !== null;
     for (const [name, button] of this.#toggles) button.setAttribute("aria-pressed", String(pressed[name] ?? false));
   }

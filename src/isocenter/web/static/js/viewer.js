@@ -6,6 +6,7 @@ import { Tag, personName, text } from "./dataset.js";
 import { RequestError, isAbort } from "./dicomweb.js";
 import { fill, h, icon, iconButton, nameElement } from "./dom.js";
 import { date, plural } from "./format.js";
+import { LayersOffer } from "./layers/offer.js";
 import { Layout } from "./layout.js";
 import { Lens } from "./lens.js";
 import { Linking, ReferenceLines } from "./linking.js";
@@ -78,6 +79,7 @@ export class ViewerPage {
     this.grids = new GridMenu(this);
     this.windows = new WindowMenu(() => this.layout.active);
     this.measures = new MeasureMenu(this);
+    this.layers = new LayersOffer(this);
     this.planes = new PlanesOffer(this);
     this.toolbar = new Toolbar(this);
     this.loader.onprogress = () => this.scrubber.drawLoaded();
@@ -220,6 +222,7 @@ export class ViewerPage {
     if (series.length === 0) throw new RequestError(404, "There is no such study.", "It may have been deleted, or the address is incomplete.");
     if (study !== this.#study) return;
     this.strip.show(study, series);
+    this.layers.study(study, series);
     void this.#loadMarks(series);
   }
 
@@ -228,6 +231,7 @@ export class ViewerPage {
     this.#study = study;
     this.#stacks.clear();
     this.strip.clear();
+    this.layers.study(study, []);
     fill(this.#title);
     for (const viewport of this.layout.viewports) {
       this.#cines.get(viewport)?.stop();
@@ -394,6 +398,11 @@ export class ViewerPage {
     if (size === null) return;
     viewport.zoomTo(spacing.column / size);
     this.tell([t("True size"), spacing.note].filter(Boolean).join(", "));
+  }
+
+  /** A panel beside the pictures. @param {HTMLElement} panel */
+  besides(panel) {
+    this.#stage.append(panel);
   }
 
   toggleText() {

@@ -91,6 +91,7 @@ export function viewerBindings(page) {
       [["c"], "Planes and volume", () => void page.planes.open()],
       [["d"], "Header", () => void page.toggleHeader()],
       [["o"], "Text on the picture", () => page.toggleText()],
+      [["Shift+O"], "Segmentations and presentation states", () => void page.layers.toggle()],
       [["Escape"], "Close, back to the study list", () => page.escape()],
       [["?"], "This map", () => page.actions.help()],
     ]),

@@ -364,10 +364,11 @@ export class Viewport extends EventTarget {
     return [(a * column + c * row + e) / devicePixelRatio, (b * column + d * row + f) / devicePixelRatio];
   }
 
-  /** @param {{element: Element, update: (viewport: Viewport) => void}} layer over the picture, under its texts */
-  addLayer(layer) {
+  /** @param {{element: Element, update: (viewport: Viewport) => void}} layer over the picture, under its texts @param {boolean} [lowest] under the other layers */
+  addLayer(layer, lowest = false) {
     this.#layers.push(layer);
-    this.overlay.element.before(layer.element);
+    if (lowest) this.#canvas.after(layer.element);
+    else this.overlay.element.before(layer.element);
   }
 
   /** Brings the layers up to date with what is painted. */

@@ -34,7 +34,8 @@ export class Layer {
   /** @param {Viewport} viewport */
   update(viewport) {
     const { painted } = viewport;
-    const shapes = painted ? this.book.shapes(painted.entry) : [];
+    // A state may have turned and cut the image: what was drawn on it would be elsewhere.
+    const shapes = painted && !painted.entry.image.state ? this.book.shapes(painted.entry) : [];
     if (!painted || shapes.length === 0) {
       if (this.element.childElementCount > 0) fill(this.element);
       return;

@@ -37,7 +37,7 @@ export class Pen {
   down(viewport, event, kind) {
     this.#pressed = [event.clientX, event.clientY];
     const entry = viewport.painted?.entry;
-    if (!entry) return false;
+    if (!entry || entry.image.state) return false;
     const at = viewport.toImage(event.clientX, event.clientY);
     if (this.#work?.viewport === viewport && this.#work.entry === entry) {
       this.#set([...this.#work.shape.points, at]);
