@@ -93,3 +93,89 @@ def performed() -> Model:
         "OutputInformationSequence": [],
     }
     return data_set(UnifiedProcedureStepPerformedProcedureSequence=[item])
+
+
+def scheduled(study: str, step: str, **values: Any) -> Model:
+    """A step as it is scheduled for a modality; keywords of the step itself go into its sequence."""
+    item = {
+        "Modality": "CT",
+        "ScheduledStationAETitle": "CT1",
+        "ScheduledProcedureStepStartDate": "20261122",
+        "ScheduledProcedureStepStartTime": "093000",
+        "ScheduledProcedureStepID": step,
+        "ScheduledPerformingPhysicianName": None,
+        "ScheduledProcedureStepDescription": "CT thorax",
+    }
+    inner = {key: values.pop(key) for key in list(values) if key in item}
+    usual: dict[str, Any] = {
+        "AccessionNumber": "A17",
+        "ReferringPhysicianName": None,
+        "PatientName": "Hong^Gildong",
+        "PatientID": "17",
+        "PatientBirthDate": "19700101",
+        "PatientSex": "M",
+        "StudyInstanceUID": study,
+        "RequestedProcedureID": "P1",
+        "ScheduledProcedureStepSequence": [{**item, **inner}],
+    }
+    return data_set(**{**usual, **values})
+
+
+def begun(study: str = "1.2.826.1", step: str = "S1", **values: Any) -> Model:
+    """A performed procedure step as a modality creates it."""
+    request: dict[str, Any] = {
+        "StudyInstanceUID": study,
+        "ReferencedStudySequence": [],
+        "AccessionNumber": "A17",
+        "RequestedProcedureID": "P1",
+        "RequestedProcedureDescription": None,
+        "ScheduledProcedureStepID": step,
+        "ScheduledProcedureStepDescription": None,
+        "ScheduledProtocolCodeSequence": [],
+    }
+    usual: dict[str, Any] = {
+        "ScheduledStepAttributesSequence": [request],
+        "PatientName": "Hong^Gildong",
+        "PatientID": "17",
+        "PatientBirthDate": "19700101",
+        "PatientSex": "M",
+        "ReferencedPatientSequence": [],
+        "PerformedProcedureStepID": "PPS1",
+        "PerformedStationAETitle": "CT1",
+        "PerformedStationName": None,
+        "PerformedLocation": None,
+        "PerformedProcedureStepStartDate": "20261122",
+        "PerformedProcedureStepStartTime": "093100",
+        "PerformedProcedureStepStatus": "IN PROGRESS",
+        "PerformedProcedureStepDescription": None,
+        "PerformedProcedureTypeDescription": None,
+        "ProcedureCodeSequence": [],
+        "PerformedProcedureStepEndDate": None,
+        "PerformedProcedureStepEndTime": None,
+        "Modality": "CT",
+        "StudyID": None,
+        "PerformedProtocolCodeSequence": [],
+        "PerformedSeriesSequence": [],
+    }
+    return data_set(**{**usual, **values})
+
+
+def ended(status: str = "COMPLETED", **values: Any) -> Model:
+    """How a performed procedure step ends."""
+    series: dict[str, Any] = {
+        "PerformingPhysicianName": None,
+        "ProtocolName": "THORAX",
+        "OperatorsName": None,
+        "SeriesInstanceUID": "1.2.826.1.1",
+        "SeriesDescription": None,
+        "RetrieveAETitle": "ISOCENTER",
+        "ReferencedImageSequence": [],
+        "ReferencedNonImageCompositeSOPInstanceSequence": [],
+    }
+    usual: dict[str, Any] = {
+        "PerformedProcedureStepStatus": status,
+        "PerformedProcedureStepEndDate": "20261122",
+        "PerformedProcedureStepEndTime": "094500",
+        "PerformedSeriesSequence": [series],
+    }
+    return data_set(**{**usual, **values})

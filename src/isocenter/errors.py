@@ -326,11 +326,12 @@ class StepInappropriate(StepError):
     http_status = 400
 
 
-class PerformedStepOver(StepError):
+class PerformedStepOver(IsocenterError):
     """A performed procedure step that is over is not changed any more (PS3.4 F.7.2.2.3)."""
 
     code = "performed-step-over"
     dimse_status = 0x0110
+    http_status = 409
 
 
 class NoSuchStep(NotFound):

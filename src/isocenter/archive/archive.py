@@ -25,6 +25,7 @@ from isocenter.archive.feed import Feed
 from isocenter.archive.ingest import Incoming, Intake, Outcome
 from isocenter.archive.jobs import JobQueue
 from isocenter.archive.lifecycle import DataFolder, require_index, sweep
+from isocenter.archive.modality import ModalitySteps
 from isocenter.archive.routing import Router
 from isocenter.archive.work import Worklist
 from isocenter.errors import NotFound, OutOfResources, StillWanted
@@ -74,6 +75,7 @@ class Archive:
         self.feed: Feed[Change] = Feed(self.changes)
         self.jobs = JobQueue(index.jobs, settings, clock=clock)
         self.work = Worklist(index.work, settings, clock)
+        self.modality = ModalitySteps(index.work, settings, clock)
         self.router = index.routing = Router(settings, self.jobs.wake, self.feed.wake)
         self._pieces = metadata.Pieces()
         self._closed = False

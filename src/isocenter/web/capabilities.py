@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import version
@@ -29,8 +30,9 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
     "series": _UID,
     "instance": _UID,
     "uid": _UID,
-    **dict.fromkeys(("workitem", "transaction-uid"), _UID),
+    **dict.fromkeys(("workitem", "transaction-uid", "mpps"), _UID),
     "aetitle": {"type": "string", "maxLength": 16, "pattern": "^[A-Z0-9_]+$", "example": "WATCHER"},
+    "step": {"type": "string", "maxLength": 16, "pattern": "^[A-Z0-9]+$", "example": "S1"},
     "npi": {"type": "string", "enum": list(KINDS)},
     "frames": {"type": "string", "pattern": "^[1-9][0-9]{0,6}(,[1-9][0-9]{0,6})*$", "example": "1,2"},
     "path": {"type": "string", "pattern": "^[0-9A-F]{8}(/[1-9][0-9]{0,5}/[0-9A-F]{8})*$", "example": "7FE00010"},
@@ -54,6 +56,7 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
     "region": {"type": "string", "example": "0,0,0.5,0.5"},
 }
 _REQUIRED = frozenset({"requestType", "studyUID", "seriesUID", "objectUID"})
+_VARIABLE = re.compile(r"\{(\w+)\}")
 # Attributes to match by; any other keyword or tag that is kept may be one, too (PS3.18 section 8.3.4.1).
 _MATCHED = ("PatientID", "PatientName", "StudyDate", "StudyInstanceUID", "ModalitiesInStudy", "AccessionNumber")
 _FAILURE = {
@@ -65,8 +68,7 @@ _FAILURE = {
 def _parameters(resource: Resource) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [
         {"name": name, "in": "path", "required": True, "schema": _SCHEMAS[name]}
-        for name in ("study", "series", "instance", "frames", "npi", "uid", "path", "workitem", "aetitle")
-        if f"{{{name}}}" in resource.path
+        for name in _VARIABLE.findall(resource.path)
     ]
     names = (*resource.query, *(_MATCHED if "limit" in resource.query and "since" not in resource.query else ()))
     found += [

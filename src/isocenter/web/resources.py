@@ -175,6 +175,22 @@ def _work() -> Iterator[Resource]:
                    channel)  # fmt: skip
 
 
+def _modality() -> Iterator[Resource]:
+    sets = (DICOM_JSON, XML)
+    finds = "test_web_modality.py::test_a_modality_finds_its_work"
+    planned = "test_web_modality.py::test_a_step_is_scheduled_changed_and_taken_back"
+    goes_on = "test_web_modality.py::test_a_modality_begins_goes_on_and_ends"
+    scheduled, performed = "/modality-scheduled-procedure-steps", "/modality-performed-procedure-steps/{mpps}"
+    yield Resource("GET", scheduled, "SearchScheduledSteps", "Search for what modalities are to do", "14.4", finds,
+                   _MODELS, (*SEARCH, ACCEPT))  # fmt: skip
+    yield Resource("POST", scheduled, "ScheduleStep", "Schedule a step, or change one", "", planned, (), (), sets)
+    yield Resource("DELETE", f"{scheduled}/{{study}}/{{step}}", "UnscheduleStep", "Take a step back", "", planned)
+    yield Resource("POST", performed, "CreatePerformedStep", "A modality begins; with `update` it goes on, or ends",
+                   "15.4, 15.5", goes_on, (), ("update",), sets)  # fmt: skip
+    yield Resource("GET", performed, "RetrievePerformedStep", "Retrieve what a modality says of its step", "15.6",
+                   goes_on, _MODEL, ("includefield", ACCEPT))  # fmt: skip
+
+
 _NPI, _CHANGES, _CAPABILITIES = "test_npi.py::", "test_web_changes.py::", "test_web_capabilities.py::"
 # fmt: off
 _OTHERS = (
@@ -204,7 +220,7 @@ _OTHERS = (
 )
 # fmt: on
 
-RESOURCE_TABLE: tuple[Resource, ...] = (*_search(), *_retrieve(), *_store(), *_work(), *_OTHERS)
+RESOURCE_TABLE: tuple[Resource, ...] = (*_search(), *_retrieve(), *_store(), *_work(), *_modality(), *_OTHERS)
 
 KINDS = tuple(RESOURCES)
 """What `{npi}` may be."""

@@ -130,8 +130,9 @@ def parse(request: Request, parameters: Sequence[tuple[str, str]]) -> Search:
     return parse_search(Level.IMAGE, parameters, context_of(request).settings, known=SEARCHABLE)
 
 
-async def search(request: Request, kind: Kind, usual: frozenset[int]) -> Response:
-    """The answer to a search for steps: of each the `usual` attributes, and what was asked for (PS3.18 section 8.3.4).
+async def search(request: Request, kind: Kind, usual: frozenset[int] | None) -> Response:
+    """The answer to a search for steps: of each the `usual` attributes and what was asked for (PS3.18 section 8.3.4),
+    or, where none are usual, all.
 
     As for instances: one more than wanted shows whether there are others.
     """
@@ -144,7 +145,7 @@ async def search(request: Request, kind: Kind, usual: frozenset[int]) -> Respons
     if len(found) > asked.limit or (not found and query.offset):
         del found[asked.limit :]
         total = await work.count(replace(query, limit=None, offset=0))
-    keys = None if asked.all_fields else sorted(f"{tag:08X}" for tag in usual | asked.returned)
+    keys = None if usual is None or asked.all_fields else sorted(f"{tag:08X}" for tag in usual | asked.returned)
     batches = [partial(_projected, found[at : at + _BATCH], keys) for at in range(0, len(found) or 1, _BATCH)]
     response = await answer_models(request, batches, offer)
     response.headers["x-total-count"] = str(total)
