@@ -152,6 +152,18 @@ def test_ranges_of_an_instance_and_of_its_bulk_data(site: Site, first: int, last
     assert (answer.status_code, answer.content) == (206, value[100:30001])
 
 
+def test_frames_are_the_bytes_of_the_pixel_data(site: Site) -> None:
+    ds = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
+    for uid in site.files:
+        frame = f"{site.path_of(uid)}/frames/1"
+        alone = site.get(frame, accept="application/octet-stream")
+        assert (alone.headers["content-length"], alone.content) == (str(len(ds.PixelData)), ds.PixelData)
+        ((headers, body),) = parts_of(site.get(frame, accept='multipart/related; type="application/octet-stream"'))
+        assert body == ds.PixelData
+        assert headers["content-location"].endswith(frame)
+        assert site.get(f"{site.path_of(uid)}/frames/1,2").status_code == 404
+
+
 def test_requests_that_do_not_wait_for_answers(site: Site) -> None:
     path = f"/dicomweb/studies/{site.study}"
     requests = b"".join(

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom.data import get_testdata_file
 
 from isocenter.errors import DataSetError, LimitExceeded, NoSuchFrame, PixelError
 from isocenter.pixels.image import Image
 from isocenter.wire.elements import LITTLE
 from isocenter.wire.fragments import items, places
 from isocenter.wire.limits import DEFAULT_LIMITS, Limits
+from isocenter.wire.part10 import read_header
 from pixel_objects import (
     BIG_ENDIAN,
     ENCAPSULATED,
@@ -29,6 +31,7 @@ from pixel_objects import (
     offset_table,
 )
 
+DEFLATED = "1.2.840.10008.1.2.1.99"
 # Three frames of four by six bytes each, as Encapsulated Uncompressed has them: any byte is a pixel.
 FRAMES = [bytes(range(100 * n, 100 * n + 24)) for n in range(3)]
 
@@ -256,3 +259,35 @@ def test_sequences_of_undefined_length_before_the_pixels_are_passed(explicit: bo
     found = image(data_set(b"".join(FRAMES), frames=3, explicit=explicit, last=groups), syntax)
     assert found.frame_bytes(3) == FRAMES[2]
     assert found.attributes.count(0x52009230) == 300
+
+
+def test_where_a_frame_lies_whole_are_its_bytes() -> None:
+    """Over pydicom's own files, which have every form; what has to be made has no such place."""
+    whole = made = 0
+    for path in sorted(Path(get_testdata_file("CT_small.dcm")).parent.glob("*.dcm")):
+        data = path.read_bytes()
+        try:
+            header = read_header(data)
+            found = Image.of(data, header.transfer_syntax, header.data_set_offset)
+            bare = [found.frame_bytes(n) for n in range(1, min(found.number_of_frames, 4) + 1)]
+        except DataSetError:
+            continue  # no image, or one that is damaged
+        if header.transfer_syntax == DEFLATED:
+            continue  # its places are those in a buffer of its own
+        for number, frame in enumerate(bare, 1):
+            place = found.whole_place(number)
+            if place is None:
+                made += 1
+            else:
+                whole += 1
+                assert data[place[0] : sum(place)] == frame, path.name
+    assert whole > 50
+    assert made > 3
+
+
+def test_a_place_is_of_frames_that_are_there() -> None:
+    found = image(data_set(b"".join(FRAMES), frames=3))
+    for number in (0, 4):
+        with pytest.raises(NoSuchFrame):
+            found.whole_place(number)
+    assert image(data_set(b"".join(FRAMES)[:60], frames=3)).whole_place(3) is None

@@ -125,11 +125,23 @@ class NativeFrames(_Frames):
         words[0::2], words[1::2] = words[1::2], words[0::2]
         return bytes(words[start - even : end - even]), bit
 
+    def whole(self, number: int) -> tuple[int, int] | None:
+        """Offset and length of the bytes that are `joined` as they lie there; None if there are none."""
+        at, length, bit = self.place(number)
+        layout = self._layout
+        if self._swapped or self._shifted(bit) or (layout.big_endian and layout.bits_allocated > 8):
+            return None
+        return (at, length) if at - self._offset + length <= self._length else None
+
+    def _shifted(self, bit: int) -> bool:
+        """Whether the frame has to be moved to begin, or filled up to end, on a byte boundary."""
+        return bool(bit) or (self._layout.bits_allocated == 1 and self._layout.native_bits % 8 != 0)
+
     def joined(self, number: int) -> bytes:
         """Frame `number` in native little endian form, beginning on a byte boundary."""
         data, bit = self.raw(number)
         layout = self._layout
-        if bit or (layout.bits_allocated == 1 and layout.native_bits % 8):
+        if self._shifted(bit):
             value = int.from_bytes(data, "little") >> bit & ((1 << layout.native_bits) - 1)
             return value.to_bytes(-(-layout.native_bits // 8), "little")
         size = layout.bits_allocated // 8
@@ -151,6 +163,11 @@ class BareCodestream(_Frames):
         """The one there is."""
         check_number(number, 1)
         return [(self._offset, self._length)]
+
+    def whole(self, number: int) -> tuple[int, int]:
+        """The only one there is."""
+        check_number(number, 1)
+        return self._offset, self._length
 
     def joined(self, number: int) -> bytes:
         check_number(number, 1)
@@ -244,6 +261,12 @@ class EncapsulatedFrames(_Frames):
     @property
     def known_bytes(self) -> int:
         return 0 if self._scanned is None else self._scanned.known_bytes
+
+    def whole(self, number: int) -> tuple[int, int] | None:
+        """Offset and length of the codestream where it is one fragment and nothing says that its last byte is padding;
+        else None."""
+        found = self.fragments(number)
+        return found[0] if len(found) == 1 and self._lengths < 0 and found[0][1] else None
 
     def joined(self, number: int) -> bytes:
         """The frame's codestream: its fragments one after the other."""

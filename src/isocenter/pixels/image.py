@@ -194,6 +194,13 @@ class Image:
             self._checked(number)
         return self._source.joined(number)
 
+    def whole_place(self, number: int) -> tuple[int, int] | None:
+        """Offset and length of the bytes in the buffer that are `frame_bytes`; None if those have to be made. Raises as
+        it does."""
+        if not self.encapsulated:
+            self._checked(number)
+        return self._source.whole(number)
+
     def frame_places(self, number: int) -> tuple[list[tuple[int, int]], int]:
         """Where frame `number` (from 1) lies: (offset in the buffer, length) of each of its pieces, and the bit of the
         first byte at which it begins. NoSuchFrame, or PixelError with the frame number. Deflated objects were inflated

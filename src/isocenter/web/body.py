@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from typing import TypeVar
 
@@ -52,6 +52,13 @@ async def stored_bytes(
     span = span_of(context, ref, start, end)
     with closing(span.blob):
         yield span
+
+
+async def spanning(spans: Sequence[Span]) -> AsyncGenerator[Piece, None]:
+    """Spans of one blob, which is closed after them."""
+    with closing(spans[0].blob):
+        for span in spans:
+            yield span
 
 
 async def in_threads(pieces: Iterator[T], limiter: anyio.CapacityLimiter) -> AsyncGenerator[T, None]:

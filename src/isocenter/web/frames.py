@@ -6,21 +6,23 @@ import re
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 
+import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from isocenter.errors import BadRequest, NoSuchFrame, PixelError
 from isocenter.model import InstanceRef
+from isocenter.pixels.image import Image
 from isocenter.pixels.transcode import can_decode, encoded_frame, native_frame
 from isocenter.std.implementation import IMPLEMENTATION_VERSION_NAME as VERSION
 from isocenter.std.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, transfer_syntax
-from isocenter.web.body import in_threads, multipart_type, new_boundary, streamed
+from isocenter.web.body import in_threads, multipart_type, new_boundary, primed, spanning, streamed
 from isocenter.web.caching import unchanged, validated
 from isocenter.web.context import Context, base_url, context_of, scope_of
 from isocenter.web.negotiate import DEFAULT_SYNTAXES, OCTET_STREAM, Offer, accepted_ranges, frame_media_type, require
 from isocenter.web.transcoding import frame_targets
-from isocenter.web.unread import Piece
+from isocenter.web.unread import Piece, Span
 from isocenter.web.wado import INSTANCE
 from isocenter.wire.multipart import MultipartWriter
 
@@ -60,21 +62,47 @@ def frame_offers(syntax: str, single: bool) -> list[Offer]:
     return offers
 
 
+def _as_stored(ref: InstanceRef, offer: Offer) -> bool:
+    """Whether compressed frames are handed out as they are."""
+    return transfer_syntax(ref.transfer_syntax).encapsulated and offer.transfer_syntax == ref.transfer_syntax
+
+
+def _check(image: Image, numbers: Sequence[int], *, stored: bool) -> None:
+    for number in numbers:
+        if number > image.number_of_frames:
+            raise NoSuchFrame(f"the object has {image.number_of_frames} frames", frame=number)
+    if stored and not image.encapsulated:
+        raise PixelError("the object has native pixel data under the name of a compressed transfer syntax")
+
+
 def frame_bytes(context: Context, ref: InstanceRef, numbers: Sequence[int], offer: Offer) -> Iterator[bytes]:
     """The frames one by one as offered, after all of them were found to exist; blocking."""
-    stored = transfer_syntax(ref.transfer_syntax).encapsulated and offer.transfer_syntax == ref.transfer_syntax
+    stored = _as_stored(ref, offer)
     target = None if stored or offer.name == OCTET_STREAM else offer.transfer_syntax
     with context.archive.image(ref) as image:
-        for number in numbers:
-            if number > image.number_of_frames:
-                raise NoSuchFrame(f"Number of Frames is {image.number_of_frames}", frame=number)
-        if stored and not image.encapsulated:
-            raise PixelError("the object has native pixel data under the name of a compressed transfer syntax")
+        _check(image, numbers, stored=stored)
         for number in numbers:
             if stored:
                 yield image.frame_bytes(number)
             else:
                 yield native_frame(image, number) if target is None else encoded_frame(image, number, target)
+
+
+def frame_spans(context: Context, ref: InstanceRef, numbers: Sequence[int], offer: Offer) -> list[Span] | None:
+    """Where the same bytes lie in the file, to be sent while its blob, which is that of all of them, is open; None if
+    they have to be made; blocking. Raises as `frame_bytes`."""
+    stored, syntax = _as_stored(ref, offer), transfer_syntax(ref.transfer_syntax)
+    if syntax.deflated or not (stored or (offer.name == OCTET_STREAM and not syntax.encapsulated)):
+        return None
+    with context.archive.image(ref) as image:
+        _check(image, numbers, stored=stored)
+        if image.encapsulated != stored:
+            return None
+        places = [place for number in numbers if (place := image.whole_place(number))]
+    if len(places) < len(numbers):
+        return None
+    blob = context.archive.blob(ref)
+    return [Span(blob, offset, length) for offset, length in places]
 
 
 async def retrieve_frames(request: Request) -> Response:
@@ -86,38 +114,47 @@ async def retrieve_frames(request: Request) -> Response:
     location = f"{base_url(request)}/studies/{scope.study}/series/{scope.series}/instances/{scope.instance}/frames"
     ref = (await context.archive.select(scope))[0]
     offer = require(ranges, frame_offers(ref.transfer_syntax, single=len(numbers) == 1))
-    stored = transfer_syntax(ref.transfer_syntax).encapsulated and offer.transfer_syntax == ref.transfer_syntax
     fields = validated(
         context,
         ref.digest,
         request.path_params["frames"],
         offer,
-        "" if stored else VERSION,
+        "" if _as_stored(ref, offer) else VERSION,
         lasting=True,
         weak=offer.multipart,
     )
     if answer := unchanged(request, fields):
         return answer
-    frames = in_threads(frame_bytes(context, ref, numbers, offer), context.decoding)
-    first = await anext(frames)  # while a failure can still become a status
+    spans = await anyio.to_thread.run_sync(frame_spans, context, ref, numbers, offer, limiter=context.decoding)
+    length = None
+    if spans is None:
+        frames: AsyncGenerator[Piece, None] = in_threads(frame_bytes(context, ref, numbers, offer), context.decoding)
+    else:
+        frames, length = spanning(spans), sum(span.length for span in spans)
+    frames = await primed(frames)  # while a failure can still become a status
+    if not offer.multipart and spans is not None:
+        return streamed(request, frames, offer.part_type(), length, fields)
     if not offer.multipart:
-        await frames.aclose()
-        return Response(first, media_type=None, headers={**fields, "content-type": offer.part_type()})
+        async with aclosing(frames):
+            return Response(await anext(frames), headers={**fields, "content-type": offer.part_type()})
     boundary = new_boundary()
     writer = MultipartWriter(boundary)
+    heads = [
+        writer.part({"Content-Type": offer.part_type(), "Content-Location": f"{location}/{number}"})
+        for number in numbers
+    ]
+    end = writer.end()
+    if length is not None:
+        length += sum(map(len, heads)) + len(end)
 
     async def parts() -> AsyncGenerator[Piece, None]:
-        data = first
         async with aclosing(frames):
-            for index, number in enumerate(numbers):
-                if index:
-                    data = await anext(frames)
-                part = {"Content-Type": offer.part_type(), "Content-Location": f"{location}/{number}"}
-                yield writer.part(part)
-                yield data
-        yield writer.end()
+            for head in heads:
+                yield head
+                yield await anext(frames)
+            yield end
 
-    return streamed(request, parts(), multipart_type(offer.name, boundary), None, fields)
+    return streamed(request, parts(), multipart_type(offer.name, boundary), length, fields)
 
 
 def routes() -> Iterator[Route]:
