@@ -1,23 +1,16 @@
-"""Codecs: decoding, encoding and transcoding beside pydicom with all its plug-ins, GDCM and DCMTK.
+"""Codecs: decoding and encoding beside pydicom with all its plug-ins.
 
 `decode` is one frame of an object already opened, from its bytes to an array: `Image.decode` beside pydicom's decoder
-with each plug-in that can do it (pylibjpeg, GDCM, pyjpegls, pillow, pydicom's own RLE). `isolated` is the same in a
-process of its own, as the server has it, beside decoding in place. `transcode` are CT files in a folder, on all cores:
-`isocenter transcode` beside as many gdcmconv or dcmcjpeg at a time, one process a file, and beside pydicom with
-pylibjpeg in as many processes.
+with each plug-in that can do it (pylibjpeg, GDCM, pyjpegls, pillow, pydicom's own RLE); it is the time that somebody
+waits, on as many threads as a decoder takes (ours of JPEG 2000 up to four). `isolated` is the same in a process of its
+own, as the server has it, beside decoding in place.
 """
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
-import os
-import shutil
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -30,7 +23,6 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder
 
 import harness
-import peers
 from isocenter.pixels.codecs import CODECS, described, encode
 from isocenter.pixels.encoders import Loss
 from isocenter.pixels.image import Image
@@ -198,117 +190,11 @@ def rle_encoding() -> harness.Comparison:
     )
 
 
-# --- transcoding ----------------------------------------------------------------------------------------------------
-
-
-def scans(folder: Path, count: int) -> Path:
-    """A folder of `count` CT slices of 512 KiB."""
-    made = folder / "scans"
-    made.mkdir()
-    pixels, _, _ = pictures()["CT 512 x 512, 16 bits"]
-    ds = pydicom.dcmread(str(get_testdata_file("CT_small.dcm")))
-    ds.Rows = ds.Columns = 512
-    del ds.DataSetTrailingPadding
-    for number in range(count):
-        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"1.2.826.0.1.3680043.8.498.{number + 1}"
-        ds.InstanceNumber = number + 1
-        ds.PixelData = np.roll(pixels, number, axis=1).tobytes()
-        ds.save_as(made / f"{number:05}.dcm")
-    return made
-
-
-@contextlib.contextmanager
-def emptied(folder: Path) -> Iterator[Path]:
-    """A folder with nothing in it, and gone afterwards."""
-    out = folder / "out"
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir()
-    yield out
-    shutil.rmtree(out)
-
-
-def rate(source: Path, work: Callable[[Path], None]) -> float:
-    """Objects a second; each must have been written."""
-    count = len(list(source.iterdir()))
-    with emptied(source.parent) as out:
-        start = time.perf_counter()
-        work(out)
-        seconds = time.perf_counter() - start
-        assert len(list(out.iterdir())) == count
-    return count / seconds
-
-
-def by_us(source: Path, keyword: str) -> Callable[[Path], None]:
-    """The command, with what it takes to start."""
-    program = str(Path(sys.executable).with_name("isocenter"))
-
-    def work(out: Path) -> None:
-        subprocess.run([program, "transcode", source, "--to", keyword, "-o", out], check=True, capture_output=True)
-
-    return work
-
-
-def by_program(source: Path, *arguments: str) -> Callable[[Path], None]:
-    """One process a file, as many at a time as there are cores."""
-
-    def work(out: Path) -> None:
-        names = "\n".join(path.name for path in source.iterdir())
-        cores = str(os.cpu_count() or 1)
-        command = ["xargs", "-P", cores, "-I{}", *arguments, f"{source}/{{}}", f"{out}/{{}}"]
-        subprocess.run(command, input=names, text=True, check=True, capture_output=True)
-
-    return work
-
-
-def _compress(task: tuple[Path, Path]) -> None:
-    source, target = task
-    ds = pydicom.dcmread(source)
-    ds.compress(pydicom.uid.JPEG2000Lossless, encoding_plugin="pylibjpeg", generate_instance_uid=False)
-    ds.save_as(target)
-
-
-def by_pydicom(source: Path) -> Callable[[Path], None]:
-    """Forked processes, all imported before."""
-
-    def work(out: Path) -> None:
-        with multiprocessing.get_context("fork").Pool(os.cpu_count()) as pool:
-            pool.map(_compress, [(path, out / path.name) for path in source.iterdir()], chunksize=4)
-
-    return work
-
-
-def transcodings(folder: Path, count: int) -> list[harness.Comparison]:
-    """Nobody else writes HTJ2K: DCMTK's lossless JPEG is what takes least time of what others write."""
-    peers.require("gdcmconv", "dcmcjpeg")
-    gdcmconv, dcmcjpeg = (str(peers.find_program(name)) for name in ("gdcmconv", "dcmcjpeg"))
-    source = scans(folder, count)
-    to_j2k = {
-        "gdcmconv": lambda: rate(source, by_program(source, gdcmconv, "--j2k")),
-        "pydicom": lambda: rate(source, by_pydicom(source)),
-    }
-    to_jpeg = {"dcmcjpeg, to JPEG Lossless": lambda: rate(source, by_program(source, dcmcjpeg, "+e1"))}
-    return [
-        harness.Comparison(
-            f"transcode {count} CTs to {name}", "objects/s",
-            lambda keyword=keyword: rate(source, by_us(source, keyword)), others, 1.0,
-        )
-        for name, keyword, others in (
-            ("JPEG 2000", "JPEG2000Lossless", to_j2k),
-            ("HTJ2K", "HTJ2KLossless", to_jpeg),
-        )
-    ]  # fmt: skip
-
-
 def main() -> None:
     """The command line."""
-    parser = harness.arguments(__doc__)
-    parser.add_argument("--count", type=int, default=1000, help="CTs that are transcoded")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        wanted = [*decodings(), rle_encoding(), *isolation()]
-        if options.only in f"transcode {options.count} CTs to JPEG 2000 HTJ2K":
-            wanted += transcodings(Path(folder), options.count)
-        harness.run("pixels", "Codecs", wanted, options, Path(folder))
+    options = harness.arguments(__doc__).parse_args()
+    wanted = [*decodings(), rle_encoding(), *isolation()]
+    harness.run("pixels", "Codecs", wanted, options, Path(tempfile.gettempdir()))
 
 
 if __name__ == "__main__":
