@@ -96,7 +96,7 @@ def test_searching(filled: Web, expected: set[int], query: str) -> None:
 def test_what_an_answer_holds(filled: Web) -> None:
     response = filled.get(f"{HANGING}?limit=1&PatientID=P1")
     assert response.headers.get_list("warning") == [
-        f"299 {BASE}/dicomweb: These parameters or attributes are not supported and were ignored: 00100020",
+        f"299 {BASE}/dicomweb: These parameters or attributes are not supported and were ignored: PatientID",
         f"299 {BASE}/dicomweb: There are 2 additional results that can be requested",
     ]
     (answer,) = response.json()

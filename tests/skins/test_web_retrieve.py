@@ -322,6 +322,8 @@ def test_window_viewport_and_quality(web: Web) -> None:
     assert np.array_equal(narrow == 255, values >= 100)
     small = imagecodecs.png_decode(web.get(f"{url}&viewport=64,32", "*/*").content)
     assert small.shape == (32, 32)
+    who = [web.get(f"{path}/{what}?annotation=patient").status_code for what in ("rendered", "thumbnail")]
+    assert who == [200, 400], "section 10.4.3.3.4: a thumbnail does not say whose it is"
     low, high = (len(web.get(f"{path}/rendered?quality={q}").content) for q in (10, 95))
     assert low < high
 

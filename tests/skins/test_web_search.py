@@ -140,8 +140,10 @@ def test_what_is_not_supported_is_named_in_a_warning(filled: tuple[Web, list[str
     web, _ = filled
     response = web.get("/dicomweb/studies?Nonsense=1&InstanceNumber=7&x%0d%0aSet-Cookie:%20y=1")
     assert len(response.json()) == 2
-    assert response.headers["warning"].endswith("ignored: (unprintable), 00200013, Nonsense")
+    assert response.headers["warning"].endswith("ignored: (unprintable), InstanceNumber, Nonsense")
     assert "set-cookie" not in response.headers
+    assert "warning" not in web.get("/dicomweb/studies?charset=UTF-8").headers
+    assert web.get("/dicomweb/studies?charset=iso-8859-1").headers["warning"].endswith("ignored: charset")
 
 
 @pytest.fixture(scope="module")

@@ -72,6 +72,10 @@ def test_a_failing_part_leaves_the_others_stored(web: Web, three: list[bytes]) -
     assert uids(answer, FAILED) == [read(three[1]).SOPInstanceUID] * 2
     assert reasons(answer, FAILED) == [0xC000, 0xC001]
     assert reasons(answer, OTHERS) == [0xC000]
+    said = response.headers["warning"]
+    assert said.startswith("299 http://archive.test/dicomweb: 3 not stored: "), said
+    assert said.count(";") == 2, "each reason in words, since the answer has numbers only"
+    assert "warning" not in web.store(three[0]).headers
     assert len(web.get("/dicomweb/instances").json()) == 2
 
 

@@ -14,7 +14,7 @@ from isocenter.errors import BadRequest
 from isocenter.index.keys import known_tags
 from isocenter.model import Level, Match, Query
 from isocenter.settings import Settings
-from isocenter.std.dictionary import entry_of, tag_of, vr_of
+from isocenter.std.dictionary import entry_of, keyword_of, tag_of, vr_of
 from isocenter.wire.criteria import LONGEST_VALUE, matches_of, nested, together
 
 Path = tuple[int, ...]
@@ -84,6 +84,7 @@ def _count(name: str, value: str) -> int:
 
 _FLAGS = {"fuzzymatching": "fuzzy", "emptyvaluematching": "empty_values", "multiplevaluematching": "multiple_values"}
 _COUNTS = ("limit", "offset")
+_CHARSETS = ("utf-8", "utf8", "*")  # section 8.3.3.2: what the answer is in
 
 
 def _sort_parameters(parameters: Iterable[tuple[str, str]]) -> _Parameters:
@@ -93,7 +94,7 @@ def _sort_parameters(parameters: Iterable[tuple[str, str]]) -> _Parameters:
         if number >= MAX_PARAMETERS or len(value) > LONGEST_VALUE:
             raise BadRequest("the query has too many parameters, or one that is too long")
         key: str | Path = name
-        if name == "accept":
+        if name == "accept" or (name == "charset" and value.lower() in _CHARSETS):
             continue
         if name == "includefield":
             _include(result, value)
@@ -148,7 +149,7 @@ def parse_search(
     returned: set[int] = set()
     for path, value in given.attributes:
         if path[0] not in known:
-            ignored.append(".".join(f"{tag:08X}" for tag in path))
+            ignored.append(_named(path))
             continue
         wanted = matches_of(
             path[-1],
@@ -163,7 +164,7 @@ def parse_search(
         if path[0] in known:
             returned.add(path[0])
         else:
-            ignored.append(".".join(f"{tag:08X}" for tag in path))
+            ignored.append(_named(path))
     limit = settings.web_default_limit if given.limit is None else given.limit
     limit = min(limit, settings.web_max_limit)
     everything = given.all_fields or bool(sop_classes)
@@ -177,6 +178,10 @@ def parse_search(
         sop_classes=sop_classes,
     )
     return Search(query, limit, frozenset(returned), everything, _warnings(ignored))
+
+
+def _named(path: Path) -> str:
+    return ".".join(keyword_of(tag) or f"{tag:08X}" for tag in path)
 
 
 def _warnings(ignored: list[str]) -> tuple[str, ...]:

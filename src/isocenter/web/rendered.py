@@ -86,6 +86,8 @@ async def _respond(request: Request, default_viewport: tuple[int, int] | None) -
     moving = "instance" in request.path_params and default_viewport is None
     offer = require(ranges, (*PICTURES, GIF) if moving else PICTURES)
     rendering = parse_rendering(dict(request.query_params))
+    if default_viewport is not None and "patient" in rendering.annotation:
+        raise BadRequest("a thumbnail does not say whose it is (PS3.18 section 10.4.3.3.4)")
     if rendering.viewport is None:
         rendering = replace(rendering, viewport=default_viewport)
     numbers = frame_numbers(request) if "frames" in request.path_params else []

@@ -36,6 +36,7 @@ from isocenter.wire.multipart import MultipartParser, PartData, PartEnded, PartS
 
 STORED = (Offer(DICOM_JSON), Offer(JSON), Offer(DICOM_XML))  # forms of the answer
 
+_REASONS = 5  # that are told in words
 _COERCED = 0xB000  # PS3.4 B.2.3, as over DIMSE
 _TRANSFER_SYNTAX = 0xC122  # PS3.18 Table I.2-2: referenced transfer syntax not supported
 
@@ -225,7 +226,18 @@ async def store_into(request: Request, target: Target) -> Response:
         raise BadRequest("the request has no parts")
     answer = payload(results, base)
     text = native_xml(answer) if offer.name == DICOM_XML else orjson.dumps(answer)
-    return Response(text, status_of(results), media_type=offer.name)
+    response = Response(text, status_of(results), media_type=offer.name)
+    if why := _in_words(results):
+        response.headers["warning"] = f"299 {base}: {why}"
+    return response
+
+
+def _in_words(results: list[Result]) -> str:
+    """What the Failure Reasons of the answer are about, which has no place for words; "" if nothing was refused."""
+    failures = [result.error for result in results if result.error is not None]
+    reasons = dict.fromkeys(str(error) for error in failures)
+    told = "; ".join([*list(reasons)[:_REASONS], *(["and others"] if len(reasons) > _REASONS else [])])
+    return f"{len(failures)} not stored: {told}".encode("ascii", "replace").decode() if failures else ""
 
 
 def _count(metrics: Metrics, results: list[Result]) -> None:
