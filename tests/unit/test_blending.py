@@ -145,3 +145,11 @@ def test_the_command_finds_what_is_superimposed(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.png", "1.png"]
     for name, stored in (("0.png", OVER), ("1.png", OVER[::-1])):
         assert (imagecodecs.png_decode((tmp_path / "out" / name).read_bytes()) == HOT[stored]).all()
+    # One of the files is enough for one picture, though several are named; two pictures do not go into one file.
+    one = ["render", f"{tmp_path}/0.dcm", f"{tmp_path}/2.dcm", "--state", f"{tmp_path}/state.dcm", "-o"]
+    done = CliRunner().invoke(app, [*one, f"{tmp_path}/one.png"])
+    assert done.exit_code == 0, done.output
+    assert (imagecodecs.png_decode((tmp_path / "one.png").read_bytes()) == HOT[OVER]).all()
+    done = CliRunner().invoke(app, [*arguments[:-1], f"{tmp_path}/two.png"])
+    assert done.exit_code == 2
+    assert "several pictures need a folder" in done.output

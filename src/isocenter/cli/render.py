@@ -127,7 +127,9 @@ def command(
         one = _montage(list(pictures), montage)
         _Target(out, kind, quality, force, as_json, many=False).put("montage", one)
     else:
-        target = _Target(out, kind, quality, force, as_json, many=pictures.many)
+        # Of several files a state may be made for one only, as a blending state that needs them all.
+        one = how.state is not None and out is not None and Path(out).suffix.lower() in _PICTURES
+        target = _Target(out, kind, quality, force, as_json, many=pictures.many and not one)
         for name, picture in pictures:
             target.put(name, picture)
     _finish(pictures)
@@ -344,6 +346,7 @@ class _Target:
         self._path = None if out is None or self._stdout else Path(out)
         self._suffix = f".{kind.lower()}"
         self._folder = False
+        self._written = 0
         if self._path is not None:
             self._folder = many or self._path.is_dir() or str(out).endswith("/")
             if self._folder and self._path.suffix.lower() in _PICTURES and not self._path.is_dir():
@@ -366,6 +369,9 @@ class _Target:
             sys.stdout.buffer.write(encode(picture, MEDIA_TYPES[self._suffix], self._quality))
             return
         assert self._path is not None
+        self._written += 1
+        if self._written > 1 and not self._folder:
+            raise UsageError(f"{self._path}: several pictures need a folder, or --montage")
         path = self._path / f"{name}{self._suffix}" if self._folder else self._path
         data = encode(picture, MEDIA_TYPES[path.suffix.lower()], self._quality)
         try:
