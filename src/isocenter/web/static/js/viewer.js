@@ -5,7 +5,7 @@ import { Cine } from "./cine.js";
 import { Tag, personName, text } from "./dataset.js";
 import { RequestError, isAbort } from "./dicomweb.js";
 import { fill, h, icon, iconButton, nameElement } from "./dom.js";
-import { date, plural } from "./format.js";
+import { date } from "./format.js";
 import { LayersOffer } from "./layers/offer.js";
 import { Layout } from "./layout.js";
 import { Lens } from "./lens.js";
@@ -415,11 +415,14 @@ export class ViewerPage {
     if (entry) this.book.remove(entry);
   }
 
-  async saveMarks() {
+  /** @param {"state" | "report"} as */
+  async saveMarks(as = "state") {
     try {
-      const { saveMarks } = await import("./measure/saving.js");
-      const count = await saveMarks(this.client, this.book, this.active);
-      this.tell(`${plural(count, "mark", "marks")} saved as a presentation state`);
+      const { saveMarks, saveReport } = await import("./measure/saving.js");
+      const count = await (as === "report" ? saveReport : saveMarks)(this.client, this.book, this.active);
+      const report = count === 1 ? t("1 mark saved as a measurement report") : t("{0} marks saved as a measurement report", count);
+      const state = count === 1 ? t("1 mark saved as a presentation state") : t("{0} marks saved as a presentation state", count);
+      this.tell(as === "report" ? report : state);
     } catch (error) {
       this.tell(error instanceof Error ? error.message : String(error), true);
     }
@@ -428,7 +431,7 @@ export class ViewerPage {
   /** @param {DataSet[]} series */
   async #loadMarks(series) {
     const study = this.#study;
-    if (!series.some((ds) => text(ds, Tag.Modality) === "PR")) return;
+    if (!series.some((ds) => ["PR", "SR"].includes(text(ds, Tag.Modality)))) return;
     try {
       const { loadMarks } = await import("./measure/saving.js");
       await loadMarks(this.client, this.book, study, series);

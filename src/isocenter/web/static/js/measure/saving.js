@@ -2,16 +2,19 @@
 // Marks into the archive, and those that lie there back onto their frames.
 
 import { Tag, text } from "../dataset.js";
-import { STATE_CLASS, madeAt, makeState, newUid, readState } from "./state.js";
+import { t } from "../words.js";
+import { REPORT_CLASS, makeReport, readReport, writtenAt } from "./report.js";
+import { STATE_CLASSES, madeAt, makeState, newUid, readState } from "./state.js";
 
 /** @typedef {import("../dicomweb.js").DicomWeb} DicomWeb */
 /** @typedef {import("../viewport.js").Viewport} Viewport */
 /** @typedef {import("../dataset.js").DataSet} DataSet */
 /** @typedef {import("./book.js").Book} Book */
 
-/** Series of presentation states that are looked at when a study is opened. */
+/** Series of presentation states, and of reports, that are looked at when a study is opened. */
 const MOST_SERIES = 20;
 const SERIES_NUMBER = 9100;
+const REPORT_NUMBER = 9200;
 
 /**
  * Saves what is drawn on the frames of a viewport's stack. Returns how many marks that were; raises RequestError, or
@@ -21,15 +24,14 @@ const SERIES_NUMBER = 9100;
 export async function saveMarks(client, book, viewport) {
   const { stack } = viewport;
   const entries = stack?.entries.filter((entry) => book.shapes(entry).length > 0 || book.wasSaved(entry)) ?? [];
-  if (!stack || entries.length === 0) throw new Error("Nothing is drawn on these images.");
-  if (entries.some(({ image }) => !image.photometric.startsWith("MONOCHROME"))) throw new Error("Marks on colour images cannot be saved yet.");
-  const frames = await Promise.all(entries.map((entry) => viewport.loader.get(entry)));
+  if (!stack || entries.length === 0) throw new Error(t("Nothing is drawn on these images."));
+  const valuesOf = await readValues(viewport, entries);
   const greys = viewport.greys;
   const voi = viewport.chosen && greys?.transform.voi.kind === "window" ? greys.transform.voi : null;
   const state = makeState(
     entries.map((entry) => ({ entry, shapes: book.shapes(entry) })),
     { window: voi, inverse: greys?.transform.inverse ?? false },
-    (entry) => viewport.valuesOf(entry, /** @type {import("../pixels.js").Frame} */ (frames[entries.indexOf(entry)])),
+    valuesOf,
     { series: newUid(), number: SERIES_NUMBER },
   );
   await client.storeData([state]);
@@ -38,13 +40,40 @@ export async function saveMarks(client, book, viewport) {
 }
 
 /**
- * Puts the marks of a study's presentation states onto their frames; of several for a frame, the newest counts.
+ * Writes what is measured on the frames of a viewport's stack as a report. Returns how many marks that were; raises as
+ * `saveMarks` does.
+ * @param {DicomWeb} client @param {Book} book @param {Viewport} viewport
+ */
+export async function saveReport(client, book, viewport) {
+  const entries = viewport.stack?.entries.filter((entry) => book.shapes(entry).length > 0) ?? [];
+  if (entries.length === 0) throw new Error(t("Nothing is drawn on these images."));
+  const valuesOf = await readValues(viewport, entries);
+  const marked = entries.map((entry) => ({ entry, shapes: book.shapes(entry) }));
+  await client.storeData([makeReport(marked, valuesOf, { series: newUid(), number: REPORT_NUMBER })]);
+  return marked.reduce((sum, { shapes }) => sum + shapes.length, 0);
+}
+
+/** What the frames say at their pixels, fetched where they are not here. @param {Viewport} viewport @param {import("../loader.js").Entry[]} entries */
+async function readValues(viewport, entries) {
+  const frames = await Promise.all(entries.map((entry) => viewport.loader.get(entry)));
+  return (/** @type {import("../loader.js").Entry} */ entry) => viewport.valuesOf(entry, /** @type {import("../pixels.js").Frame} */ (frames[entries.indexOf(entry)]));
+}
+
+/**
+ * Puts the marks of a study's presentation states and measurement reports onto their frames; of several for a frame, the
+ * newest counts.
  * @param {DicomWeb} client @param {Book} book @param {string} study @param {DataSet[]} series of the study
  */
 export async function loadMarks(client, book, study, series) {
-  const uids = series.filter((ds) => text(ds, Tag.Modality) === "PR").map((ds) => text(ds, Tag.SeriesInstanceUID));
-  const found = await Promise.all(uids.slice(-MOST_SERIES).map((uid) => client.seriesMetadata(study, uid)));
-  const states = found.flat().filter((ds) => text(ds, Tag.SOPClassUID) === STATE_CLASS);
-  states.sort((a, b) => (madeAt(a) < madeAt(b) ? -1 : 1));
-  for (const state of states) for (const { instance, frame, shapes } of readState(state)) book.restore(instance, frame, shapes);
+  const load = async (/** @type {string} */ modality) => {
+    const uids = series.filter((ds) => text(ds, Tag.Modality) === modality).map((ds) => text(ds, Tag.SeriesInstanceUID));
+    return (await Promise.all(uids.slice(-MOST_SERIES).map((uid) => client.seriesMetadata(study, uid)))).flat();
+  };
+  const [states, reports] = await Promise.all([load("PR"), load("SR")]);
+  const found = [
+    ...states.filter((ds) => STATE_CLASSES.has(text(ds, Tag.SOPClassUID))).map((ds) => ({ at: madeAt(ds), marked: readState(ds) })),
+    ...reports.filter((ds) => text(ds, Tag.SOPClassUID) === REPORT_CLASS).map((ds) => ({ at: writtenAt(ds), marked: readReport(ds) })),
+  ];
+  found.sort((a, b) => (a.at < b.at ? -1 : 1));
+  for (const { marked } of found) for (const { instance, frame, shapes } of marked) book.restore(instance, frame, shapes);
 }

@@ -1,8 +1,9 @@
 // @ts-check
-// Marks as a Grayscale Softcopy Presentation State (PS3.3 A.33.1), and back: what was drawn is an object like any other,
+// Marks as a Grayscale or Color Softcopy Presentation State (PS3.3 A.33.1, A.33.2), and back: what was drawn is an object like any other,
 // which other makers' viewers show. Pure: data sets in DICOM JSON in and out.
 
 import { Tag, items, number, numbers, text, texts } from "../dataset.js";
+import { srgbProfile } from "./profile.js";
 import { lines } from "./shapes.js";
 import { spacingAt } from "./spacing.js";
 
@@ -14,7 +15,9 @@ import { spacingAt } from "./spacing.js";
 /** What a state says of a frame. @typedef {{instance: string, frame: number, shapes: Omit<Shape, "id">[]}} Marked */
 /** How the frames are shown. @typedef {{window: {center: number, width: number, function: string} | null, inverse: boolean}} Shown */
 
-export const STATE_CLASS = "1.2.840.10008.5.1.4.1.1.11.1";
+const GRAY = "1.2.840.10008.5.1.4.1.1.11.1";
+const COLOR = "1.2.840.10008.5.1.4.1.1.11.2";
+export const STATE_CLASSES = new Set([GRAY, COLOR]);
 const LAYER = "MARKS";
 const POINTS = new Set(["POINT", "POLYLINE", "ELLIPSE"]);
 /** Modules of the patient and the study, which are those of the images (PS3.3 C.7.1.1, C.7.2.1); type 2 may be empty. */
@@ -25,7 +28,7 @@ const COPIED = /** @type {[string, string][]} */ ([
 const OPTIONAL = new Set(["00100021", "00081030"]);
 
 /** @param {string} vr @param {...any} values */
-const attribute = (vr, ...values) => (values.length > 0 ? { vr, Value: values } : { vr });
+export const attribute = (vr, ...values) => (values.length > 0 ? { vr, Value: values } : { vr });
 
 /** @returns {string} a UID from random bits (PS3.5 section B.2) */
 export function newUid() {
@@ -33,18 +36,29 @@ export function newUid() {
 }
 
 /** @param {Date} now @returns {[string, string]} DA and TM, local */
-function stamp(now) {
+export function stamp(now) {
   const two = (/** @type {number} */ n) => String(n).padStart(2, "0");
   return [`${now.getFullYear()}${two(now.getMonth() + 1)}${two(now.getDate())}`, `${two(now.getHours())}${two(now.getMinutes())}${two(now.getSeconds())}`];
 }
 
 /** @param {Entry} entry @param {boolean} frame whether the frame is told too @returns {DataSet} */
-function reference({ image, frame: number }, frame) {
+export function reference({ image, frame: number }, frame) {
   return {
     "00081150": attribute("UI", text(image.ds, Tag.SOPClassUID)),
     "00081155": attribute("UI", image.path.instance),
     ...(frame && image.frames > 1 ? { "00081160": attribute("IS", number) } : {}),
   };
+}
+
+/** Patient and study of what is made from an image. @param {DataSet} ds of the image @returns {DataSet} */
+export function ofPatient(ds) {
+  /** @type {DataSet} */
+  const made = { "00080005": attribute("CS", "ISO_IR 192") };
+  for (const [tag, vr] of COPIED) {
+    const values = ds[tag]?.Value ?? [];
+    if (values.length > 0 || !OPTIONAL.has(tag)) made[tag] = attribute(vr, ...values);
+  }
+  return made;
 }
 
 /**
@@ -57,15 +71,11 @@ export function makeState(marked, shown, valuesOf, where) {
   const first = /** @type {Entry} */ (marked[0]?.entry);
   const { ds, path } = first.image;
   const [day, time] = stamp(where.now ?? new Date());
-  /** @type {DataSet} */
-  const state = { "00080005": attribute("CS", "ISO_IR 192") };
-  for (const [tag, vr] of COPIED) {
-    const values = ds[tag]?.Value ?? [];
-    if (values.length > 0 || !OPTIONAL.has(tag)) state[tag] = attribute(vr, ...values);
-  }
+  const state = ofPatient(ds);
+  const grey = first.image.photometric.startsWith("MONOCHROME");
   const images = [...new Map(marked.map(({ entry }) => [entry.image.path.instance, entry])).values()];
   Object.assign(state, {
-    "00080016": attribute("UI", STATE_CLASS),
+    "00080016": attribute("UI", grey ? GRAY : COLOR),
     "00080018": attribute("UI", newUid()),
     "00080060": attribute("CS", "PR"),
     "00080070": attribute("LO", "Isocenter"),
@@ -82,12 +92,12 @@ export function makeState(marked, shown, valuesOf, where) {
     "00081115": attribute("SQ", { "0020000E": attribute("UI", path.series), "00081140": attribute("SQ", ...images.map((entry) => reference(entry, false))) }),
     "0070005A": attribute("SQ", ...images.map(displayedArea)),
     "00700060": attribute("SQ", { "00700002": attribute("CS", LAYER), "00700062": attribute("IS", 1) }),
-    "20500020": attribute("CS", shown.inverse ? "INVERSE" : "IDENTITY"),
+    ...(grey ? { "20500020": attribute("CS", shown.inverse ? "INVERSE" : "IDENTITY") } : { "00282000": { vr: "OB", InlineBinary: btoa(String.fromCharCode(...srgbProfile())) } }),
   });
   const annotations = marked.flatMap(({ entry, shapes }) => shapes.map((shape) => annotation(entry, shape, valuesOf(entry))));
   if (annotations.length > 0) state["00700001"] = attribute("SQ", ...annotations);
   else delete state["00700060"];
-  greysOf(state, images, shown);
+  if (grey) greysOf(state, images, shown);
   return state;
 }
 
@@ -146,7 +156,7 @@ function annotation(entry, shape, values) {
 }
 
 /** @param {Shape} shape @returns {DataSet[]} */
-function graphics({ kind, points }) {
+export function graphics({ kind, points }) {
   const graphic = (/** @type {string} */ type, /** @type {Point[]} */ at) => ({
     "00700005": attribute("CS", "PIXEL"),
     "00700020": attribute("US", 2),
@@ -207,7 +217,7 @@ export function readState(state) {
 }
 
 /** @param {DataSet} one annotation @returns {Omit<Shape, "id"> | null} null for what is not drawn in this viewer */
-function readShape(one) {
+export function readShape(one) {
   const drawn = items(one, "00700009").filter((graphic) => POINTS.has(text(graphic, "00700023")) && text(graphic, "00700005") === "PIXEL");
   const at = drawn.map((graphic) => {
     const data = numbers(graphic, "00700022");

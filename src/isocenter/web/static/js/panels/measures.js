@@ -32,6 +32,7 @@ export class MeasureMenu extends Menu {
       item("Delete all", "", () => page.clearShapes()),
       h("h3", null, "In the archive"),
       item("Save the marks of this stack", "", () => void page.saveMarks()),
+      item("Save a measurement report", "", () => void page.saveMarks("report")),
     ];
   }
 }
