@@ -17,7 +17,7 @@ from isocenter.pixels.transcode import Wanted, can_transcode, transcoded
 from isocenter.std.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, TRANSFER_SYNTAXES
 from isocenter.wire.limits import DEFAULT_LIMITS
 from pixel_objects import data_set
-from pixel_oracles import COMPARED, DISAGREEMENTS, ONE_MORE_BIT, OWN_WAY, REFUSED
+from pixel_oracles import COMPARED, DISAGREEMENTS, ONE_MORE_BIT, ONLY_WE, OWN_WAY, REFUSED
 
 _BITS = (1, 8, 10, 12, 16, 24, 32)
 _LOSSES = {"quality": DEFAULT_LOSS, "psnr": Loss(psnr=50), "near": Loss(near=2)}
@@ -112,7 +112,12 @@ def page() -> str:
         "",
         "JPEG Baseline becomes JPEG XL JPEG Recompression and comes back byte by byte. Codestreams that serve in the",
         "other syntax as they are (a lossless one where both are allowed) are kept. MPEG-2, H.264 and H.265 are",
-        "stored, retrieved and served as they are. JPEG 2000 Part 2 is read where it uses nothing beyond Part 1.",
+        "stored, retrieved and served as they are.",
+        "",
+        "JPEG 2000 Part 2 is read where it uses nothing beyond Part 1. What it adds is refused by name, and the object",
+        "kept and given back: a transform across components, which OpenJPEG refuses; other extensions, which it would",
+        "leave out and decode something else; and several frames as components of one codestream (PS3.5 section",
+        "8.2.4). Neither imagecodecs nor another decoder at hand has them, and no object of the corpus.",
         "",
         "## What is not as one might expect",
         "",
@@ -136,4 +141,6 @@ def page() -> str:
         lines.append(f"| `{name}` | {', '.join(decoders)} | {reason} |")
     lines += ["", "Others read these, and we refuse:", "", "| File | Why |", "|---|---|"]
     lines += [f"| `{name}` | {reason} |" for name, reason in REFUSED.items()]
+    lines += ["", "Nobody else at hand reads these:", "", "| File | Why |", "|---|---|"]
+    lines += [f"| `{name}` | {reason} |" for name, reason in ONLY_WE.items()]
     return "\n".join(lines) + "\n"

@@ -327,12 +327,12 @@ class Settings:
     limits_inflate_bytes: int = _row(4 * GiB, "limits", "Inflated size of one data set.", unit="bytes", low=1)
     limits_frame_bytes: int = _row(512 * MiB, "limits", "Decoded size of one frame.", unit="bytes", low=1)
     limits_codec_processes: int = _row(
-        0, "limits", "Processes in which the server decodes compressed frames; 0: one a core, at most four.", low=0
+        0, "limits", "Processes in which the server decodes and encodes frames; 0: one a core, at most four.", low=0
     )
-    limits_codec_seconds: float = _row(60.0, "limits", "Time one frame may take to decode.", unit="s", low=0.1)
-    limits_codec_memory: int = _row(
-        6 * GiB, "limits", "Address space of a process that decodes.", unit="bytes", low=GiB
+    limits_codec_seconds: float = _row(
+        60.0, "limits", "Time one frame may take to decode or encode.", unit="s", low=0.1
     )
+    limits_codec_memory: int = _row(6 * GiB, "limits", "Address space of such a process.", unit="bytes", low=GiB)
     limits_frames: int = _row(1_000_000, "limits", "Frames of one object that are looked at.", low=1)
     limits_object_bytes: int = _row(64 * GiB, "limits", "Size of one received object.", unit="bytes", low=1)
     limits_associate_pdu: int = _row(256 * KiB, "limits", "Size of an A-ASSOCIATE-RQ or -AC.", unit="bytes", low=1024)

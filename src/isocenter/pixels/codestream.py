@@ -5,7 +5,7 @@ Pixel before a decoder sees the bytes; and precision, sign and colour transform 
 the object says otherwise (PS3.5 section 8.2: the codestream controls the decompression).
 
 Sources: ITU-T T.81 Annex B (JPEG), T.87 Annex C (JPEG-LS), T.800 Annex A (JPEG 2000), T.814 (HTJ2K),
-ISO/IEC 18181-1 (JPEG XL).
+T.801 Annex A (JPEG 2000 Part 2), ISO/IEC 18181-1 (JPEG XL).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from isocenter.errors import PixelError
+from isocenter.errors import CodecMissing, PixelError
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +175,11 @@ def _j2k(data: bytes | memoryview, start: int) -> Codestream:
     )
 
 
+# T.801 Annex A: each changes what the samples are (transforms across components, decompositions, wavelets, offsets,
+# non-linearities, quantization by precinct). OpenJPEG skips them and gives other samples without a word.
+_PART_2 = frozenset({*range(0xFF70, 0xFF7A), 0xFF5A, 0xFF5B})
+
+
 def _main_header(data: bytes | memoryview, at: int) -> tuple[bool, bool, int]:
     """Component transform from COD, HT from CAP, and the offset of the first tile-part."""
     mct: bool | None = None
@@ -185,9 +190,13 @@ def _main_header(data: bytes | memoryview, at: int) -> tuple[bool, bool, int]:
         if marker == 0xFF90:
             break
         if marker == 0xFF52:
+            if data[at + 8] > 1:
+                raise CodecMissing("the codestream has a component transform of JPEG 2000 Part 2", offset=at)
             mct = data[at + 8] != 0
         elif marker == 0xFF50:
             high_throughput = True
+        elif marker in _PART_2:
+            raise CodecMissing(f"the codestream has an extension of JPEG 2000 Part 2 (marker {marker:04X})", offset=at)
         if marker < 0xFF00 or length < 2:
             raise PixelError("no JPEG 2000 marker where one must be", offset=at)
         at += 2 + length
