@@ -20,6 +20,7 @@ import peers
 sys.path.insert(0, str(Path(__file__).parent))
 
 import viewer_objects as objects
+import volume_page
 from viewer_page import Viewer, served, watched
 
 if TYPE_CHECKING:
@@ -64,4 +65,19 @@ def chromium() -> Iterator[Browser]:
 def viewer(chromium: Browser, address: str) -> Iterator[Viewer]:
     """A fresh page on a laptop's screen; fails the test on whatever went wrong unseen."""
     with watched(chromium, address) as page:
+        yield page
+
+
+@pytest.fixture(scope="session")
+def volumes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server over series that are volumes, and some that nearly are."""
+    files = [objects.encoded(ds) for ds in volume_page.all_series()]
+    with ours.background(lambda: served(tmp_path_factory.mktemp("volumes"), files)) as url:
+        yield url
+
+
+@pytest.fixture
+def planes(chromium: Browser, volumes: str) -> Iterator[Viewer]:
+    """A fresh page for planes, without WebGL2."""
+    with volume_page.without_webgl(chromium, volumes) as page:
         yield page

@@ -250,7 +250,7 @@ export class VolumeData extends EventTarget {
     else void run();
   }
 
-  /** @param {number} most voxels @returns {Promise<{halves: Uint16Array, size: [number, number, number], step: number}>} */
+  /** @param {number} most voxels @returns {Promise<import("./reslice.js").Texture>} */
   texture(most) {
     return this.#ask((id) => ({ type: "texture", id, most }));
   }

@@ -3,6 +3,7 @@
 // tilted or oblique stack is drawn where its geometry says.
 
 import { COLOURS } from "./presets.js";
+import { BLOCK } from "./reslice.js";
 import { add, apply, applyLinear } from "./vectors.js";
 
 /** @typedef {import("./vectors.js").Vector} Vector */
@@ -32,6 +33,8 @@ precision highp float;
 precision highp sampler3D;
 uniform sampler3D voxels;
 uniform sampler2D colours;
+uniform sampler3D blocks;
+uniform vec3 blockSize;
 uniform vec3 origin, right, down, into;
 uniform vec3 voxel;
 uniform mat3 gradientToPatient;
@@ -68,6 +71,15 @@ void main() {
   for (int i = 0; i < 4096; i++) {
     if (t > far || sum.a > 0.98) break;
     vec3 p = start + t * way;
+    ivec3 block = clamp(ivec3(floor(p / blockSize)), ivec3(0), textureSize(blocks, 0) - 1);
+    vec2 has = texelFetch(blocks, block, 0).rg;
+    if (projection ? has.g <= best : has.r == 0.0) {
+      // Nothing in it can be seen: on to the first sample behind it.
+      vec3 exits = ((vec3(block) + step(vec3(0.0), way)) * blockSize - start) / way;
+      float left = min(min(exits.x, exits.y), exits.z) - t;
+      t += stepLength * max(1.0, ceil(left / stepLength));
+      continue;
+    }
     float v = texture(voxels, p).r;
     t += stepLength;
     if (projection) {
@@ -102,6 +114,8 @@ export class Renderer {
   #size = { columns: 1, rows: 1, slices: 1 };
   /** Image columns and rows in one of the texture's. */
   #step = 1;
+  /** Between which entries of the colours each block lies. @type {{blocks: [number, number, number], lows: Uint16Array, highs: Uint16Array}} */
+  #blocks = { blocks: [0, 0, 0], lows: new Uint16Array(0), highs: new Uint16Array(0) };
   /** @type {WebGLSync | null} */
   #fence = null;
 
@@ -113,14 +127,18 @@ export class Renderer {
     this.canvas = canvas;
     this.data = data;
     this.#program = this.#build();
-    for (const name of ["voxels", "colours", "origin", "right", "down", "into", "voxel", "gradientToPatient", "toEye", "lamp", "size", "stepLength", "projection", "shaded"]) {
+    for (const name of ["voxels", "colours", "blocks", "blockSize", "origin", "right", "down", "into", "voxel", "gradientToPatient", "toEye", "lamp", "size", "stepLength", "projection", "shaded"]) {
       this.#places[name] = gl.getUniformLocation(this.#program, name);
     }
     gl.useProgram(this.#program);
     gl.uniform1i(this.#place("voxels"), 0);
     gl.uniform1i(this.#place("colours"), 1);
+    gl.uniform1i(this.#place("blocks"), 2);
     this.#texture(0, gl.TEXTURE_3D);
     this.#texture(1, gl.TEXTURE_2D);
+    this.#texture(2, gl.TEXTURE_3D);
+    gl.texParameteri(gl.TEXTURE_3D, gl.TEXTURE_MIN_FILTER, gl.NEAREST);
+    gl.texParameteri(gl.TEXTURE_3D, gl.TEXTURE_MAG_FILTER, gl.NEAREST);
   }
 
   /** @param {string} name */
@@ -154,8 +172,8 @@ export class Renderer {
     if (target === gl.TEXTURE_3D) gl.texParameteri(target, gl.TEXTURE_WRAP_R, gl.CLAMP_TO_EDGE);
   }
 
-  /** @param {{halves: Uint16Array, size: [number, number, number], step: number}} made by the worker */
-  setVoxels({ halves, size: [columns, rows, slices], step }) {
+  /** @param {import("./reslice.js").Texture} made by the worker */
+  setVoxels({ halves, size: [columns, rows, slices], step, blocks, lows, highs }) {
     const { gl } = this;
     const most = gl.getParameter(gl.MAX_3D_TEXTURE_SIZE);
     if (Math.max(columns, rows, slices) > most) throw new RenderError(`This graphics card renders at most ${most} slices; there are ${slices}.`);
@@ -165,6 +183,7 @@ export class Renderer {
     if (gl.getError() === gl.OUT_OF_MEMORY) throw new RenderError("The graphics card has not enough memory for this volume.");
     this.#size = { columns, rows, slices };
     this.#step = step;
+    this.#blocks = { blocks, lows: lows.map((bits) => Math.floor(number(bits) * (COLOURS - 1))), highs: highs.map((bits) => Math.ceil(number(bits) * (COLOURS - 1))) };
   }
 
   /** @param {Uint8Array} colours COLOURS x 4 */
@@ -172,6 +191,26 @@ export class Renderer {
     const { gl } = this;
     gl.activeTexture(gl.TEXTURE1);
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA8, COLOURS, 1, 0, gl.RGBA, gl.UNSIGNED_BYTE, colours);
+    this.#setBlocks(colours);
+  }
+
+  /** Which blocks have anything these colours show, and the brightest in each. @param {Uint8Array} colours */
+  #setBlocks(colours) {
+    const { gl } = this;
+    const { blocks, lows, highs } = this.#blocks;
+    const seen = new Uint16Array(COLOURS + 1);
+    for (let i = 0; i < COLOURS; i += 1) seen[i + 1] = /** @type {number} */ (seen[i]) + Number(/** @type {number} */ (colours[4 * i + 3]) > 0);
+    const texels = new Uint8Array(2 * lows.length);
+    for (let i = 0; i < lows.length; i += 1) {
+      // A texture's look-up lies between two entries.
+      const low = Math.max(0, /** @type {number} */ (lows[i]) - 1);
+      const high = Math.min(COLOURS - 1, /** @type {number} */ (highs[i]) + 1);
+      texels[2 * i] = /** @type {number} */ (seen[high + 1]) > /** @type {number} */ (seen[low]) ? 255 : 0;
+      texels[2 * i + 1] = Math.ceil((255 * high) / (COLOURS - 1));
+    }
+    gl.activeTexture(gl.TEXTURE2);
+    gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
+    gl.texImage3D(gl.TEXTURE_3D, 0, gl.RG8, ...blocks, 0, gl.RG, gl.UNSIGNED_BYTE, texels);
   }
 
   /** Voxels (place, row, column) to texture: a voxel's middle lies half a voxel inside. @param {Vector} v @param {number} half @returns {Vector} */
@@ -192,6 +231,7 @@ export class Renderer {
     vector("right", scaled(shot.right));
     vector("down", scaled(shot.down));
     vector("into", direction(shot.into));
+    vector("blockSize", [BLOCK / this.#size.columns, BLOCK / this.#size.rows, BLOCK / this.#size.slices]);
     vector("voxel", [1 / this.#size.columns, 1 / this.#size.rows, 1 / this.#size.slices]);
     // Row by row the texture coordinates of the patient's axes: transposed, it takes slopes back into the patient.
     const axes = /** @type {Vector[]} */ ([[1, 0, 0], [0, 1, 0], [0, 0, 1]]).map(direction);
@@ -225,4 +265,10 @@ export class Renderer {
   close() {
     this.gl.getExtension("WEBGL_lose_context")?.loseContext();
   }
+}
+
+/** @param {number} bits of a half that is not negative @returns {number} */
+function number(bits) {
+  const exponent = bits >> 10;
+  return exponent === 0 ? bits * 2 ** -24 : (1 + (bits & 1023) / 1024) * 2 ** (exponent - 15);
 }

@@ -30,6 +30,14 @@
  * @property {[number, number] | null} padding stored values, inclusive, that mean "no image here"
  */
 
+/**
+ * `size` and `blocks` count columns, rows and slices; `lows` and `highs` are the halves between which each block's values
+ * lie, those of the voxels around it too, between which and its own a sample may fall.
+ * @typedef {{halves: Uint16Array, size: [number, number, number], step: number, blocks: [number, number, number], lows: Uint16Array, highs: Uint16Array}} Texture
+ */
+
+/** Voxels of a texture along the edge of a block, of which empty ones are passed over. */
+export const BLOCK = 8;
 /** Voxels outside of the outermost centres still reach half a voxel further. */
 const HALF = 0.5;
 
@@ -239,7 +247,7 @@ export class VoxelVolume {
   /**
    * The volume for a texture of halves: 0 for the lowest stored value, 1 for the highest; missing slices and padding are 0.
    * Every `step` voxels in a square of rows and columns are one, so that there are no more than `most`.
-   * @param {number} most @returns {{halves: Uint16Array, size: [number, number, number], step: number}} columns, rows, slices
+   * @param {number} most @returns {Texture}
    */
   texture(most) {
     let step = 1;
@@ -267,7 +275,7 @@ export class VoxelVolume {
         }
       }
     }
-    return { halves, size: [columns, rows, this.slices], step };
+    return { halves, size: [columns, rows, this.slices], step, ...blocksOf(halves, [columns, rows, this.slices]) };
   }
 
   /** Half-precision number (IEEE 754) for each stored value, by its low 16 bits. */
@@ -287,4 +295,37 @@ export function half(x) {
   if (x < 2 ** -14) return Math.round(x * 2 ** 24);
   const exponent = Math.floor(Math.log2(x));
   return ((exponent + 15) << 10) + Math.round((x / 2 ** exponent - 1) * 1024);
+}
+
+/** @param {Uint16Array} halves @param {[number, number, number]} size @returns {Pick<Texture, "blocks" | "lows" | "highs">} */
+function blocksOf(halves, [columns, rows, slices]) {
+  const blocks = /** @type {[number, number, number]} */ ([columns, rows, slices].map((n) => Math.ceil(n / BLOCK)));
+  const lows = new Uint16Array(blocks[0] * blocks[1] * blocks[2]).fill(0xffff);
+  const highs = new Uint16Array(lows.length);
+  for (let place = 0, at = 0; place < slices; place += 1) {
+    const across = reach(place, blocks[2]);
+    for (let row = 0; row < rows; row += 1) {
+      const along = reach(row, blocks[1]);
+      for (let column = 0; column < columns; column += 1, at += 1) {
+        // Halves that are not negative are ordered as their bits are.
+        const v = /** @type {number} */ (halves[at]);
+        const [c0, c1] = [Math.max(0, Math.floor((column - 1) / BLOCK)), Math.min(blocks[0] - 1, Math.floor((column + 1) / BLOCK))];
+        for (let z = across[0]; z <= across[1]; z += 1) {
+          for (let y = along[0]; y <= along[1]; y += 1) {
+            for (let x = c0; x <= c1; x += 1) {
+              const block = (z * blocks[1] + y) * blocks[0] + x;
+              if (v < /** @type {number} */ (lows[block])) lows[block] = v;
+              if (v > /** @type {number} */ (highs[block])) highs[block] = v;
+            }
+          }
+        }
+      }
+    }
+  }
+  return { blocks, lows, highs };
+}
+
+/** First and last block a voxel matters to. @param {number} i @param {number} blocks @returns {[number, number]} */
+function reach(i, blocks) {
+  return [Math.max(0, Math.floor((i - 1) / BLOCK)), Math.min(blocks - 1, Math.floor((i + 1) / BLOCK))];
 }

@@ -16,6 +16,8 @@ const RIGHT = /** @type {Vector} */ ([1, 0, 0]);
 const DOWN = /** @type {Vector} */ ([0, 0, -1]);
 /** Milliseconds a moving picture may take; a slower card gets fewer pixels. */
 const SMOOTH = 60;
+/** And one that stays. */
+const PATIENCE = 1200;
 /** Of the pixels of the pane, while it moves. */
 const COARSEST = 0.2;
 /** Milliseconds without a move after which the picture is drawn fine. */
@@ -32,9 +34,9 @@ export class Scene {
   #ready = false;
   #scheduled = 0;
   #rest = 0;
-  #scale = 0.5;
   #moving = false;
-  #started = 0;
+  /** Pixels over mm of step that the card renders in a millisecond; 0 while nobody knows. */
+  #speed = 0;
 
   /** @param {import("./room.js").VolumeRoom} room */
   constructor(room) {
@@ -148,28 +150,42 @@ export class Scene {
       this.#scheduled = requestAnimationFrame(() => this.#draw());
       return;
     }
-    if (this.#started && this.#moving) {
-      const took = performance.now() - this.#started;
-      this.#scale = Math.min(1, Math.max(COARSEST, this.#scale * Math.sqrt(SMOOTH / Math.max(8, took))));
-    }
-    this.#started = this.#moving ? performance.now() : 0;
     const { data } = this.room;
-    const part = this.#moving ? this.#scale : 1;
-    const [width, height] = [this.element.clientWidth, this.element.clientHeight].map((css) => Math.max(1, Math.round(css * devicePixelRatio * part)));
-    if (this.#canvas.width !== width) this.#canvas.width = width ?? 1;
-    if (this.#canvas.height !== height) this.#canvas.height = height ?? 1;
     const frame = this.frame;
-    const fine = Math.min(data.stepAlong(frame.right), data.stepAlong(frame.down), data.stepAlong(frame.into));
+    const [width, height] = [this.element.clientWidth * devicePixelRatio, this.element.clientHeight * devicePixelRatio];
+    const rough = this.#moving || this.#speed === 0;
+    const step = Math.max(data.stepAlong(frame.into) * (rough ? 2 : 1), this.room.extent / 3000);
+    const samples = (width * height) / step;
+    const part = this.#speed === 0 ? COARSEST : Math.min(1, Math.max(COARSEST, Math.sqrt(((rough ? SMOOTH : PATIENCE) * this.#speed) / samples)));
+    this.#canvas.width = Math.max(1, Math.round(width * part));
+    this.#canvas.height = Math.max(1, Math.round(height * part));
     renderer.draw({
       ...frame,
       centre: data.centre,
       scale: this.field / Math.max(1, Math.min(this.#canvas.width, this.#canvas.height)),
-      step: Math.max(this.#moving ? fine : fine / 2, this.room.extent / 3000),
+      step,
       projection: this.#preset.projection,
       shaded: this.#preset.shaded,
     });
-    this.element.setAttribute("aria-busy", String(this.#moving || !this.room.data.complete));
     this.#describe(frame);
+    this.#watch(performance.now(), samples * part * part, this.#speed === 0);
+  }
+
+  /**
+   * Waits for the card, to know how fast it is: a software renderer gets fewer pixels.
+   * @param {number} started @param {number} samples in proportion @param {boolean} trial nothing was known before
+   */
+  #watch(started, samples, trial) {
+    const renderer = this.#renderer;
+    if (!renderer || !this.#ready) return;
+    if (!renderer.idle) {
+      requestAnimationFrame(() => this.#watch(started, samples, trial));
+      return;
+    }
+    const speed = samples / Math.max(1, performance.now() - started);
+    this.#speed = this.#speed ? (this.#speed + speed) / 2 : speed;
+    if (trial) this.ask(this.#moving);
+    else if (!this.#scheduled) this.element.setAttribute("aria-busy", String(this.#moving || !this.room.data.complete));
   }
 
   /** @param {{right: Vector, down: Vector}} frame */

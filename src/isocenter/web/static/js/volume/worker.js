@@ -41,7 +41,7 @@ function perform(order) {
     scope.postMessage({ type: "answer", id: order.id, result, ms: performance.now() - started }, [result.values.buffer, result.mask.buffer]);
   } else {
     const result = volume.texture(order.most);
-    scope.postMessage({ type: "answer", id: order.id, result, ms: performance.now() - started }, [result.halves.buffer]);
+    scope.postMessage({ type: "answer", id: order.id, result, ms: performance.now() - started }, [result.halves.buffer, result.lows.buffer, result.highs.buffer]);
   }
 }
 
