@@ -46,6 +46,13 @@ def test_monochrome1(viewer: Viewer) -> None:
     assert np.array_equal(shown[..., 0], shown[..., 2])
 
 
+def test_the_modality_lut_of_an_angiogram_is_not_displayed(viewer: Viewer, address: str) -> None:
+    viewer.open("2.25.700027")
+    shown = viewer.pixels(128, 128)
+    assert np.array_equal(np.rint(linear(stored(), 1000, 1500)), shown[..., 0])
+    assert np.array_equal(rendered(viewer, address, "2.25.700027"), shown[..., 0])
+
+
 def test_presentation_lut_shape_inverse(viewer: Viewer) -> None:
     viewer.open("2.25.700015")
     assert np.array_equal(np.rint(255 - linear(stored() - 1024, 40, 400)), viewer.pixels(128, 128)[..., 0])

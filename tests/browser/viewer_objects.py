@@ -128,8 +128,16 @@ def greys() -> list[Dataset]:
         shuttered(),
         overlaid(),
         state(),
+        angiogram(),
         ct(19, "SLOPE", WindowCenter=-10, WindowWidth=77.7, RescaleSlope="0.37", RescaleIntercept="-400.5"),
     ]
+
+
+def angiogram() -> Dataset:
+    """Its Modality LUT leads back to the beam, with all greys turned, and is not to be displayed (C.8.7.1.1.2)."""
+    ds = ct(27, "ANGIO", WindowCenter=1000, WindowWidth=1500, RescaleSlope="-2", RescaleIntercept="3000", Modality="XA")
+    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.12.1"
+    return ds
 
 
 def shuttered() -> Dataset:

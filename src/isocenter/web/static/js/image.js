@@ -36,8 +36,11 @@ const RGB = new Set(["RGB", "YBR_RCT", "YBR_ICT"]);
 /** @param {DataSet} ds whether it is a softcopy presentation state that the server applies */
 export const isState = (ds) => STATES.has(text(ds, Tag.SOPClassUID));
 
-/** Softcopy presentation states that the server applies: grayscale, color, pseudo-color, blending, XA/XRF (PS3.4 B.5). */
-const STATES = new Set([1, 2, 3, 4, 5].map((n) => `1.2.840.10008.5.1.4.1.1.11.${n}`));
+/** Softcopy presentation states that the server applies: grayscale, color, pseudo-color, blending, XA/XRF, and variable
+ * Modality LUT (PS3.4 B.5). */
+const STATES = new Set([1, 2, 3, 4, 5, 12].map((n) => `1.2.840.10008.5.1.4.1.1.11.${n}`));
+/** Angiography and radiofluoroscopy, whose Modality LUT is not for display (PS3.3 C.8.7.1.1.2). */
+const PROJECTION_XRAY = new Set([1, 2, 3].map((n) => `1.2.840.10008.5.1.4.1.1.12.${n}`));
 
 /** Video Endoscopic, Microscopic and Photographic Image Storage. */
 const VIDEOS = new Set(["1.1.1", "1.2.1", "1.4.1"].map((end) => `1.2.840.10008.5.1.4.1.1.77.${end}`));
@@ -84,7 +87,8 @@ export class Image {
 
   /** @param {number} frame 1-based @returns {FrameValues} */
   values(frame) {
-    const transform = this.#group(frame, Tag.PixelValueTransformationSequence) ?? this.ds;
+    const displayed = !PROJECTION_XRAY.has(text(this.ds, Tag.SOPClassUID));
+    const transform = displayed ? (this.#group(frame, Tag.PixelValueTransformationSequence) ?? this.ds) : {};
     const voi = this.#group(frame, Tag.FrameVOILUTSequence) ?? this.ds;
     const lut = items(transform, Tag.ModalityLUTSequence).map(lutSource).find((source) => source !== null) ?? null;
     return {
