@@ -3,6 +3,7 @@
 
 import { boundaryOf, parseMultipart } from "./multipart.js";
 import { askToSignIn } from "./session.js";
+import { t } from "./words.js";
 
 /** @typedef {import("./dataset.js").DataSet} DataSet */
 /** @typedef {{study: string, series: string, instance: string}} InstancePath */
@@ -68,14 +69,14 @@ export class DicomWeb {
     return early ?? ask();
   }
 
-  /** @param {string} address @param {RequestInit} init @returns {Promise<Response>} */
-  async #ask(address, init) {
+  /** Any request to our server. Raises RequestError. @param {string} address @param {RequestInit} init @returns {Promise<Response>} */
+  async ask(address, init) {
     let response;
     try {
       response = await fetch(address, { credentials: "same-origin", ...init });
     } catch (error) {
       if (isAbort(error)) throw error;
-      throw new RequestError(0, "The server cannot be reached.", "Check that it is running, then try again.");
+      throw new RequestError(0, t("The server cannot be reached."), t("Check that it is running, then try again."));
     }
     if (response.status === 401) askToSignIn();
     if (!response.ok) throw await refusal(response);
@@ -87,7 +88,7 @@ export class DicomWeb {
    * @returns {Promise<Response>}
    */
   #get(address, accept, signal) {
-    return this.#ask(address, { headers: { Accept: accept }, signal: signal ?? null });
+    return this.ask(address, { headers: { Accept: accept }, signal: signal ?? null });
   }
 
   /**
@@ -173,6 +174,17 @@ export class DicomWeb {
     return this.#firstPart(await this.#get(own.href, accept, signal));
   }
 
+  /** @param {string} study @returns {string} where all of it is one file */
+  zipAddress(study) {
+    return `${this.root}/studies/${study}?accept=application/zip`;
+  }
+
+  /** Deletes a study; status 409 if something is yet to be done with it, unless `force`. @param {string} study @param {string} reason @param {boolean} force */
+  async deleteStudy(study, reason, force) {
+    const query = new URLSearchParams(force ? { reason, force: "true" } : { reason });
+    await this.ask(`${this.root}/studies/${study}?${query}`, { method: "DELETE" });
+  }
+
   /** Where an instance's resource is, for elements that fetch themselves. @param {InstancePath} at @param {string} resource "/rendered" */
   address(at, resource) {
     return `${this.root}${this.#instance(at)}${resource}`;
@@ -189,7 +201,7 @@ export class DicomWeb {
    */
   async storeData(made) {
     const headers = { "Content-Type": JSON_TYPE, Accept: JSON_TYPE };
-    const response = await this.#ask(`${this.root}/studies`, { method: "POST", headers, body: JSON.stringify(made) });
+    const response = await this.ask(`${this.root}/studies`, { method: "POST", headers, body: JSON.stringify(made) });
     if (response.status !== 200) throw await refusal(response);
   }
 
@@ -211,7 +223,7 @@ export class DicomWeb {
       request.setRequestHeader("Content-Type", `multipart/related; type="application/dicom"; boundary=${boundary}`);
       request.setRequestHeader("Accept", JSON_TYPE);
       request.upload.onprogress = (event) => progress(event.loaded);
-      request.onerror = () => reject(new RequestError(0, "The connection broke during the upload."));
+      request.onerror = () => reject(new RequestError(0, t("The connection broke during the upload.")));
       request.onabort = () => reject(new DOMException("cancelled", "AbortError"));
       request.onload = () => {
         /** @type {any} */

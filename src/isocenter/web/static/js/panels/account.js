@@ -8,6 +8,7 @@ import { signOut, whoIsIt } from "../session.js";
 export async function showAccount(page) {
   const { authentication, user, scopes, ohif } = await whoIsIt();
   page.classList.toggle("has-ohif", ohif);
+  page.dataset["scopes"] = scopes.join(" ");
   const bar = page.querySelector(".bar-end");
   if (!scopes.includes("write")) bar?.querySelector(".button.primary")?.remove();
   if (!authentication || !user) return;

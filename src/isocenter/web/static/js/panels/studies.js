@@ -8,6 +8,8 @@ import { fill, h, icon, iconButton, nameElement } from "../dom.js";
 import { age, count, date, plural, time } from "../format.js";
 import { formatRoute } from "../router.js";
 import { planSearch, runSearch, sortStudies } from "../search.js";
+import { t } from "../words.js";
+import { StudyMenu } from "./studymenu.js";
 
 /** @typedef {import("../dataset.js").DataSet} DataSet */
 /** @typedef {import("../search.js").Column} Column */
@@ -48,9 +50,9 @@ function dayValue(daysBack) {
 }
 
 export class StudiesPage {
-  #search = h("input", { type: "search", "aria-label": "Search studies", placeholder: "Search name, ID, date, modality, accession, description", spellcheck: "false", autocomplete: "off" });
-  #chips = h("div.chips", { role: "group", "aria-label": "Modality" });
-  #spans = h("div.segments", { role: "group", "aria-label": "Study date" });
+  #search = h("input", { type: "search", "aria-label": t("Search studies"), placeholder: t("Search name, ID, date, modality, accession, description"), spellcheck: "false", autocomplete: "off" });
+  #chips = h("div.chips", { role: "group", "aria-label": t("Modality") });
+  #spans = h("div.segments", { role: "group", "aria-label": t("Study date") });
   #count = h("p.result-count", { role: "status" });
   #head = h("tr");
   #body = h("tbody");
@@ -75,6 +77,7 @@ export class StudiesPage {
   #timer = 0;
   /** @type {AbortController | null} */
   #running = null;
+  #menu;
   element;
 
   /**
@@ -84,15 +87,21 @@ export class StudiesPage {
   constructor(client, actions) {
     this.client = client;
     this.actions = actions;
+    document.head.append(h("link", { rel: "stylesheet", href: asset("css/list.css") }));
+    this.#menu = new StudyMenu(client, {
+      open: actions.open,
+      may: (scope) => this.#may(scope),
+      gone: () => this.reload(),
+    });
     this.element = h(
       "main.studies-page",
       null,
       h(
         "header.bar",
         null,
-        h("a.brand", { href: formatRoute({ page: "studies", text: "", modality: "", from: "", to: "" }), "aria-label": "Isocenter, all studies" }, icon("brand"), h("span", null, "Isocenter")),
+        h("a.brand", { href: formatRoute({ page: "studies", text: "", modality: "", from: "", to: "" }), "aria-label": t("Isocenter, all studies") }, icon("brand"), h("span", null, "Isocenter")),
         h("label.search", null, icon("search"), this.#search, h("kbd", null, "/")),
-        h("div.bar-end", null, h("button.button.primary", { type: "button", onclick: () => actions.upload(), title: "Upload DICOM files (U)" }, icon("upload"), h("span", null, "Upload")), iconButton("help", "Keyboard map", () => actions.help(), "?")),
+        h("div.bar-end", null, h("span.needs-write", null, iconButton("disk", t("Storage and queue"), () => this.#menu.status(), "Q")), h("button.button.primary", { type: "button", onclick: () => actions.upload(), title: `${t("Upload DICOM files")} (U)` }, icon("upload"), h("span", null, t("Upload"))), iconButton("help", "Keyboard map", () => actions.help(), "?")),
       ),
       h("div.filters", null, this.#spans, this.#chips, this.#count),
       this.#scroll,
@@ -103,6 +112,7 @@ export class StudiesPage {
     });
     this.#search.addEventListener("keydown", (event) => this.#onSearchKey(event));
     this.#body.addEventListener("click", (event) => this.#onRowClick(event));
+    this.#body.addEventListener("contextmenu", (event) => this.#onContextMenu(event));
     new IntersectionObserver((seen) => seen.some((e) => e.isIntersecting) && this.#drawMore(), { root: this.#scroll, rootMargin: "400px" }).observe(this.#end);
     this.#drawHead();
   }
@@ -115,7 +125,12 @@ export class StudiesPage {
       { keys: ["ArrowUp", "k"], label: "Previous study", group: "Study list", run: () => this.#select(this.#selected - 1) },
       { keys: ["Home"], label: "First study", group: "Study list", run: () => this.#select(0) },
       { keys: ["Enter"], label: "Open the study", group: "Study list", run: () => this.#openSelected() },
+      { keys: ["m"], label: "Menu of the study", group: "Study list", run: () => this.#onSelected((study) => this.#showMenu(study)) },
+      { keys: ["d"], label: "Download the study", group: "Study list", run: () => this.#onSelected((study) => this.#menu.download(study)) },
+      { keys: ["s"], label: "Send the study to a peer", group: "Study list", run: () => this.#onSelected((study) => void (this.#may("write") && this.#menu.send(study))) },
+      { keys: ["Delete"], label: "Delete the study", group: "Study list", run: () => this.#onSelected((study) => void (this.#may("delete") && this.#menu.remove(study))) },
       { keys: ["Escape"], label: "Clear the search", group: "Study list", run: () => this.#apply({ text: "", modality: "", from: "", to: "" }) },
+      { keys: ["q"], label: "Storage and queue", group: "Study list", run: () => void (this.#may("write") && this.#menu.status()) },
       { keys: ["u"], label: "Upload files", group: "Study list", run: () => this.actions.upload() },
       { keys: ["r"], label: "Reload", group: "Study list", run: () => this.reload() },
       { keys: ["?"], label: "This map", group: "Study list", run: () => this.actions.help() },
@@ -196,9 +211,9 @@ export class StudiesPage {
     const known = error instanceof RequestError;
     this.#say(
       "alert",
-      known ? error.message : "The study list cannot be loaded.",
+      known ? error.message : t("The study list cannot be loaded."),
       known ? error.hint : String(error),
-      h("button.button", { type: "button", onclick: () => this.reload() }, "Try again"),
+      h("button.button", { type: "button", onclick: () => this.reload() }, t("Try again")),
     );
   }
 
@@ -216,7 +231,7 @@ export class StudiesPage {
       this.#head,
       ...COLUMNS.map(({ id, label, descending = false }) => {
         const current = this.#sort.column === id;
-        const button = h("button", { type: "button" }, label, icon(this.#sort.descending && current ? "down" : "up"));
+        const button = h("button", { type: "button" }, t(label), icon(this.#sort.descending && current ? "down" : "up"));
         button.addEventListener("click", () => {
           this.#sort = { column: id, descending: current ? !this.#sort.descending : descending };
           this.#drawHead();
@@ -226,6 +241,7 @@ export class StudiesPage {
         return h(`th.c-${id}`, { scope: "col", "aria-sort": current ? (this.#sort.descending ? "descending" : "ascending") : "none" }, button);
       }),
       h("td.c-ohif"),
+      h("td.c-more"),
     );
   }
 
@@ -234,7 +250,7 @@ export class StudiesPage {
     fill(
       this.#spans,
       ...SPANS.map(({ label, days }) =>
-        h("button", { type: "button", "aria-pressed": String(days === this.#days), onclick: () => this.#apply({ from: days ? dayValue(days - 1) : "", to: "" }) }, label),
+        h("button", { type: "button", "aria-pressed": String(days === this.#days), onclick: () => this.#apply({ from: days ? dayValue(days - 1) : "", to: "" }) }, t(label)),
       ),
     );
     const shown = [...this.#counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
@@ -261,8 +277,8 @@ export class StudiesPage {
     this.#drawMore();
     const images = this.#rows.reduce((n, ds) => n + (number(ds, Tag.NumberOfStudyRelatedInstances) ?? 0), 0);
     fill(this.#count, `${plural(this.#rows.length, "study", "studies")}${this.#complete ? "" : "+"}`, h("span.muted", null, ` · ${plural(images, "object", "objects")}`));
-    const more = h("button.button", { type: "button", onclick: () => { this.#most += MOST; this.reload(); } }, "Load more");
-    fill(this.#end, !this.#complete && this.#rows.length >= this.#most && h("p", null, "There are more studies. Narrow the search, or ", more));
+    const more = h("button.button", { type: "button", onclick: () => { this.#most += MOST; this.reload(); } }, t("Load more"));
+    fill(this.#end, !this.#complete && this.#rows.length >= this.#most && h("p", null, t("There are more studies. Narrow the search, or "), more));
     this.#state.hidden = this.#rows.length > 0;
     this.#scroll.classList.toggle("is-empty", this.#rows.length === 0);
     if (this.#rows.length === 0 && this.#complete) this.#sayEmpty();
@@ -271,14 +287,14 @@ export class StudiesPage {
   #sayEmpty() {
     const { text: words, modality, from, to } = this.#criteria;
     if (words || modality || from || to) {
-      this.#say("search", "No study matches", "Try fewer words, another modality or a longer time.", h("button.button", { type: "button", onclick: () => this.#apply({ text: "", modality: "", from: "", to: "" }) }, "Clear the search"));
+      this.#say("search", t("No study matches"), t("Try fewer words, another modality or a longer time."), h("button.button", { type: "button", onclick: () => this.#apply({ text: "", modality: "", from: "", to: "" }) }, t("Clear the search")));
       return;
     }
     this.#say(
       "upload",
-      "The archive is empty",
-      "Drop DICOM files or folders anywhere on this page, or send them from a scanner.",
-      h("button.button.primary", { type: "button", onclick: () => this.actions.upload() }, icon("upload"), h("span", null, "Choose files")),
+      t("The archive is empty"),
+      t("Drop DICOM files or folders anywhere on this page, or send them from a scanner."),
+      h("button.button.primary", { type: "button", onclick: () => this.actions.upload() }, icon("upload"), h("span", null, t("Choose files"))),
     );
   }
 
@@ -311,6 +327,7 @@ export class StudiesPage {
       h("td.c-images", null, figure(Tag.NumberOfStudyRelatedInstances), h("span.unit", null, number(study, Tag.NumberOfStudyRelatedInstances) === 1 ? " image" : " images")),
       // Shown where OHIF is mounted; account.js asks.
       h("td.c-ohif", null, h("a.badge", { href: asset(`ohif/viewer?StudyInstanceUIDs=${uid}`), target: "_blank", title: "Open in OHIF, in a new tab" }, "OHIF")),
+      h("td.c-more", null, iconButton("more", t("Menu of the study"), (event) => this.#onMore(event), "M")),
     );
   }
 
@@ -339,11 +356,53 @@ export class StudiesPage {
     if (!(event.target instanceof Element) || event.defaultPrevented) return;
     const row = event.target.closest("tr");
     // A modified click on the link is the browser's: new tab, new window.
-    if (!row || event.ctrlKey || event.metaKey || event.shiftKey || event.target.closest(".c-ohif")) return;
+    if (!row || event.ctrlKey || event.metaKey || event.shiftKey || event.target.closest(".c-ohif, .c-more")) return;
     if (String(getSelection() ?? "") && !event.target.closest("a")) return;
     event.preventDefault();
     this.#selected = Number(row.dataset["index"]);
     this.#openSelected();
+  }
+
+  /** @param {MouseEvent} event */
+  #onMore(event) {
+    event.preventDefault();
+    const row = event.currentTarget instanceof Element ? event.currentTarget.closest("tr") : null;
+    if (!row) return;
+    this.#mark(Number(row.dataset["index"]));
+    this.#onSelected((study) => this.#showMenu(study));
+  }
+
+  /** @param {MouseEvent} event */
+  #onContextMenu(event) {
+    const row = event.target instanceof Element ? event.target.closest("tr") : null;
+    if (!row || event.shiftKey || String(getSelection() ?? "")) return; // with Shift the browser's own
+    event.preventDefault();
+    this.#mark(Number(row.dataset["index"]));
+    this.#onSelected((study) => this.#menu.show(study, event.clientX, event.clientY, row.querySelector("a")));
+  }
+
+  /** @param {(study: DataSet) => void} run */
+  #onSelected(run) {
+    const study = this.#rows[this.#selected];
+    if (study) run(study);
+  }
+
+  /** @param {string} scope */
+  #may(scope) {
+    return (this.element.dataset["scopes"] ?? "").split(" ").includes(scope);
+  }
+
+  /** At the end of the chosen row. @param {DataSet} study */
+  #showMenu(study) {
+    const row = this.#body.rows[this.#selected];
+    const { right = 0, bottom = 0 } = row?.querySelector(".c-more")?.getBoundingClientRect() ?? {};
+    this.#menu.show(study, right - 288, bottom - 8, row?.querySelector("a") ?? null);
+  }
+
+  /** @param {number} index */
+  #mark(index) {
+    this.#selected = index;
+    for (const row of this.#body.rows) row.classList.toggle("is-selected", Number(row.dataset["index"]) === index);
   }
 
   /** @param {number} index */
@@ -351,8 +410,7 @@ export class StudiesPage {
     if (this.#rows.length === 0) return;
     const to = Math.min(this.#rows.length - 1, Math.max(0, index));
     while (this.#drawn <= to) this.#drawMore();
-    this.#selected = to;
-    for (const row of this.#body.rows) row.classList.toggle("is-selected", Number(row.dataset["index"]) === to);
+    this.#mark(to);
     const row = this.#body.rows[to];
     row?.scrollIntoView({ block: "nearest" });
     row?.querySelector("a")?.focus({ preventScroll: true });
