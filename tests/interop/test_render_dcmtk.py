@@ -226,3 +226,70 @@ def test_angiography_is_displayed_without_its_modality_lut(
     ours = render(Image.of(data, meta.transfer_syntax, meta.data_set_offset))
     assert len(np.unique(theirs)) > 100
     assert np.abs(ours.astype(int) - theirs).max() <= 1
+
+
+def _ct(corpus: Path) -> pydicom.Dataset:
+    return pydicom.dcmread(corpus / "pydicom/test_files/CT_small.dcm")
+
+
+def _same(ds: pydicom.Dataset, arguments: list[str], folder: Path) -> None:
+    path = folder / "made.dcm"
+    ds.save_as(path, enforce_file_format=True)
+    theirs = dcmtk(path, arguments, False, folder / "picture.pnm")
+    assert theirs is not None
+    assert len(np.unique(theirs)) > 16
+    data = path.read_bytes()
+    meta = read_header(data)
+    ours = render(Image.of(data, meta.transfer_syntax, meta.data_set_offset))
+    assert np.abs(ours.astype(int) - theirs).max() <= 1
+
+
+def _lut(vr: str, first: int, entries: np.ndarray, bits: int) -> pydicom.Dataset:
+    item = pydicom.Dataset()
+    item.add_new("LUTDescriptor", vr, [len(entries) & 0xFFFF, first, bits])
+    item.add_new("LUTData", "OW", entries.astype("<u2").tobytes())
+    return item
+
+
+@pytest.mark.parametrize("polarity", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize(
+    ("first", "count", "bits"), [(-1024, 2400, 12), (-200, 700, 8), (0, 4096, 16), (-1024, 65536, 16), (300, 500, 10)]
+)
+def test_voi_luts_equal_dcmtks(first: int, count: int, bits: int, polarity: str, corpus: Path, tmp_path: Path) -> None:
+    """Values below and beyond the table, entries of all depths, 65,536 of them, which the descriptor calls 0."""
+    ds = _ct(corpus)
+    curve = np.linspace(0, 1, count) ** 0.7
+    ds.VOILUTSequence = [_lut("SS", first, np.rint(curve * ((1 << bits) - 1)), bits)]
+    ds.PhotometricInterpretation = polarity
+    ds.pop("PixelPaddingValue", None)
+    _same(ds, ["+Wl", "1"], tmp_path)
+
+
+@pytest.mark.parametrize("window", [None, (30000, 40000)])
+def test_modality_luts_equal_dcmtks(window: tuple[int, int] | None, corpus: Path, tmp_path: Path) -> None:
+    ds = _ct(corpus)
+    for keyword in ("RescaleSlope", "RescaleIntercept", "RescaleType", "PixelPaddingValue"):
+        ds.pop(keyword, None)
+    curve = np.sqrt(np.linspace(0, 1, 2500)) * 65535
+    ds.ModalityLUTSequence = [_lut("SS", 100, np.rint(curve), 16)]
+    ds.ModalityLUTSequence[0].ModalityLUTType = "US"
+    if window is not None:
+        ds.WindowCenter, ds.WindowWidth = window
+    _same(ds, [] if window is None else ["+Wi", "1"], tmp_path)
+
+
+@pytest.mark.parametrize(("first", "bits"), [(0, 16), (0, 8), (300, 16)])
+def test_palettes_equal_dcmtks(first: int, bits: int, corpus: Path, tmp_path: Path) -> None:
+    """Values below and beyond the palette too; entries of 16 bits whose upper byte counts, and of 8."""
+    ds = _ct(corpus)
+    for keyword in ("RescaleSlope", "RescaleIntercept", "RescaleType", "PixelPaddingValue"):
+        ds.pop(keyword, None)
+    ds.PixelData = (ds.pixel_array.astype(np.uint16) & 0x7FF).tobytes()
+    ds.PhotometricInterpretation, ds.PixelRepresentation = "PALETTE COLOR", 0
+    rng = np.random.default_rng(8)
+    for name in ("Red", "Green", "Blue"):
+        entries = rng.integers(0, 256, 1200) * (257 if bits == 16 else 1)
+        ds.add_new(f"{name}PaletteColorLookupTableDescriptor", "US", [1200, first, bits])
+        data = entries.astype("<u2").tobytes() if bits == 16 else entries.astype(np.uint8).tobytes()
+        ds.add_new(f"{name}PaletteColorLookupTableData", "OW", data)
+    _same(ds, [], tmp_path)
