@@ -82,17 +82,6 @@ TWINS = {
     "pydicom-data/liver_nonbyte_aligned_rle.dcm": "pydicom-data/liver_nonbyte_aligned.dcm",
     "pydicom-data/liver_nonbyte_aligned_j2k.dcm": "pydicom-data/liver_nonbyte_aligned.dcm",
 }
-# Files that pydicom does not read and DCMTK does: retired JPEG processes, and 12-bit JPEG with a scan header that
-# libjpeg as GDCM and pylibjpeg have it refuses.
-BY_DCMTK = [
-    "cornerstoneWADO/CTImage.dcm_JPEGProcess10_12TransferSyntax_1.2.840.10008.1.2.4.55.dcm",
-    "cornerstoneWADO/CTImage.dcm_JPEGProcess6_8TransferSyntax_1.2.840.10008.1.2.4.53.dcm",
-    "peer-generated/dcmtk/sc_progressive_jpeg.dcm",
-    "dicom-test-files/WG04/JPLY/MR1_JPLY",
-    "dicom-test-files/WG04/JPLY/NM1_JPLY",
-    "pydicom/test_files/JPEG-lossy.dcm",
-    "pylibjpeg-data/ds/JPEGExtended/RG2_JPLY.dcm",
-]
 # Files that only we read, with nothing here to compare them with, and why others do not read them.
 ONLY_WE = {
     "dicom-swift/Compressed/jpeg_baseline_synthetic.dcm": "the JPEG is the value of Pixel Data itself, without items",

@@ -1,4 +1,4 @@
-"""What we write, read by others: pydicom's plug-ins, DCMTK's programs, and for JPEG 2000 FFmpeg, which has no OpenJPEG.
+"""What we write, read by others: pydicom's plug-ins, programs of DCMTK and GDCM, and FFmpeg with its own JPEG 2000.
 
 Lossless frames are exactly the samples that went in, for every decoder that reads the syntax at all.
 """
@@ -31,7 +31,7 @@ JPEG_FAMILY = "1.2.840.10008.1.2.4"
 # Bits Stored, signed, samples
 SAMPLES = [(8, False, 1), (8, True, 1), (12, False, 1), (12, True, 1), (16, False, 1), (16, True, 1), (8, False, 3)]
 LOSSLESS = {
-    "1.2.840.10008.1.2.5": ("pydicom", "pylibjpeg", "gdcm", "dcmdrle"),
+    "1.2.840.10008.1.2.5": ("pydicom", "pylibjpeg", "gdcmconv", "dcmdrle"),
     f"{JPEG_FAMILY}.57": ("pylibjpeg", "gdcm", "dcmdjpeg"),
     f"{JPEG_FAMILY}.70": ("pylibjpeg", "gdcm", "dcmdjpeg"),
     f"{JPEG_FAMILY}.80": ("pylibjpeg", "gdcm", "pyjpegls", "dcmdjpls"),
@@ -70,12 +70,16 @@ def by_pydicom(file: bytes, plugin: str) -> np.ndarray:
     return array
 
 
-def by_dcmtk(file: bytes, program: str, folder: Path) -> np.ndarray:
-    found = peers.find_program(program)
-    if found is None:
-        raise peers.PeerUnavailable(f"{program} is missing: apt-get install dcmtk", missing=True)
+def by_program(file: bytes, program: str, folder: Path) -> np.ndarray:
+    peers.require(program)
     (folder / "in.dcm").write_bytes(file)
-    subprocess.run([found, folder / "in.dcm", folder / "out.dcm"], check=True, capture_output=True, timeout=60)
+    command = [
+        str(peers.find_program(program)),
+        *(["--raw"] if program == "gdcmconv" else []),
+        folder / "in.dcm",
+        folder / "out.dcm",
+    ]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
     data = (folder / "out.dcm").read_bytes()
     meta = read_header(data)
     image = Image.of(data, meta.transfer_syntax, meta.data_set_offset)
@@ -91,7 +95,7 @@ def test_lossless_frames_are_read_by_others(
     uid: str, decoder: str, bits: int, signed: bool, samples: int, tmp_path: Path
 ) -> None:
     file, frames = written(uid, bits, signed, samples)
-    theirs = by_dcmtk(file, decoder, tmp_path) if decoder.startswith("dcmd") else by_pydicom(file, decoder)
+    theirs = by_program(file, decoder, tmp_path) if decoder in peers.PACKAGES else by_pydicom(file, decoder)
     np.testing.assert_array_equal(frames, theirs)
 
 
