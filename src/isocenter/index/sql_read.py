@@ -33,7 +33,7 @@ from isocenter.index.matching import key, matches
 from isocenter.index.sql_errors import translated
 from isocenter.index.sql_non_patient import find as find_non_patient
 from isocenter.index.sql_query import FROM, TABLES, Plan, plan
-from isocenter.index.sql_rows import EVERY_INSTANCE, REF_COLUMNS, ref_of, within
+from isocenter.index.sql_rows import EVERY_INSTANCE, Selections
 from isocenter.index.sql_text import Statement, driver_rows
 from isocenter.index.zones import shifted
 from isocenter.model import Change, Found, InstanceRef, Level, Query, Scope
@@ -69,6 +69,7 @@ class SqlReader:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
+        self._selections = Selections(engine.dialect)
         study, series = schema.study, schema.series
         numbers: sa.Select[Any] = sa.select(sa.column("value")).select_from(sa.func.json_each(sa.bindparam("numbers")))
         self._upper = (
@@ -102,9 +103,9 @@ class SqlReader:
             return connection.scalar(asked.select(what)) or 0
 
     def select(self, scope: Scope) -> list[InstanceRef]:
-        statement = within(scope, *REF_COLUMNS)
         with translated(), self._engine.connect() as connection:
-            return [ref_of(row) for row in connection.execute(statement.order_by(schema.instance.c.id))]
+            driver: Any = connection.connection.driver_connection
+            return self._selections.run(driver.cursor(), scope)
 
     def changes(self, since: int, limit: int) -> list[Change]:
         change = schema.change
