@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
+from collections.abc import AsyncIterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -171,6 +173,33 @@ def test_bulk_data_wait_in_the_folder_of_the_archive_that_is_open(tmp_path: Path
             assert got.PixelData == ct().PixelData
         running.call(archive.close)
     assert not elsewhere.archive_data.exists()
+
+
+def test_memory_is_bounded_while_receiving_bulk_data(web: Web) -> None:
+    """Bulk data pass through pieces, on their way in and when the object is put together."""
+    model = model_of(ct())
+    model["00280010"]["Value"] = model["00280011"]["Value"] = [3072]
+    head = MultipartWriter(BOUNDARY)
+    opening = head.part({"Content-Type": JSON}) + json.dumps([model]).encode()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield opening + head.part({"Content-Type": "application/octet-stream", "Content-Location": "bulk/1"})
+        for _ in range(18 * 16):
+            yield bytes(64 * 1024)
+        yield head.end()
+
+    headers = {"content-type": f'multipart/related; type="{JSON}"; boundary={BOUNDARY}'}
+    tracemalloc.start()
+    try:
+        answer = web.request("POST", "/dicomweb/studies", content=body(), headers=headers)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    (item,) = answer.json()["00081199"]["Value"]
+    url = f"{item['00081190']['Value'][0]}/bulkdata/7FE00010"
+    got = web.get(url, "application/octet-stream", headers={"range": "bytes=0-9"})
+    assert got.headers["content-range"] == f"bytes 0-9/{3072 * 3072 * 2}"
+    assert peak < 8 * 1024 * 1024
 
 
 def test_bulk_data_keep_some_of_the_disk_free(tmp_path: Path) -> None:
