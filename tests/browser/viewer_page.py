@@ -125,10 +125,10 @@ def round_half_up(value: float) -> int:
 
 @contextlib.contextmanager
 def watched(
-    chromium: Browser, address: str, width: int = 1366, height: int = 768, tolerate: str = "\0"
+    chromium: Browser, address: str, width: int = 1366, height: int = 768, tolerate: str = "\0", locale: str = "en-GB"
 ) -> Iterator[Viewer]:
     """A page that is closed at the end; then every problem that does not contain `tolerate` fails the test."""
-    context = chromium.new_context(viewport={"width": width, "height": height}, locale="en-GB")
+    context = chromium.new_context(viewport={"width": width, "height": height}, locale=locale)
     page = Viewer(context.new_page(), address)
     page.page.set_default_timeout(15_000)
     page.watch()

@@ -3,6 +3,7 @@
 
 import { asset } from "./base.js";
 import { language, person } from "./format.js";
+import { t } from "./words.js";
 
 /** "button.icon" is an HTMLButtonElement. @template {string} S @typedef {S extends `${infer T}.${string}` ? ElementOf<T> : S extends keyof HTMLElementTagNameMap ? HTMLElementTagNameMap[S] : HTMLElement} ElementOf */
 /** @typedef {Node | string | number | null | undefined | false} Child */
@@ -50,17 +51,18 @@ export function icon(name) {
 }
 
 /**
- * @param {string} name icon @param {string} label accessible name and tooltip @param {(event: MouseEvent) => void} onclick
+ * @param {string} name icon @param {string} label accessible name and tooltip, in English @param {(event: MouseEvent) => void} onclick
  * @param {string} [key] shown in the tooltip
  */
 export function iconButton(name, label, onclick, key = "") {
-  return h("button.tool", { type: "button", "aria-label": label, title: key ? `${label} (${key})` : label, onclick }, icon(name));
+  const said = t(label);
+  return h("button.tool", { type: "button", "aria-label": said, title: key ? `${said} (${key})` : said, onclick }, icon(name));
 }
 
 /** A person's name; other representations follow, quieter. @param {import("./dataset.js").PersonName} name @param {string} characterSet */
 export function nameElement(name, characterSet) {
   const { main, other } = person(name);
-  const element = h("span.person", { lang: language(name, characterSet) || false }, h("span.person-main", null, main || "No name"));
+  const element = h("span.person", { lang: language(name, characterSet) || false }, h("span.person-main", null, main || t("No name")));
   if (!main) element.classList.add("is-missing");
   if (other.length > 0) element.append(h("span.person-other", null, other.join(" · ")));
   return element;

@@ -1,6 +1,8 @@
 // @ts-check
 // Values of the standard as people read them. Nothing here guesses: what does not parse is shown as it came.
 
+import { t } from "./words.js";
+
 /** @typedef {import("./dataset.js").PersonName} PersonName */
 
 /** @param {string} value DA @returns {string} 2024-05-14 */
@@ -82,7 +84,7 @@ export function count(n) {
 
 /** @param {number} n @param {string} one @param {string} many @returns {string} "1 study", "12 studies" */
 export function plural(n, one, many) {
-  return `${count(n)} ${n === 1 ? one : many}`;
+  return t(`{0} ${n === 1 ? one : many}`, count(n));
 }
 
 /** @param {number} n @returns {string} at most two decimals, none when whole */

@@ -6,6 +6,7 @@ import { BASE } from "./base.js";
 import { DicomWeb } from "./dicomweb.js";
 import { Keyboard } from "./keyboard.js";
 import { formatRoute, parseRoute } from "./router.js";
+import { speak, t, wantedLanguage } from "./words.js";
 
 /** @typedef {import("./router.js").Route} Route */
 /** @typedef {import("./viewer.js").ViewerPage} ViewerPage */
@@ -52,7 +53,7 @@ async function makeVolume() {
 }
 
 async function makeStudies() {
-  const [{ StudiesPage }, { UploadPanel }] = await Promise.all([import("./panels/studies.js"), import("./panels/upload.js")]);
+  const [{ StudiesPage }, { UploadPanel }, { languageButton }] = await Promise.all([import("./panels/studies.js"), import("./panels/upload.js"), import("./panels/language.js")]);
   const page = new StudiesPage(client, {
     open: (study) => go(formatRoute({ page: "view", study, series: "", instance: "", frame: 1, window: null, inverted: false })),
     upload: () => uploads.choose(),
@@ -63,6 +64,7 @@ async function makeStudies() {
     },
   });
   const uploads = new UploadPanel(client, () => shown === page && page.reload());
+  page.element.querySelector(".bar-end")?.append(languageButton());
   // Nobody waits for a name in the corner: the list comes first.
   setTimeout(() => void import("./panels/account.js").then(({ showAccount }) => showAccount(page.element)).catch(() => undefined), 0);
   return page;
@@ -102,11 +104,13 @@ async function show(route) {
   }
   const page = await (studiesPage ??= makeStudies());
   bring(page);
-  document.title = "Studies · Isocenter";
+  document.title = `${t("Studies")} · Isocenter`;
   listAddress = formatRoute(route);
   await page.show(route);
 }
 
+// Pages are made of words: these come first. English costs nothing.
+await speak(wantedLanguage());
 addEventListener("popstate", () => void show(parseRoute(location)));
 await show(parseRoute(location));
 // The map of keys should come at once, also when the server is gone.

@@ -5,6 +5,7 @@ import { Tag, number, personName, text, texts } from "./dataset.js";
 import { fill, h, nameElement } from "./dom.js";
 import { age, date, short, time } from "./format.js";
 import { edgeMarkers, scaleBar } from "./geometry.js";
+import { t } from "./words.js";
 
 /** @typedef {import("./viewport.js").Viewport} Viewport */
 /** @typedef {import("./dataset.js").DataSet} DataSet */
@@ -64,11 +65,11 @@ export class Overlay {
       return;
     }
     const { ds } = painted.entry.image;
-    const series = [text(ds, Tag.Modality), text(ds, Tag.SeriesNumber) && `series ${text(ds, Tag.SeriesNumber)}`].filter(Boolean).join(" · ");
+    const series = [text(ds, Tag.Modality), text(ds, Tag.SeriesNumber) && t("series {0}", text(ds, Tag.SeriesNumber))].filter(Boolean).join(" · ");
     const position = length > 1 ? `${painted.index + 1} / ${length}` : "";
     const location = number(ds, Tag.SliceLocation);
     const thickness = number(ds, Tag.SliceThickness);
-    const slice = [location !== undefined && `${short(location)} mm`, thickness && `thickness ${short(thickness)} mm`].filter(Boolean).join(" · ");
+    const slice = [location !== undefined && `${short(location)} mm`, thickness && t("thickness {0} mm", short(thickness))].filter(Boolean).join(" · ");
     fill(this.#bottomLeft, ...rows([series, text(ds, Tag.SeriesDescription), slice]), position && h("div.position", null, position));
   }
 
@@ -83,7 +84,7 @@ export class Overlay {
     const voi = greys?.transform.voi;
     let window = "";
     if (voi?.kind === "window") window = `W ${level(voi.width)}  L ${level(voi.center)}`;
-    const label = [entry.image.state?.label, greys?.label, viewport.inverted && "inverted"].filter(Boolean).join(" · ");
+    const label = [entry.image.state?.label, greys?.label, viewport.inverted && t("inverted")].filter(Boolean).join(" · ");
     const { columns, rows: height } = entry.image;
     fill(this.#bottomRight, ...rows([label, window, `${columns} × ${height}  ${Math.round(viewport.view.zoom * 100)} %`]));
   }
@@ -110,7 +111,7 @@ export class Overlay {
     const bar = scaleBar(perCssPixel, Math.min(240, viewport.element.clientWidth / 4));
     const [line, label] = this.#bar.children;
     /** @type {HTMLElement} */ (line).style.width = `${bar.pixels}px`;
-    /** @type {HTMLElement} */ (label).textContent = [bar.label, plane.spacingNote].filter(Boolean).join(" ");
+    /** @type {HTMLElement} */ (label).textContent = [bar.label, plane.spacingNote && t(plane.spacingNote)].filter(Boolean).join(" ");
   }
 }
 

@@ -2,6 +2,7 @@
 // Buttons over the picture. Every one has a key; the keys are in viewerkeys.js.
 
 import { fill, h, iconButton } from "./dom.js";
+import { t } from "./words.js";
 
 /** @typedef {import("./viewer.js").ViewerPage} ViewerPage */
 /** @typedef {import("./tools.js").ToolName} ToolName */
@@ -16,7 +17,7 @@ const TOOLS = [
 ];
 
 export class Toolbar {
-  element = h("div.toolbar", { role: "toolbar", "aria-label": "Tools" });
+  element = h("div.toolbar", { role: "toolbar", "aria-label": t("Tools") });
   /** @type {Map<string, HTMLButtonElement>} */
   #toggles = new Map();
 
@@ -32,24 +33,24 @@ export class Toolbar {
     const active = () => page.active;
     fill(
       this.element,
-      h("div.tool-group", { role: "group", "aria-label": "Left button" }, ...tools),
+      h("div.tool-group", { role: "group", "aria-label": t("Left button") }, ...tools),
       page.windows.element,
       page.measures.element,
       h(
         "div.tool-group",
-        { role: "group", "aria-label": "View" },
+        { role: "group", "aria-label": t("View") },
         toggle("invert", iconButton("invert", "Invert", () => active().setInverted(!active().inverted), "I")),
         iconButton("turn", "Turn by a quarter", () => active().turn(1), "T"),
         iconButton("flip-x", "Mirror left and right", () => active().flip("x"), "H"),
         iconButton("flip-y", "Mirror top and bottom", () => active().flip("y"), "V"),
         iconButton("fit", "Fit to the window", () => active().fit(), "F"),
-        h("button.tool", { type: "button", "aria-label": "Actual pixels", title: "Actual pixels (A)", onclick: () => active().zoomTo(1) }, h("span.glyph", null, "1:1")),
+        h("button.tool", { type: "button", "aria-label": t("Actual pixels"), title: `${t("Actual pixels")} (A)`, onclick: () => active().zoomTo(1) }, h("span.glyph", null, "1:1")),
         iconButton("true-size", "True size", () => void page.trueSize(), "Shift + A"),
         iconButton("reset", "Reset", () => active().reset(), "R"),
       ),
       h(
         "div.tool-group",
-        { role: "group", "aria-label": "Panels" },
+        { role: "group", "aria-label": t("Panels") },
         page.planes.element,
         page.grids.element,
         page.layers.element,

@@ -219,7 +219,7 @@ export class ViewerPage {
   async #listSeries(study, signal) {
     if (this.strip.series.length > 0) return;
     const series = await this.client.searchSeries(study, signal);
-    if (series.length === 0) throw new RequestError(404, "There is no such study.", "It may have been deleted, or the address is incomplete.");
+    if (series.length === 0) throw new RequestError(404, t("There is no such study."), t("It may have been deleted, or the address is incomplete."));
     if (study !== this.#study) return;
     this.strip.show(study, series);
     this.layers.study(study, series);
@@ -245,7 +245,7 @@ export class ViewerPage {
     if (error === null) return;
     const title = error instanceof Error ? error.message : String(error);
     const hint = error instanceof RequestError ? error.hint : "";
-    fill(this.#problem, icon("alert"), h("h2", null, title), h("p", null, hint), h("div.actions", null, h("button.button", { type: "button", onclick: () => this.actions.back() }, "Study list")));
+    fill(this.#problem, icon("alert"), h("h2", null, title), h("p", null, hint), h("div.actions", null, h("button.button", { type: "button", onclick: () => this.actions.back() }, t("Study list"))));
     if (this.strip.series.length === 0) fill(/** @type {Element} */ (this.strip.element.firstElementChild));
   }
 
@@ -397,7 +397,7 @@ export class ViewerPage {
     const size = pixelSize() ?? (await (await import("./panels/screen.js")).measureScreen());
     if (size === null) return;
     viewport.zoomTo(spacing.column / size);
-    this.tell([t("True size"), spacing.note].filter(Boolean).join(", "));
+    this.tell([t("True size"), spacing.note && t(spacing.note)].filter(Boolean).join(", "));
   }
 
   /** A panel beside the pictures. @param {HTMLElement} panel */
@@ -436,7 +436,7 @@ export class ViewerPage {
       const { loadMarks } = await import("./measure/saving.js");
       await loadMarks(this.client, this.book, study, series);
     } catch (error) {
-      if (study === this.#study && !isAbort(error)) this.tell("The saved marks of this study could not be read", true);
+      if (study === this.#study && !isAbort(error)) this.tell(t("The saved marks of this study could not be read"), true);
     }
   }
 

@@ -10,6 +10,7 @@ import { outwards } from "./loader.js";
 import { Overlay } from "./overlay.js";
 import { Painter } from "./painter.js";
 import { reader } from "./pixels.js";
+import { t } from "./words.js";
 
 /** @typedef {import("./stack.js").Stack} Stack */
 /** @typedef {import("./loader.js").Entry} Entry */
@@ -67,7 +68,7 @@ export class Viewport extends EventTarget {
     this.loader = loader;
     this.#painter = new Painter(loader);
     this.overlay = new Overlay();
-    this.element = h("section.viewport.is-empty", { tabindex: "0", "aria-label": "Image" }, this.#canvas, this.overlay.element, this.#message);
+    this.element = h("section.viewport.is-empty", { tabindex: "0", "aria-label": t("Image"), "data-empty": t("Drag a series here") }, this.#canvas, this.overlay.element, this.#message);
     new ResizeObserver(() => this.#resize()).observe(this.element);
   }
 
@@ -140,7 +141,7 @@ export class Viewport extends EventTarget {
       this.painted = null;
       this.element.classList.remove("is-loading");
       this.#schedule();
-      this.#say("alert", "This image cannot be shown", error instanceof Error ? error.message : String(error), () => {
+      this.#say("alert", t("This image cannot be shown"), error instanceof Error ? error.message : String(error), () => {
         this.#say(null);
         void this.#wait(entry);
       });
@@ -179,7 +180,7 @@ export class Viewport extends EventTarget {
   /** @param {Stack} stack */
   #sayNoImage(stack) {
     const modality = stack.images[0]?.modality;
-    this.#say("document", "No image", `This ${modality ? `${modality} object` : "object"} holds no picture. Press D to read its header.`);
+    this.#say("document", t("No image"), t("This {0} object holds no picture. Press D to read its header.", modality ?? ""));
   }
 
   /** @param {string | null} symbol null clears @param {string} [title] @param {string} [detail] @param {() => void} [retry] */
@@ -190,7 +191,7 @@ export class Viewport extends EventTarget {
       symbol && icon(symbol),
       h("strong", null, title),
       h("p", null, detail),
-      retry && h("button.button", { type: "button", onclick: retry }, "Try again"),
+      retry && h("button.button", { type: "button", onclick: retry }, t("Try again")),
     );
   }
 
@@ -451,7 +452,7 @@ export class Viewport extends EventTarget {
   /** What the picture shows, for screen readers. */
   describe() {
     const ds = (this.painted?.entry.image ?? this.stack?.images[0])?.ds;
-    const label = [text(ds, Tag.Modality), text(ds, Tag.SeriesDescription), this.length > 1 ? `image ${this.index + 1} of ${this.length}` : ""];
-    this.element.setAttribute("aria-label", label.filter(Boolean).join(", ") || "Image");
+    const label = [text(ds, Tag.Modality), text(ds, Tag.SeriesDescription), this.length > 1 ? t("image {0} of {1}", this.index + 1, this.length) : ""];
+    this.element.setAttribute("aria-label", label.filter(Boolean).join(", ") || t("Image"));
   }
 }

@@ -3,6 +3,7 @@
 
 import { h } from "../dom.js";
 import { KINDS } from "./shapes.js";
+import { t } from "../words.js";
 
 /** @typedef {import("../viewport.js").Viewport} Viewport */
 /** @typedef {import("../loader.js").Entry} Entry */
@@ -140,7 +141,7 @@ const shifting = (held, from) => (to) => held.points.map(([x, y]) => [x + to[0] 
 /** Asks for an arrow's words where they will stand. @param {Viewport} viewport @param {Shape} shape @param {(text: string) => void} then "" for none */
 function ask(viewport, shape, then) {
   const [x, y] = viewport.toScreen(shape.points[1] ?? [0, 0]);
-  const input = h("input.shape-words", { type: "text", maxlength: LONGEST_TEXT, "aria-label": "Text of the arrow" });
+  const input = h("input.shape-words", { type: "text", maxlength: LONGEST_TEXT, "aria-label": t("Text of the arrow") });
   input.style.left = `${x + 8}px`;
   input.style.top = `${y - 14}px`;
   let over = false;

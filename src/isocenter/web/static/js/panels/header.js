@@ -5,6 +5,7 @@ import { asset } from "../base.js";
 import { items, nameOf } from "../dataset.js";
 import { fill, h, iconButton } from "../dom.js";
 import { count, size } from "../format.js";
+import { t } from "../words.js";
 
 /** @typedef {import("../dataset.js").DataSet} DataSet */
 /** @typedef {import("../dataset.js").Attribute} Attribute */
@@ -80,10 +81,10 @@ function flatten(ds, names) {
 }
 
 export class HeaderPanel {
-  #filter = h("input.field", { type: "search", placeholder: "Filter by tag, name or value", "aria-label": "Filter the header", spellcheck: "false", autocomplete: "off" });
+  #filter = h("input.field", { type: "search", placeholder: t("Filter by tag, name or value"), "aria-label": t("Filter the header"), spellcheck: "false", autocomplete: "off" });
   #summary = h("span.muted");
   #body = h("tbody");
-  #more = h("button.button", { type: "button", hidden: true }, "Show more");
+  #more = h("button.button", { type: "button", hidden: true }, t("Show more"));
   /** @type {Row[]} */
   #rows = [];
   /** @type {DataSet | null} */
@@ -95,13 +96,13 @@ export class HeaderPanel {
   constructor(onclose) {
     this.element = h(
       "aside.header-panel",
-      { "aria-label": "Header", hidden: true },
-      h("header", null, h("h2", null, "Header"), this.#summary, iconButton("close", "Close the header", onclose, "D")),
+      { "aria-label": t("Header"), hidden: true },
+      h("header", null, h("h2", null, t("Header")), this.#summary, iconButton("close", "Close the header", onclose, "D")),
       h("div.header-filter", null, this.#filter),
       h(
         "div.header-scroll",
         { tabindex: "0" },
-        h("table", null, h("thead", null, h("tr", null, ...["Tag", "Name", "VR", "Value"].map((name) => h("th", { scope: "col" }, name)))), this.#body),
+        h("table", null, h("thead", null, h("tr", null, ...["Tag", "Name", "VR", "Value"].map((name) => h("th", { scope: "col" }, t(name))))), this.#body),
         this.#more,
       ),
     );
@@ -156,7 +157,7 @@ export class HeaderPanel {
     const words = this.#filter.value.toLowerCase().split(/\s+/).filter(Boolean);
     const found = words.length === 0 ? this.#rows : this.#rows.filter(({ haystack }) => haystack && words.every((word) => haystack.includes(word)));
     const elements = found.reduce((n, row) => n + (row.tag ? 1 : 0), 0);
-    this.#summary.textContent = `${count(elements)}${this.#rows.length >= MOST ? "+" : ""} elements`;
+    this.#summary.textContent = t("{0} elements", `${count(elements)}${this.#rows.length >= MOST ? "+" : ""}`);
     fill(
       this.#body,
       ...found.slice(0, this.#limit).map((row) => {
@@ -172,7 +173,7 @@ export class HeaderPanel {
         return tr;
       }),
     );
-    if (found.length === 0) this.#body.append(h("tr", null, h("td.none", { colspan: "4" }, words.length ? "Nothing in the header matches." : "No header.")));
+    if (found.length === 0) this.#body.append(h("tr", null, h("td.none", { colspan: "4" }, words.length ? t("Nothing in the header matches.") : t("No header."))));
     this.#more.hidden = found.length <= this.#limit;
   }
 }

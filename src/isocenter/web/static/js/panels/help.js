@@ -3,6 +3,8 @@
 
 import { h, iconButton } from "../dom.js";
 import { keyLabel } from "../keyboard.js";
+import { t } from "../words.js";
+import { languageButton } from "./language.js";
 
 /** @typedef {import("../keyboard.js").Binding} Binding */
 
@@ -27,15 +29,15 @@ export function showHelp(bindings, mouse) {
   for (const { keys, label, group, shown } of bindings) {
     const signs = shown ? [shown] : keys.slice(0, 2).map(keyLabel);
     const rows = groups.get(group) ?? [];
-    rows.push(h("div.help-row", null, h("dt", null, ...signs.map((sign) => h("kbd", null, sign))), h("dd", null, label)));
+    rows.push(h("div.help-row", null, h("dt", null, ...signs.map((sign) => h("kbd", null, sign))), h("dd", null, t(label))));
     groups.set(group, rows);
   }
-  if (mouse && !groups.has("Mouse and touch")) groups.set("Mouse and touch", MOUSE.map(([what, label]) => h("div.help-row", null, h("dt", null, what), h("dd", null, label))));
+  if (mouse && !groups.has("Mouse and touch")) groups.set("Mouse and touch", MOUSE.map(([what, label]) => h("div.help-row", null, h("dt", null, t(what)), h("dd", null, t(label)))));
   const dialog = h(
     "dialog.help",
-    { "aria-label": "Keyboard map", autofocus: true },
-    h("header", null, h("h2", null, "Keyboard map"), iconButton("close", "Close", () => dialog.close(), "Esc")),
-    h("div.help-columns", null, ...[...groups].map(([name, rows]) => h("section", null, h("h3", null, name), h("dl", null, ...rows)))),
+    { "aria-label": t("Keyboard map"), autofocus: true },
+    h("header", null, h("h2", null, t("Keyboard map")), iconButton("close", "Close", () => dialog.close(), "Esc"), languageButton()),
+    h("div.help-columns", null, ...[...groups].map(([name, rows]) => h("section", null, h("h3", null, t(name)), h("dl", null, ...rows)))),
   );
   dialog.addEventListener("close", () => dialog.remove());
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());

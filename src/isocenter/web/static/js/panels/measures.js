@@ -3,6 +3,7 @@
 
 import { h } from "../dom.js";
 import { KINDS } from "../measure/shapes.js";
+import { t } from "../words.js";
 import { Menu, menuItem } from "./menu.js";
 
 /** @typedef {import("../viewer.js").ViewerPage} ViewerPage */
@@ -14,23 +15,23 @@ export const MEASURE_KEYS = { length: "m", angle: "g", cobb: "b", rectangle: "q"
 export class MeasureMenu extends Menu {
   /** @param {ViewerPage} page */
   constructor(page) {
-    super("ruler", "Measure", "Measure and mark (M)", () => this.#choices(page));
+    super("ruler", t("Measure"), t("Measure and mark (M)"), () => this.#choices(page));
   }
 
   /** @param {ViewerPage} page @returns {import("../dom.js").Child[]} */
   #choices(page) {
     const item = (/** @type {string} */ label, /** @type {string} */ key, /** @type {() => void} */ run, symbol = "") =>
-      menuItem({ label, key: key.toUpperCase(), symbol, run: () => { run(); this.close(); page.active.element.focus(); } });
+      menuItem({ label: t(label), key: key.toUpperCase(), symbol, run: () => { run(); this.close(); page.active.element.focus(); } });
     const kinds = /** @type {ShapeKind[]} */ (Object.keys(KINDS));
     return [
-      h("h3", null, "Draw with the left button"),
+      h("h3", null, t("Draw with the left button")),
       ...kinds.map((kind) => item(KINDS[kind].label, MEASURE_KEYS[kind], () => page.tools.choose(kind))),
-      h("h3", null, "On this image"),
+      h("h3", null, t("On this image")),
       item("Undo", "u", () => page.book.undo()),
       item("Redo", "Shift + U", () => page.book.redo()),
       item("Delete the selected", "Del", () => page.removeShape()),
       item("Delete all", "", () => page.clearShapes()),
-      h("h3", null, "In the archive"),
+      h("h3", null, t("In the archive")),
       item("Save the marks of this stack", "", () => void page.saveMarks()),
       item("Save a measurement report", "", () => void page.saveMarks("report")),
     ];

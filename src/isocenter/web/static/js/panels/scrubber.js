@@ -3,16 +3,17 @@
 
 import { h, icon } from "../dom.js";
 import { short } from "../format.js";
+import { t } from "../words.js";
 
 /** @typedef {import("../viewport.js").Viewport} Viewport */
 /** @typedef {import("../cine.js").Cine} Cine */
 
 export class Scrubber {
-  #play = h("button.tool", { type: "button", "aria-label": "Play", title: "Play or pause (Space)" }, icon("play"));
-  #range = h("input.slices", { type: "range", min: "1", value: "1", step: "1", "aria-label": "Position in the stack" });
+  #play = h("button.tool", { type: "button", "aria-label": t("Play"), title: `${t("Play or pause")} (Space)` }, icon("play"));
+  #range = h("input.slices", { type: "range", min: "1", value: "1", step: "1", "aria-label": t("Position in the stack") });
   #loaded = h("canvas.loaded", { height: "1", "aria-hidden": "true" });
   #position = h("output.position");
-  #rate = h("output.rate", { title: "Frames per second" });
+  #rate = h("output.rate", { title: t("Frames per second") });
   #probe = h("output.probe", { "aria-live": "off" });
   /** The part of the stack that is played. */
   #part = h("i.played", { hidden: true });
@@ -27,8 +28,8 @@ export class Scrubber {
   #cine = null;
 
   constructor() {
-    const slower = h("button.tool", { type: "button", "aria-label": "Slower", title: "Slower ( [ )" }, icon("minus"));
-    const faster = h("button.tool", { type: "button", "aria-label": "Faster", title: "Faster ( ] )" }, icon("plus"));
+    const slower = h("button.tool", { type: "button", "aria-label": t("Slower"), title: `${t("Slower")} ( [ )` }, icon("minus"));
+    const faster = h("button.tool", { type: "button", "aria-label": t("Faster"), title: `${t("Faster")} ( ] )` }, icon("plus"));
     slower.addEventListener("click", () => this.faster(-1));
     faster.addEventListener("click", () => this.faster(1));
     this.#play.addEventListener("click", () => this.#cine?.toggle());
@@ -36,8 +37,8 @@ export class Scrubber {
       this.#cine?.stop();
       this.#viewport?.show(Number(this.#range.value) - 1);
     });
-    this.#first = h("button.tool.glyph", { type: "button", "aria-label": "Play from here", title: "Play from here ( { )", onclick: () => this.#cine?.limit("first") }, "⟦");
-    this.#last = h("button.tool.glyph", { type: "button", "aria-label": "Play up to here", title: "Play up to here ( } )", onclick: () => this.#cine?.limit("last") }, "⟧");
+    this.#first = h("button.tool.glyph", { type: "button", "aria-label": t("Play from here"), title: `${t("Play from here")} ( { )`, onclick: () => this.#cine?.limit("first") }, "⟦");
+    this.#last = h("button.tool.glyph", { type: "button", "aria-label": t("Play up to here"), title: `${t("Play up to here")} ( } )`, onclick: () => this.#cine?.limit("last") }, "⟧");
     this.#controls = h("div.scrub", null, this.#play, h("div.track", null, this.#loaded, this.#part, this.#range), this.#position, h("div.speed", null, this.#first, this.#last, slower, this.#rate, faster));
     this.element = h("footer.scrubber", null, this.#controls, this.#probe);
   }
@@ -69,7 +70,7 @@ export class Scrubber {
     this.#position.textContent = `${index + 1} / ${length}`;
     this.#rate.textContent = `${short(Math.round(cine.rate * 10) / 10)} fps`;
     this.#play.querySelector("use")?.setAttribute("href", icon(cine.playing ? "pause" : "play").querySelector("use")?.getAttribute("href") ?? "");
-    this.#play.setAttribute("aria-label", cine.playing ? "Pause" : "Play");
+    this.#play.setAttribute("aria-label", cine.playing ? t("Pause") : t("Play"));
     this.#play.setAttribute("aria-pressed", String(cine.playing));
     const part = cine.range;
     this.#part.hidden = part === null;

@@ -4,6 +4,7 @@
 import { Tag, number, text } from "../dataset.js";
 import { fill, h, icon } from "../dom.js";
 import { plural } from "../format.js";
+import { t } from "../words.js";
 
 /** @typedef {import("../dataset.js").DataSet} DataSet */
 /** @typedef {import("../stack.js").Stack} Stack */
@@ -30,7 +31,7 @@ function isDerived(series) {
 
 export class SeriesStrip {
   #list = h("ol.series-list");
-  element = h("nav.series-strip", { "aria-label": "Series" }, this.#list);
+  element = h("nav.series-strip", { "aria-label": t("Series") }, this.#list);
   /** @type {DataSet[]} in the order shown */
   series = [];
   /** @type {Map<string, HTMLLIElement>} */
@@ -74,7 +75,7 @@ export class SeriesStrip {
     } else {
       thumb.prepend(icon("document"));
     }
-    const title = text(ds, Tag.SeriesDescription) || (modality ? `${modality} series` : "Series");
+    const title = text(ds, Tag.SeriesDescription) || (modality ? t("{0} series", modality) : t("Series"));
     const details = [text(ds, Tag.SeriesNumber) && `# ${text(ds, Tag.SeriesNumber)}`, images !== undefined && plural(images, "object", "objects")].filter(Boolean).join(" · ");
     const button = h(
       "button.series-open",

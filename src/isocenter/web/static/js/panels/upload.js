@@ -4,13 +4,14 @@
 import { fill, h, icon, iconButton } from "../dom.js";
 import { plural, size } from "../format.js";
 import { droppedFiles, upload } from "../upload.js";
+import { t } from "../words.js";
 
 /** @typedef {import("../upload.js").UploadState} UploadState */
 
 export class UploadPanel {
-  #card = h("section.upload-card", { "aria-label": "Upload", "aria-live": "polite", hidden: true });
-  #input = h("input", { type: "file", multiple: true, hidden: true, "aria-label": "Files to upload" });
-  #veil = h("div.drop-veil", { hidden: true }, icon("upload"), h("strong", null, "Drop to add to the archive"), h("span", null, "DICOM files and folders"));
+  #card = h("section.upload-card", { "aria-label": t("Upload"), "aria-live": "polite", hidden: true });
+  #input = h("input", { type: "file", multiple: true, hidden: true, "aria-label": t("Files to upload") });
+  #veil = h("div.drop-veil", { hidden: true }, icon("upload"), h("strong", null, t("Drop to add to the archive")), h("span", null, t("DICOM files and folders")));
   /** @type {AbortController | null} */
   #running = null;
 
@@ -53,7 +54,7 @@ export class UploadPanel {
       show();
       droppedFiles(event.dataTransfer).then(
         (list) => this.#start(list),
-        () => this.#say("The dropped files cannot be read.", ""),
+        () => this.#say(t("The dropped files cannot be read."), ""),
       );
     });
   }
@@ -61,11 +62,11 @@ export class UploadPanel {
   /** @param {File[]} files */
   async #start(files) {
     if (this.#running) {
-      this.#say("An upload is running.", "Wait for its end, then drop again.");
+      this.#say(t("An upload is running."), t("Wait for its end, then drop again."));
       return;
     }
     if (files.length === 0) {
-      this.#say("Nothing to upload.", "No files were found in what was dropped.");
+      this.#say(t("Nothing to upload."), t("No files were found in what was dropped."));
       return;
     }
     const running = new AbortController();
@@ -84,14 +85,14 @@ export class UploadPanel {
   /** @param {UploadState} state */
   #progress(state) {
     const { done, stored, refused, error } = state;
-    const title = error || (done ? (stored > 0 ? "Upload finished" : "Nothing was stored") : "Uploading");
+    const title = error || (done ? (stored > 0 ? t("Upload finished") : t("Nothing was stored")) : t("Uploading"));
     const close = done
       ? iconButton("close", "Dismiss", () => (this.#card.hidden = true))
       : iconButton("close", "Cancel the upload", () => this.#running?.abort());
-    const bar = h("progress", { max: Math.max(1, state.bytes), value: state.sent, "aria-label": "Upload" });
+    const bar = h("progress", { max: Math.max(1, state.bytes), value: state.sent, "aria-label": t("Upload") });
     const line = done
-      ? [plural(stored, "object stored", "objects stored"), refused > 0 && `${refused} refused`].filter(Boolean).join(" · ")
-      : `${size(state.sent)} of ${size(state.bytes)} · ${plural(state.files, "file", "files")}`;
+      ? [plural(stored, "object stored", "objects stored"), refused > 0 && t("{0} refused", refused)].filter(Boolean).join(" · ")
+      : `${t("{0} of {1}", size(state.sent), size(state.bytes))} · ${plural(state.files, "file", "files")}`;
     const reasons = [...state.reasons].map(([reason, n]) => h("li", null, `${n} × ${reason}`));
     this.#card.hidden = false;
     fill(this.#card, h("header", null, h("strong", null, title), close), !done && bar, h("p", null, line), reasons.length > 0 && h("ul", null, ...reasons));

@@ -4,6 +4,7 @@
 import { h } from "../dom.js";
 import { short } from "../format.js";
 import { presetsFor } from "../presets.js";
+import { t } from "../words.js";
 import { Menu, menuItem } from "./menu.js";
 
 /** @typedef {import("../viewport.js").Viewport} Viewport */
@@ -18,14 +19,14 @@ export function windowChoices(viewport) {
   const { windows, luts } = entry.image.values(entry.frame);
   const detail = (/** @type {{center: number, width: number}} */ w) => `W ${short(w.width)}  L ${short(w.center)}`;
   /** @type {Omit<Choice, "key">[]} */
-  const own = luts.map((source, i) => ({ label: source.label || `VOI LUT ${i + 1}`, detail: "table", chosen: i === 0 ? null : { lut: i }, fromHeader: true }));
-  own.push(...windows.map((window, i) => ({ label: window.label || "Default", detail: detail(window), chosen: i === 0 && luts.length === 0 ? null : { ...window }, fromHeader: true })));
-  if (own.length === 0) own.push({ label: "Automatic", detail: "", chosen: null, fromHeader: true });
+  const own = luts.map((source, i) => ({ label: source.label || `VOI LUT ${i + 1}`, detail: t("table"), chosen: i === 0 ? null : { lut: i }, fromHeader: true }));
+  own.push(...windows.map((window, i) => ({ label: window.label || t("Default"), detail: detail(window), chosen: i === 0 && luts.length === 0 ? null : { ...window }, fromHeader: true })));
+  if (own.length === 0) own.push({ label: t("Automatic"), detail: "", chosen: null, fromHeader: true });
   /** @type {Omit<Choice, "key">[]} */
   const named = presetsFor(entry.image.modality).map((preset) => ({
-    label: preset.label,
+    label: t(preset.label),
     detail: detail(preset),
-    chosen: { center: preset.center, width: preset.width, function: "LINEAR", label: preset.label },
+    chosen: { center: preset.center, width: preset.width, function: "LINEAR", label: t(preset.label) },
     fromHeader: false,
   }));
   // Digits go to the well-known ones, so that 2 is lung on every scanner; the header's own has 0.
@@ -35,7 +36,7 @@ export function windowChoices(viewport) {
 export class WindowMenu extends Menu {
   /** @param {() => Viewport} active */
   constructor(active) {
-    super("window", "Window", "Windows (0 to 9)", () => this.#choices(active()));
+    super("window", t("Window"), t("Windows (0 to 9)"), () => this.#choices(active()));
   }
 
   /** @param {Viewport} viewport @returns {import("../dom.js").Child[]} */
@@ -45,7 +46,7 @@ export class WindowMenu extends Menu {
       menuItem({ label, detail, key, run: () => { viewport.setWindow(chosen); this.close(); viewport.element.focus(); } });
     const own = choices.filter((choice) => choice.fromHeader);
     const named = choices.filter((choice) => !choice.fromHeader);
-    if (choices.length === 0) return [h("p.muted", null, "The greys of this image are fixed.")];
-    return [h("h3", null, "From the header"), ...own.map(item), named.length > 0 && h("h3", null, viewport.painted?.entry.image.modality), ...named.map(item)];
+    if (choices.length === 0) return [h("p.muted", null, t("The greys of this image are fixed."))];
+    return [h("h3", null, t("From the header")), ...own.map(item), named.length > 0 && h("h3", null, viewport.painted?.entry.image.modality), ...named.map(item)];
   }
 }
