@@ -15,6 +15,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 DATA ?= data
 ARGS ?=
+# Two processes share the files of the tests, in their order (browsers last, see tests/conftest.py). Not more, whatever the
+# machine has: tests of memory and of many connections need room. SHARED= runs them in one.
+SHARED ?= -n 2 --dist loadfile --no-loadscope-reorder
 TYPESCRIPT := typescript@7.0.2
 NODE_CACHE := .cache/node
 OHIF := ohif
@@ -32,7 +35,7 @@ run: $(VENV)/.installed
 	$(BIN)/isocenter serve --demo --data $(DATA) $(ARGS)
 
 test: $(VENV)/.tests-installed peers ohif-for-tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(SHARED) $(ARGS)
 
 check: $(VENV)/.checks-installed
 	$(BIN)/ruff check .
