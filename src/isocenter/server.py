@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 
 from isocenter.archive.archive import Archive
+from isocenter.archive.commitments import COMMITMENT_WEB
 from isocenter.archive.routing import FORWARD, NOTIFY, Rule
 from isocenter.dimse.availability import Notifier, log_notification
 from isocenter.dimse.commitment import COMMITMENT, ArchiveCommitment
@@ -126,6 +127,7 @@ async def running(
                     FORWARD: Forwarder(archive, settings, named),
                     NOTIFY: Notifier(archive, settings, named),
                     COMMITMENT: commitment,
+                    COMMITMENT_WEB: archive.commitments,
                     COMMITMENT_REQUEST: requests,
                 }
             )

@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Self, TypeVar, cast
 
 from isocenter.archive import audit, commitment, metadata
 from isocenter.archive.commit import GroupCommit
+from isocenter.archive.commitments import Commitments
 from isocenter.archive.examine import Announced, Examiner
 from isocenter.archive.feed import Feed
 from isocenter.archive.ingest import Incoming, Intake, Outcome
@@ -75,6 +76,7 @@ class Archive:
         self.feed: Feed[Change] = Feed(self.changes)
         self.jobs = JobQueue(index.jobs, settings, clock=clock)
         self.work = Worklist(index.work, settings, clock)
+        self.commitments = Commitments(index.work, self.jobs, self.commit, settings, clock)
         self.modality = ModalitySteps(index.work, settings, clock)
         self.router = index.routing = Router(settings, self.jobs.wake, self.feed.wake)
         self._pieces = metadata.Pieces()

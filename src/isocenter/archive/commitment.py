@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from isocenter.archive import audit
 from isocenter.archive.check import verify
 from isocenter.errors import NotFound
 from isocenter.index.base import BlobRow, Index
+from isocenter.services.storage_commitment import (
+    CLASS_INSTANCE_CONFLICT,
+    NO_SUCH_OBJECT,
+    PROCESSING_FAILURE,
+    CommitmentReport,
+    Reference,
+)
 from isocenter.store.base import BlobStore
 
 Doubt = Literal["not-stored", "other-class", "damaged"]
@@ -23,6 +30,12 @@ Object = tuple[str, str]
 
 LOOKED_UP = 500  # objects in one question to the index
 AT_ONCE = 16  # objects that one thread reads before another has its turn
+
+_REASONS: Mapping[Doubt, int] = {
+    "not-stored": NO_SUCH_OBJECT,
+    "other-class": CLASS_INSTANCE_CONFLICT,
+    "damaged": PROCESSING_FAILURE,
+}
 
 Kept = dict[str, list[BlobRow]]
 
@@ -73,3 +86,23 @@ def _doubt(store: BlobStore, rows: Iterable[BlobRow], sop_class: str) -> Doubt |
 def _drop_from_memory(store: BlobStore, name: str) -> None:
     with contextlib.suppress(NotFound), store.open(name) as blob:  # verify() says what is not there
         os.posix_fadvise(blob.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+# --- requests as jobs
+
+
+def item_of(reference: Reference) -> str:
+    """A reference as an item of a job, which may be about objects that are not stored here."""
+    return f"{reference.instance} {reference.sop_class}"
+
+
+def reference_of(item: str) -> Reference:
+    """The reference that an item is."""
+    instance, _, sop_class = item.partition(" ")
+    return Reference(sop_class, instance)
+
+
+def report_of(transaction: str, references: Sequence[Reference], found: Mapping[Object, Doubt]) -> CommitmentReport:
+    """What is to be told of a transaction's objects of which `found` is in doubt."""
+    failed = {Reference(*one): _REASONS[doubt] for one, doubt in found.items()}
+    return CommitmentReport(transaction, frozenset(references) - failed.keys(), failed)

@@ -126,7 +126,7 @@ def _ask_by(
 
 def _settle_by(rows: SqlJobs, number: int, items: Sequence[Item]) -> None:
     """What the archive's job knows by now."""
-    from isocenter.dimse.commitment import item_of
+    from isocenter.archive.commitment import item_of
     from isocenter.services.storage_commitment import Reference
 
     job, failures = rows.get(number), dict(rows.failures(number, _ALL))

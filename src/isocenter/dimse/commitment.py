@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from isocenter.archive.archive import Archive
-from isocenter.archive.commitment import Doubt
+from isocenter.archive.commitment import item_of, reference_of, report_of
 from isocenter.archive.jobs import Job, JobFailed, Wanted, Work
 from isocenter.dimse.peers import associate_with
 from isocenter.errors import NetworkError, NoPresentationContext, OutOfResources, SettingsError
@@ -23,13 +23,9 @@ from isocenter.net.requestor import Proposal, Requestor
 from isocenter.services.base import Invoker
 from isocenter.services.normalized import TRANSFER_SYNTAXES, Operation, encoded, normalized_request
 from isocenter.services.storage_commitment import (
-    CLASS_INSTANCE_CONFLICT,
     DUPLICATE_TRANSACTION,
-    NO_SUCH_OBJECT,
-    PROCESSING_FAILURE,
     WELL_KNOWN_INSTANCE,
     CommitmentReport,
-    Reference,
     read_request,
     report_model,
 )
@@ -42,12 +38,6 @@ log = logging.getLogger("isocenter.dimse")
 
 COMMITMENT = "commitment"
 """The kind of the jobs. `target` is the AE title that asked, `key` the Transaction UID, an item is a reference."""
-
-_REASONS: Mapping[Doubt, int] = {
-    "not-stored": NO_SUCH_OBJECT,
-    "other-class": CLASS_INSTANCE_CONFLICT,
-    "damaged": PROCESSING_FAILURE,
-}
 
 # With these an SCU says that it does not know the transaction, the event or the SOP class (PS3.7 section 10.1.1.1.8),
 # and an SCP that it does not know the action: it will say so again. Others may be other tomorrow.
@@ -133,12 +123,8 @@ class ArchiveCommitment:
         references = [reference_of(item) for item in items]
         reason = work.job.payload.get("reason")
         if reason is not None:
-            failed = dict.fromkeys(references, int(reason))
-        else:
-            failed = {
-                Reference(*one): _REASONS[doubt] for one, doubt in (await self._archive.commit(references)).items()
-            }
-        return CommitmentReport(work.job.key, frozenset(references) - failed.keys(), failed), items
+            return CommitmentReport(work.job.key, frozenset(), dict.fromkeys(references, int(reason))), items
+        return report_of(work.job.key, references, await self._archive.commit(references)), items
 
     async def _told(self, waiting: Invoker, report: CommitmentReport, job: Job) -> bool:
         """Report on the association of the request. False where another one may do; else raises."""
@@ -183,14 +169,3 @@ class ArchiveCommitment:
         if job.payload.get("called") in titles:  # the one of our titles that the SCU knows
             settings = dataclasses.replace(settings, dimse_aet=job.payload["called"])
         return await associate_with(peer, [Proposal(STORAGE_COMMITMENT_PUSH, TRANSFER_SYNTAXES, scp=True)], settings)
-
-
-def item_of(reference: Reference) -> str:
-    """A reference as an item of a job, which may be about objects that are not stored here."""
-    return f"{reference.instance} {reference.sop_class}"
-
-
-def reference_of(item: str) -> Reference:
-    """The reference that an item is."""
-    instance, _, sop_class = item.partition(" ")
-    return Reference(sop_class, instance)

@@ -13,8 +13,9 @@ import logging
 from collections.abc import Callable, Sequence
 
 from isocenter.archive.archive import Archive
+from isocenter.archive.commitment import item_of, reference_of
 from isocenter.archive.jobs import JobFailed, Work
-from isocenter.dimse.commitment import REFUSED_FOR_GOOD, item_of, reference_of
+from isocenter.dimse.commitment import REFUSED_FOR_GOOD
 from isocenter.dimse.peers import associate_with
 from isocenter.errors import OperationFailed, SettingsError
 from isocenter.index.jobs import Wanted

@@ -17,10 +17,12 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from isocenter.index import schema
+from isocenter.index.jobs import Wanted
 from isocenter.index.keys import first
 from isocenter.index.matching import is_universal, matches
 from isocenter.index.normal import bounds, normal, vr_of_key
 from isocenter.index.sql_errors import translated
+from isocenter.index.sql_jobs import insert
 from isocenter.index.work import PATIENT_ID, START_OF, STATE_OF, Kind, Report, Step, StepQuery, Watcher, dumped, loaded
 from isocenter.model import UNIQUE_KEY, Equal, Level, Match, Range
 
@@ -115,6 +117,10 @@ class Changing:
         self._connection.execute(sa.delete(_subscription).where(_subscription.c.step_id.in_(old)))
         self._connection.execute(sa.delete(_step).where(_step.c.id.in_(old)))
         return len(old)
+
+    def job(self, wanted: Wanted) -> None:
+        """Write a job that a step is the reason for."""
+        insert(self._connection, [wanted], self.at)
 
     # --- who is told
 

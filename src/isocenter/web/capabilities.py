@@ -30,7 +30,7 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
     "series": _UID,
     "instance": _UID,
     "uid": _UID,
-    **dict.fromkeys(("workitem", "transaction-uid", "mpps"), _UID),
+    **dict.fromkeys(("workitem", "transaction", "transaction-uid", "mpps"), _UID),
     "aetitle": {"type": "string", "maxLength": 16, "pattern": "^[A-Z0-9_]+$", "example": "WATCHER"},
     "step": {"type": "string", "maxLength": 16, "pattern": "^[A-Z0-9]+$", "example": "S1"},
     "npi": {"type": "string", "enum": list(KINDS)},

@@ -175,6 +175,13 @@ def _work() -> Iterator[Resource]:
                    channel)  # fmt: skip
 
 
+def _commitment() -> Iterator[Resource]:
+    path, test = "/commitment-requests/{transaction}", "test_web_commitment.py::test_what_is_in_safekeeping_is_said"
+    yield Resource("POST", path, "RequestCommitment", "Ask whether objects are in safekeeping", "13.4", test, _MODEL,
+                   (ACCEPT,), (DICOM_JSON, XML))  # fmt: skip
+    yield Resource("GET", path, "CommitmentResult", "What came of it", "13.5", test, _MODEL, (ACCEPT,))
+
+
 def _modality() -> Iterator[Resource]:
     sets = (DICOM_JSON, XML)
     finds = "test_web_modality.py::test_a_modality_finds_its_work"
@@ -220,7 +227,15 @@ _OTHERS = (
 )
 # fmt: on
 
-RESOURCE_TABLE: tuple[Resource, ...] = (*_search(), *_retrieve(), *_store(), *_work(), *_modality(), *_OTHERS)
+RESOURCE_TABLE: tuple[Resource, ...] = (
+    *_search(),
+    *_retrieve(),
+    *_store(),
+    *_work(),
+    *_commitment(),
+    *_modality(),
+    *_OTHERS,
+)
 
 KINDS = tuple(RESOURCES)
 """What `{npi}` may be."""
