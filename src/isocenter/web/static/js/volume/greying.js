@@ -2,6 +2,7 @@
 // The greys of a volume: the header of its middle slice speaks for all, and the table is the stack's (greys.js).
 
 import { automaticWindow, draggedWindow, fillTable, TABLE_SIZE } from "../greys.js";
+import { t } from "../words.js";
 
 /** @typedef {import("../viewport.js").ChosenWindow} ChosenWindow */
 /** @typedef {import("../viewport.js").ChosenLut} ChosenLut */
@@ -59,8 +60,8 @@ export class Greying {
     const { slope, intercept, lut } = image.values(frame).modality;
     const here = data.loader.peek(this.entry);
     if (here?.kind === "values") {
-      const t = { slope, intercept, modalityLut: lut && data.loader.tables.lut(lut), voi: /** @type {any} */ (null), inverse: false, padding: image.padding };
-      this.#automatic = automaticWindow(t, here, image);
+      const own = { slope, intercept, modalityLut: lut && data.loader.tables.lut(lut), voi: /** @type {any} */ (null), inverse: false, padding: image.padding };
+      this.#automatic = automaticWindow(own, here, image);
       return this.#automatic;
     }
     const [low, high] = [data.value(data.low), data.value(data.high)];
@@ -90,6 +91,6 @@ export class Greying {
     const { voi } = transform;
     const level = (/** @type {number} */ v) => (Math.abs(v) >= 20 || Number.isInteger(v) ? String(Math.round(v)) : v.toFixed(1));
     const window = voi.kind === "window" ? `W ${level(voi.width)}  L ${level(voi.center)}` : "";
-    return [[label, this.inverted && "inverted"].filter(Boolean).join(" · "), window].filter(Boolean);
+    return [[t(label), this.inverted && t("inverted")].filter(Boolean).join(" · "), window].filter(Boolean);
   }
 }

@@ -9,6 +9,7 @@ import { date } from "../format.js";
 import { Image } from "../image.js";
 import { WindowMenu } from "../panels/windows.js";
 import { ToolBox } from "../tools.js";
+import { t } from "../words.js";
 import { judge } from "./judge.js";
 import { volumeBindings } from "./keys.js";
 import { VolumeRoom } from "./room.js";
@@ -46,14 +47,14 @@ export class VolumePage {
   room = null;
   #title = h("div.study-title");
   #stage = h("div.volume-stage");
-  #slabs = h("div.segments", { role: "group", "aria-label": "Slab" });
-  #thickness = h("input.thickness", { type: "range", min: "0", max: String(SLAB_STEPS.length - 1), step: "1", "aria-label": "Thickness of the slab" });
+  #slabs = h("div.segments", { role: "group", "aria-label": t("Slab") });
+  #thickness = h("input.thickness", { type: "range", min: "0", max: String(SLAB_STEPS.length - 1), step: "1", "aria-label": t("Thickness of the slab") });
   #mm = h("output.slab-mm");
-  #which = h("select.volume-choice", { "aria-label": "Volume", hidden: true });
-  #progress = h("progress.volume-progress", { "aria-label": "Slices loaded" });
+  #which = h("select.volume-choice", { "aria-label": t("Volume"), hidden: true });
+  #progress = h("progress.volume-progress", { "aria-label": t("Slices loaded") });
   #words = h("span.volume-words", { role: "status" });
   #probe = h("output.volume-probe", { "aria-live": "off" });
-  #toolbar = h("div.toolbar", { role: "toolbar", "aria-label": "Tools" });
+  #toolbar = h("div.toolbar", { role: "toolbar", "aria-label": t("Tools") });
   /** @type {Map<string, HTMLElement>} */
   #toggles = new Map();
   /** @type {ViewRoute | null} */
@@ -97,16 +98,16 @@ export class VolumePage {
     const tools = TOOLS.map(({ tool, label, key, icon: symbol }) => toggle(tool, iconButton(symbol, label, () => this.tools.choose(tool), key)));
     fill(
       this.#slabs,
-      ...SLABS.map(([projection, label, title]) => toggle(`slab-${projection ?? "none"}`, h("button", { type: "button", title, onclick: () => this.#setKind(projection) }, label))),
+      ...SLABS.map(([projection, label, title]) => toggle(`slab-${projection ?? "none"}`, h("button", { type: "button", title: t(title), onclick: () => this.#setKind(projection) }, t(label)))),
     );
     fill(
       this.#toolbar,
-      h("div.tool-group", { role: "group", "aria-label": "Left button" }, ...tools),
+      h("div.tool-group", { role: "group", "aria-label": t("Left button") }, ...tools),
       this.windows.element,
       h("div.tool-group.slab-group", null, this.#slabs, this.#thickness, this.#mm),
       h(
         "div.tool-group",
-        { role: "group", "aria-label": "View" },
+        { role: "group", "aria-label": t("View") },
         toggle("invert", iconButton("invert", "Invert", () => this.room?.setInverted(!this.room.greying.inverted), "I")),
         toggle("crossing", iconButton("crosshair", "Lines", () => this.room?.state.setCrossing(!this.room.state.crossing), "C")),
         iconButton("slices", "Along the slices as taken", () => this.room?.state.align(), "G"),
@@ -115,7 +116,7 @@ export class VolumePage {
       ),
       h(
         "div.tool-group",
-        { role: "group", "aria-label": "Panels" },
+        { role: "group", "aria-label": t("Panels") },
         toggle("big", iconButton("grid", "This pane alone, or all", () => this.enlarge(), "Enter")),
         toggle("text", iconButton("text", "Text on the pictures", () => this.toggleText(), "O")),
         iconButton("help", "Keyboard map", () => this.actions.help(), "?"),
@@ -138,13 +139,13 @@ export class VolumePage {
     this.#opening = new AbortController();
     const { signal } = this.#opening;
     this.#clear();
-    this.#words.textContent = "Reading the headers of the series";
+    this.#words.textContent = t("Reading the headers of the series");
     try {
       this.#images = (await this.client.seriesMetadata(route.study, route.series, signal)).map((ds) => new Image(ds));
       if (signal.aborted) return;
       this.#nameStudy();
       const { candidates, reason } = judge(this.#images);
-      if (reason) throw new RequestError(0, "This series is no volume", `${reason[0]?.toUpperCase()}${reason.slice(1)}.`);
+      if (reason) throw new RequestError(0, t("This series is no volume"), `${reason[0]?.toUpperCase()}${reason.slice(1)}.`);
       this.#candidates = candidates.filter((one) => one.reason === "");
       const holds = (/** @type {Candidate} */ { volume }) => volume.planes.some(({ instance, frame }) => instance === route.instance && (frame === route.frame || route.frame === 1));
       this.#choose(Math.max(0, this.#candidates.findIndex(holds)), route.planes ?? "");
@@ -209,9 +210,9 @@ export class VolumePage {
     this.#progress.hidden = data.complete;
     this.#progress.max = length;
     this.#progress.value = data.loaded;
-    const missed = data.missed.length > 0 ? `${data.missed.length} of ${length} slices could not be read and are empty: ${data.missed[0]}` : "";
-    const small = data.reduce > 1 ? `Shown with ${data.reduce} × ${data.reduce} pixels in one, as the whole would not fit into memory` : "";
-    const state = data.complete ? `${length} slices` : `${data.loaded} of ${length} slices, sharpening as they come`;
+    const missed = data.missed.length > 0 ? t("{0} of {1} slices could not be read and are empty: {2}", data.missed.length, length, data.missed[0] ?? "") : "";
+    const small = data.reduce > 1 ? t("Shown with {0} × {0} pixels in one, as the whole would not fit into memory", data.reduce) : "";
+    const state = data.complete ? t("{0} slices", length) : t("{0} of {1} slices, sharpening as they come", data.loaded, length);
     const words = [state, small, ...candidate.notes, missed].filter(Boolean).join(" · ");
     if (this.#words.textContent !== words) this.#words.textContent = words;
     this.#words.classList.toggle("is-warning", Boolean(missed || small || candidate.notes.length));
@@ -231,7 +232,7 @@ export class VolumePage {
     };
     for (const [name, button] of this.#toggles) button.setAttribute("aria-pressed", String(pressed[name] ?? false));
     this.#thickness.value = String(SLAB_STEPS.findLastIndex((mm) => mm <= slab.mm));
-    this.#mm.textContent = slab.mm > 0 ? `${Math.round(slab.mm * 10) / 10} mm` : "off";
+    this.#mm.textContent = slab.mm > 0 ? `${Math.round(slab.mm * 10) / 10} mm` : t("off");
     this.#tellProgress();
   }
 
@@ -241,7 +242,7 @@ export class VolumePage {
     this.room = null;
     const title = error instanceof Error ? error.message : String(error);
     const hint = error instanceof RequestError ? error.hint : "";
-    const back = h("button.button", { type: "button", onclick: () => this.#back() }, "Back to the images");
+    const back = h("button.button", { type: "button", onclick: () => this.#back() }, t("Back to the images"));
     fill(this.#stage, h("div.page-problem", { role: "alert" }, icon("alert"), h("h2", null, title), h("p", null, hint), h("div.actions", null, back)));
     this.#words.textContent = "";
     this.#progress.hidden = true;
@@ -252,7 +253,7 @@ export class VolumePage {
     if (!ds) return;
     const detail = [text(ds, Tag.PatientID), text(ds, Tag.SeriesDescription), date(text(ds, Tag.StudyDate))].filter(Boolean).join(" · ");
     fill(this.#title, nameElement(personName(ds, Tag.PatientName), text(ds, Tag.SpecificCharacterSet)), h("span.muted", null, detail));
-    document.title = `${this.#title.querySelector(".person-main")?.textContent ?? ""} · planes · Isocenter`;
+    document.title = `${this.#title.querySelector(".person-main")?.textContent ?? ""} · ${t("planes")} · Isocenter`;
   }
 
   #clear() {

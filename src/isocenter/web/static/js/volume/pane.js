@@ -5,6 +5,7 @@
 import { fill, h } from "../dom.js";
 import { short } from "../format.js";
 import { defaultView, edgeMarkers, scaleBar } from "../geometry.js";
+import { t } from "../words.js";
 import { cutOf } from "./data.js";
 import { PLANES } from "./state.js";
 import { add, dot, minus } from "./vectors.js";
@@ -76,7 +77,7 @@ export class Pane {
       this.#drawing.append(group);
       this.#lines.set(other, { line, slab, handles });
     }
-    this.element = h(`section.pane.is-${name}`, { tabindex: "0", "aria-label": PLANE_TITLES[name], "data-plane": name }, this.#canvas, this.#drawing, overlay);
+    this.element = h(`section.pane.is-${name}`, { tabindex: "0", "aria-label": t(PLANE_TITLES[name]), "data-plane": name }, this.#canvas, this.#drawing, overlay);
     new ResizeObserver(() => this.#resize()).observe(this.element);
   }
 
@@ -232,11 +233,11 @@ export class Pane {
     const { state, room } = { state: this.#state, room: this.room };
     const { right, down, into } = this.frame;
     const oblique = state.oblique(this.name);
-    fill(this.#title, h("b.pane-name", null, PLANE_TITLES[this.name]), oblique ? h("span.pane-kind", null, "oblique") : null);
+    fill(this.#title, h("b.pane-name", null, t(PLANE_TITLES[this.name])), oblique ? h("span.pane-kind", null, t("oblique")) : null);
     const axis = into.findIndex((v) => Math.abs(v) > 0.999999);
     const depth = axis >= 0 ? `${"xyz"[axis]} ${short(Math.round((state.point[axis] ?? 0) * 10) / 10)} mm` : `${state.point.map((mm) => mm.toFixed(1)).join(", ")} mm`;
     const { mm, projection } = state.slab;
-    fill(this.#foot, mm > 0 && h("div", null, `${PROJECTION_NAMES[projection]} ${short(mm)} mm`), h("div", null, depth));
+    fill(this.#foot, mm > 0 && h("div", null, `${t(PROJECTION_NAMES[projection])} ${short(mm)} mm`), h("div", null, depth));
     fill(this.#greys, ...room.greyWords().map((line) => h("div", null, line)));
     const markers = edgeMarkers([...right, ...down], [], defaultView());
     for (const side of /** @type {const} */ (["top", "right", "bottom", "left"])) {

@@ -10,7 +10,7 @@ const SKIN = /** @type {const} */ ([0.86, 0.66, 0.55]);
 /** @type {Preset[]} */
 const CT = [
   { name: "bone", label: "Bone", relative: false, projection: false, shaded: true, stops: [[120, 0.72, 0.36, 0.27, 0], [240, 0.86, 0.6, 0.45, 0.22], [420, 0.95, 0.87, 0.74, 0.75], [1200, 1, 0.99, 0.95, 1]] },
-  { name: "soft", label: "Soft tissue and bone", relative: false, projection: false, shaded: true, stops: [[-250, ...SKIN, 0], [-120, ...SKIN, 0.02], [20, 0.8, 0.42, 0.34, 0.05], [120, 0.83, 0.37, 0.29, 0.24], [300, 0.94, 0.83, 0.68, 0.7], [1000, 1, 0.98, 0.93, 1]] },
+  { name: "soft", label: "Soft tissue and bone", relative: false, projection: false, shaded: true, stops: [[-160, ...SKIN, 0], [-60, ...SKIN, 0.006], [30, 0.8, 0.42, 0.34, 0.012], [100, 0.85, 0.36, 0.28, 0.03], [190, 0.9, 0.4, 0.3, 0.22], [320, 0.94, 0.83, 0.68, 0.6], [1000, 1, 0.98, 0.93, 1]] },
   { name: "vessels", label: "Vessels", relative: false, projection: false, shaded: true, stops: [[110, 0.5, 0.08, 0.07, 0], [180, 0.82, 0.16, 0.12, 0.35], [320, 0.93, 0.42, 0.28, 0.6], [600, 0.97, 0.9, 0.78, 0.85]] },
   { name: "lung", label: "Lungs and airways", relative: false, projection: false, shaded: true, stops: [[-1000, 0.3, 0.5, 0.7, 0], [-980, 0.35, 0.6, 0.8, 0.015], [-900, 0.5, 0.72, 0.85, 0.03], [-750, 0.85, 0.72, 0.62, 0.06], [-550, 0.9, 0.6, 0.5, 0.03], [-400, 0.9, 0.6, 0.5, 0]] },
   { name: "skin", label: "Skin", relative: false, projection: false, shaded: true, stops: [[-500, ...SKIN, 0], [-260, ...SKIN, 0.6], [-50, 0.9, 0.7, 0.6, 1]] },

@@ -304,19 +304,23 @@ function blocksOf(halves, [columns, rows, slices]) {
   const highs = new Uint16Array(lows.length);
   for (let place = 0, at = 0; place < slices; place += 1) {
     const across = reach(place, blocks[2]);
-    for (let row = 0; row < rows; row += 1) {
+    for (let row = 0; row < rows; row += 1, at += columns) {
       const along = reach(row, blocks[1]);
-      for (let column = 0; column < columns; column += 1, at += 1) {
-        // Halves that are not negative are ordered as their bits are.
-        const v = /** @type {number} */ (halves[at]);
-        const [c0, c1] = [Math.max(0, Math.floor((column - 1) / BLOCK)), Math.min(blocks[0] - 1, Math.floor((column + 1) / BLOCK))];
+      for (let x = 0; x < blocks[0]; x += 1) {
+        let low = 0xffff;
+        let high = 0;
+        const end = Math.min(columns, (x + 1) * BLOCK + 1);
+        for (let column = Math.max(0, x * BLOCK - 1); column < end; column += 1) {
+          // Halves that are not negative are ordered as their bits are.
+          const v = /** @type {number} */ (halves[at + column]);
+          if (v < low) low = v;
+          if (v > high) high = v;
+        }
         for (let z = across[0]; z <= across[1]; z += 1) {
           for (let y = along[0]; y <= along[1]; y += 1) {
-            for (let x = c0; x <= c1; x += 1) {
-              const block = (z * blocks[1] + y) * blocks[0] + x;
-              if (v < /** @type {number} */ (lows[block])) lows[block] = v;
-              if (v > /** @type {number} */ (highs[block])) highs[block] = v;
-            }
+            const block = (z * blocks[1] + y) * blocks[0] + x;
+            if (low < /** @type {number} */ (lows[block])) lows[block] = low;
+            if (high > /** @type {number} */ (highs[block])) highs[block] = high;
           }
         }
       }

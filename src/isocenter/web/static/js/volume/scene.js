@@ -25,7 +25,7 @@ const REST = 160;
 
 export class Scene {
   #canvas = h("canvas.picture", { tabindex: "-1" });
-  #message = h("div.viewport-message", { role: "status" }, h("p", null, "Rendered when its slices are here."));
+  #message = h("div.viewport-message", { role: "status" }, h("p", null, t("Rendered when its slices are here.")));
   #edges = { top: h("div.edge.top"), right: h("div.edge.right"), bottom: h("div.edge.bottom"), left: h("div.edge.left") };
   #title = h("div.corner.top-left");
   #choice = h("select.volume-choice.scene-preset", { "aria-label": t("Preset"), hidden: true });
@@ -42,7 +42,7 @@ export class Scene {
   constructor(room) {
     this.room = room;
     const overlay = h("div.overlay", { "aria-hidden": "true" }, this.#title, ...Object.values(this.#edges));
-    this.element = h("section.pane.is-scene", { tabindex: "0", "aria-label": "Volume rendering", "data-plane": "scene" }, this.#canvas, overlay, this.#choice, this.#message);
+    this.element = h("section.pane.is-scene", { tabindex: "0", "aria-label": t("Volume rendering"), "data-plane": "scene" }, this.#canvas, overlay, this.#choice, this.#message);
     this.presets = scenePresets(room.data.middle.image.modality);
     fill(this.#choice, ...this.presets.map(({ name, label }) => h("option", { value: name }, t(label))));
     this.#choice.addEventListener("change", () => room.state.setScene({ preset: this.#choice.value }));
@@ -104,7 +104,7 @@ export class Scene {
     this.#ready = false;
     this.#choice.hidden = true;
     this.#message.hidden = false;
-    fill(this.#message, icon("cube"), h("p", null, words));
+    fill(this.#message, icon("cube"), h("p", null, t(words)));
   }
 
   /** Colours by preset and window. */
@@ -168,12 +168,12 @@ export class Scene {
       shaded: this.#preset.shaded,
     });
     this.#describe(frame);
-    this.#watch(performance.now(), samples * part * part, this.#speed === 0);
+    this.#watch(performance.now(), samples * part * part, this.#speed === 0 || (!rough && part < 1));
   }
 
   /**
    * Waits for the card, to know how fast it is: a software renderer gets fewer pixels.
-   * @param {number} started @param {number} samples in proportion @param {boolean} trial nothing was known before
+   * @param {number} started @param {number} samples in proportion @param {boolean} trial whether a better picture may follow
    */
   #watch(started, samples, trial) {
     const renderer = this.#renderer;
@@ -182,9 +182,11 @@ export class Scene {
       requestAnimationFrame(() => this.#watch(started, samples, trial));
       return;
     }
-    const speed = samples / Math.max(1, performance.now() - started);
-    this.#speed = this.#speed ? (this.#speed + speed) / 2 : speed;
-    if (trial) this.ask(this.#moving);
+    const took = Math.max(1, performance.now() - started);
+    const first = this.#speed === 0;
+    this.#speed = samples / took;
+    // The first picture's time is mostly that of compiling, and those after it may tell of a faster card.
+    if (trial && (first || (!this.#moving && took < PATIENCE / 2))) this.ask(this.#moving);
     else if (!this.#scheduled) this.element.setAttribute("aria-busy", String(this.#moving || !this.room.data.complete));
   }
 
@@ -193,7 +195,7 @@ export class Scene {
     fill(this.#title, h("b.pane-name", null, t("Volume")));
     const markers = edgeMarkers([...right, ...down], [], defaultView());
     for (const side of /** @type {const} */ (["top", "right", "bottom", "left"])) this.#edges[side].textContent = markers[side];
-    this.element.setAttribute("aria-label", `Volume rendering, ${this.#preset.label}`);
+    this.element.setAttribute("aria-label", `${t("Volume rendering")}, ${t(this.#preset.label)}`);
   }
 
   close() {
