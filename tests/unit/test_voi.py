@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isocenter.errors import PixelError
-from isocenter.pixels.voi import Rescale, Table, Window, automatic, modality, voi
+from isocenter.pixels.voi import Rescale, Table, Window, automatic, counted, modality, voi
 from pixel_objects import data_set, element, image, sequence
 
 
@@ -141,6 +142,26 @@ def test_voi_lut_function(name: str, expected: str) -> None:
 @pytest.mark.parametrize("width", ["0", "0.5", "-100"])
 def test_a_window_without_width_is_none(width: str) -> None:
     assert voi(look(element(0x00281050, "DS", "40") + element(0x00281051, "DS", width)), False) is None
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint16])
+@pytest.mark.parametrize("size", [1, 2, 3, 199, 200, 201, 10_007])
+@pytest.mark.parametrize("slope", [1.0, -0.75])
+def test_counted_values_have_the_same_window(dtype: type[np.integer[Any]], size: int, slope: float) -> None:
+    rng, whole = np.random.default_rng(size), np.iinfo(dtype)
+    values = rng.integers(whole.min, whole.max, size, dtype, endpoint=True)
+    values[rng.random(size) < 0.3] = whole.min
+    found = counted(values)
+    assert found is not None
+    expected = automatic(values * slope + 3)
+    window = automatic(found[0] * slope + 3, found[1])
+    assert (window.center, window.width) == pytest.approx((expected.center, expected.width), rel=1e-12)
+    assert found[1].sum() == size
+
+
+def test_what_is_not_counted() -> None:
+    assert [counted(np.zeros(3, kind)) for kind in (np.float32, np.int32)] == [None, None]
+    assert counted(np.array([], np.int16)) is None
 
 
 def test_automatic_window_leaves_out_the_outermost_values() -> None:

@@ -19,7 +19,7 @@ from isocenter.pixels.codecs import Decoded
 from isocenter.pixels.image import Image
 from isocenter.pixels.layout import Array
 from isocenter.pixels.palette import Palette, has_palette, read_palette
-from isocenter.pixels.voi import Rescale, Table, Window, automatic, modality, modality_units
+from isocenter.pixels.voi import Rescale, Table, Window, automatic, counted, modality, modality_units
 from isocenter.std.sop_classes import PROJECTION_XRAY
 
 Picture = NDArray[np.uint8]
@@ -182,7 +182,10 @@ def default_window(
         sample = sample[(sample < padding[0]) | (sample > padding[1])]
     if below is not None:
         sample = sample[sample < below]
-    return automatic(modality_units(stored, sample))
+    few = counted(sample)
+    if few is None:
+        return automatic(modality_units(stored, sample))
+    return automatic(modality_units(stored, few[0]), few[1])
 
 
 def padding_of(image: Image, decoded: Decoded) -> tuple[float, float] | None:

@@ -171,19 +171,50 @@ def presentation(attributes: Attributes) -> tuple[Table | None, bool]:
     return None, attributes.text(_PRESENTATION_LUT_SHAPE) == "INVERSE"
 
 
-def automatic(values: Array) -> Window:
+def automatic(values: Array, counts: NDArray[np.intp] | None = None) -> Window:
     """A window for values that came without one: from their 0.5th to their 99.5th percentile.
 
-    `values` are outputs of the Modality LUT, without padding. A handful of outliers (metal, burnt-in text) then does
-    not take the contrast of the rest. At most a million evenly spaced values are looked at.
+    `values` are outputs of the Modality LUT, without padding; with `counts` each occurs so often (`counted`). A handful
+    of outliers (metal, burnt-in text) then does not take the contrast of the rest. At most a million evenly spaced
+    values are looked at, unless they are counted.
     """
     flat = values.reshape(-1)
-    flat = flat[:: max(1, flat.size // 1_000_000)]
+    if counts is None:
+        flat = flat[:: max(1, flat.size // 1_000_000)]
     if flat.dtype.kind == "f":
-        flat = flat[np.isfinite(flat)]
+        finite = np.isfinite(flat)
+        flat, counts = flat[finite], None if counts is None else counts[finite]
     if not flat.size:
         return Window(0.5, 1.0, "LINEAR_EXACT")
-    low, high = (float(x) for x in np.percentile(flat, (0.5, 99.5)))
+    if counts is None:
+        low, high = (float(x) for x in np.percentile(flat, (0.5, 99.5)))
+    else:
+        low, high = _percentiles(flat, counts)
     if high <= low:
         low, high = float(flat.min()), float(flat.max())
     return Window((low + high) / 2, (high - low) or 1.0, "LINEAR_EXACT")
+
+
+def counted(values: Array) -> tuple[Array, NDArray[np.intp]] | None:
+    """The different values of some and how often each occurs; None unless they are integers of at most 16 bits, of
+    which it takes a quarter of the time that sorting takes."""
+    if values.dtype.kind not in "iu" or values.dtype.itemsize > 2 or not values.size:
+        return None
+    first = int(values.min())
+    counts = np.bincount(values.astype(np.intp) - first)
+    found = np.flatnonzero(counts)
+    return (found + first).astype(values.dtype), counts[found]
+
+
+def _percentiles(values: Array, counts: NDArray[np.intp]) -> tuple[float, float]:
+    """As np.percentile of all values one by one, in between linearly."""
+    order = np.argsort(values, kind="stable")
+    values, ends = values[order], np.cumsum(counts[order])
+
+    def at(part: float) -> float:
+        place = part * float(ends[-1] - 1)
+        below = int(place)
+        first, second = (float(values[np.searchsorted(ends, n, side="right")]) for n in (below, int(-(-place // 1))))
+        return first + (second - first) * (place - below)
+
+    return at(0.005), at(0.995)
