@@ -147,7 +147,7 @@ def _pieces(context: Context, ref: InstanceRef, place: Place, offer: Offer) -> t
     return in_threads(once(), context.decoding), False
 
 
-def _offers(place: Place, syntax: str) -> list[Offer]:
+def _offers(place: Place, syntax: str) -> Sequence[Offer]:
     if place.frames is not None:
         return frame_offers(syntax, single=place.frames == 1)
     if place.element.length < 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
+from functools import lru_cache
 
 import anyio.to_thread
 from starlette.requests import Request
@@ -42,7 +43,8 @@ def frame_numbers(request: Request) -> list[int]:
     return numbers
 
 
-def frame_offers(syntax: str, single: bool) -> list[Offer]:
+@lru_cache(256)
+def frame_offers(syntax: str, single: bool) -> tuple[Offer, ...]:
     """Uncompressed where we can, and as stored: with its own media type, or as octets that keep their syntax."""
     offers = []
     decodable = can_decode(syntax)
@@ -59,7 +61,7 @@ def frame_offers(syntax: str, single: bool) -> list[Offer]:
             name = frame_media_type(target)
             default = DEFAULT_SYNTAXES.get(name) == target
             offers.append(Offer(name, multipart, target, stored=False, default=default, coded=True))
-    return offers
+    return tuple(offers)
 
 
 def _as_stored(ref: InstanceRef, offer: Offer) -> bool:
@@ -70,7 +72,7 @@ def _as_stored(ref: InstanceRef, offer: Offer) -> bool:
 def _check(image: Image, numbers: Sequence[int], *, stored: bool) -> None:
     for number in numbers:
         if number > image.number_of_frames:
-            raise NoSuchFrame(f"the object has {image.number_of_frames} frames", frame=number)
+            raise NoSuchFrame(f"Number of Frames is {image.number_of_frames}", frame=number)
     if stored and not image.encapsulated:
         raise PixelError("the object has native pixel data under the name of a compressed transfer syntax")
 
