@@ -21,8 +21,10 @@ import pytest
 import peers
 from isocenter.errors import IsocenterError
 from isocenter.pixels.codecs import CODECS, Decoded
+from isocenter.pixels.codestream import read_codestream
 from isocenter.pixels.header import Attributes
 from isocenter.pixels.image import Image
+from isocenter.pixels.layout import sample_values
 from isocenter.pixels.palette import read_palette
 from isocenter.pixels.render import render
 from isocenter.pixels.voi import Table, modality, modality_units, voi
@@ -162,11 +164,35 @@ def by_openjph(path: Path) -> list[tuple[np.ndarray, str]]:
     ]
 
 
+def by_ffmpeg(path: Path, file: Path) -> list[tuple[np.ndarray, str]]:
+    """JPEG 2000 by a decoder that shares nothing with ours: unsigned samples, at the top of 8 or 16 bits."""
+    image, found = load(path), []
+    for number in range(1, min(FRAMES, image.number_of_frames) + 1):
+        data, decoded = image.frame_bytes(number), image.decode(number)
+        stream = read_codestream(data)
+        file.write_bytes(data[stream.payload :])
+        wide = stream.precision > 8
+        kind = {(1, False): "gray", (1, True): "gray16le", (3, False): "rgb24"}[stream.samples, wide]
+        command = [str(peers.find_program("ffmpeg")), "-v", "error", "-threads", "1", "-c:v", "jpeg2000", "-i", file]
+        options = ["-f", "rawvideo", "-pix_fmt", kind, "-"]
+        done = subprocess.run([*command, *options], check=True, capture_output=True, timeout=60)
+        samples = np.frombuffer(done.stdout, np.uint16 if wide else np.uint8).reshape(decoded.pixels.shape)
+        samples = samples >> 8 * samples.itemsize - stream.precision
+        if stream.signed:
+            samples = samples ^ (1 << stream.precision - 1)
+        values = sample_values(samples, stream.precision, 0, image.layout.signed)
+        found.append((values, decoded.photometric))
+    file.unlink()
+    return found
+
+
 def theirs_of(decoder: str, path: Path, uid: str, native: Path) -> list[tuple[np.ndarray, str]] | Exception:
     """Frames as `decoder` reads them ("": pydicom's choice), or why it cannot; PeerUnavailable is raised."""
     if decoder in peers.PACKAGES:
         peers.require(decoder)
     try:
+        if decoder == "ffmpeg":
+            return by_ffmpeg(path, native)
         if decoder in peers.PACKAGES:
             return by_dcmtk(decoder, path, native)
         return by_openjph(path) if decoder == "OpenJPH" else by_pydicom(path, uid, decoder)
