@@ -110,12 +110,12 @@ def command(
     those images are passed over that it is not made for. A cine has all frames, of several files one after the other,
     for as long as the object says; videos are made by ffmpeg.
     """
-    how = replace(_how(window, function, size, invert, display), depth=depth)
+    how = _how(window, function, size, invert, display)
+    how = replace(how, depth=depth, square=square, overlays=overlays, subtract=subtract)
     if state is not None:
         from isocenter.cli.states import load
 
         how = replace(how, state=load(state, files))
-    how = replace(how, square=square, overlays=overlays, subtract=subtract)
     if montage is not None and how.size is None:
         how = replace(how, size=(_CELL, _CELL))
     if _moving(out, kind, montage, depth):
@@ -123,15 +123,10 @@ def command(
         _cine(pictures, out or "", kind, rate, force, as_json)
         return
     pictures = _Pictures(files, frames, how)
-    if montage is not None:
-        one = _montage(list(pictures), montage)
-        _Target(out, kind, quality, force, as_json, many=False).put("montage", one)
-    else:
-        # Of several files a state may be made for one only, as a blending state that needs them all.
-        one = how.state is not None and out is not None and Path(out).suffix.lower() in _PICTURES
-        target = _Target(out, kind, quality, force, as_json, many=pictures.many and not one)
-        for name, picture in pictures:
-            target.put(name, picture)
+    many = False if montage is not None else pictures.many
+    target = _Target(out, kind, quality, force, as_json, many=many)
+    for name, picture in pictures if montage is None else [("montage", _montage(list(pictures), montage))]:
+        target.put(name, picture)
     _finish(pictures)
 
 
@@ -222,7 +217,9 @@ class _Pictures:
         self.how = how
         self._files = files
         self._frames = FrameNumbers(frames)
-        self.many = len(files) > 1 or self._frames.many or Path(files[0]).is_dir()
+        several = len(files) > 1 or self._frames.many or Path(files[0]).is_dir()
+        # A state may be made for one of several files only, as a blending state that needs them all.
+        self.many = None if several and how.state is not None else several
 
     def __iter__(self) -> Iterator[tuple[str, NDArray[np.uint8]]]:
         for name, picture, _ in self.all():
@@ -336,9 +333,14 @@ def _montage(pictures: list[tuple[str, NDArray[np.uint8]]], columns: int) -> NDA
 
 
 class _Target:
-    """Where pictures go: a file, files in a folder, stdout, or the terminal."""
+    """Where pictures go: a file, files in a folder, stdout, or the terminal.
 
-    def __init__(self, out: str | None, kind: str, quality: int, force: bool, as_json: bool, *, many: bool) -> None:
+    `many` is None where nobody knows how many there will be: then a name of a picture is for one.
+    """
+
+    def __init__(
+        self, out: str | None, kind: str, quality: int, force: bool, as_json: bool, *, many: bool | None
+    ) -> None:
         self._quality = quality
         self._force = force
         self._json = as_json
@@ -348,7 +350,8 @@ class _Target:
         self._folder = False
         self._written = 0
         if self._path is not None:
-            self._folder = many or self._path.is_dir() or str(out).endswith("/")
+            named = self._path.suffix.lower() in _PICTURES
+            self._folder = bool(many) or self._path.is_dir() or str(out).endswith("/") or (many is None and not named)
             if self._folder and self._path.suffix.lower() in _PICTURES and not self._path.is_dir():
                 raise UsageError(f"{out}: several pictures need a folder, or --montage")
             if not self._folder and self._path.suffix.lower() not in _PICTURES:
@@ -365,13 +368,13 @@ class _Target:
         if self._path is None and not self._stdout:
             _draw(picture, name)
             return
+        self._written += 1
+        if self._written > 1 and not self._folder:
+            raise UsageError("several pictures need a folder (--out), or --montage")
         if self._stdout:
             sys.stdout.buffer.write(encode(picture, MEDIA_TYPES[self._suffix], self._quality))
             return
         assert self._path is not None
-        self._written += 1
-        if self._written > 1 and not self._folder:
-            raise UsageError(f"{self._path}: several pictures need a folder, or --montage")
         path = self._path / f"{name}{self._suffix}" if self._folder else self._path
         data = encode(picture, MEDIA_TYPES[path.suffix.lower()], self._quality)
         try:
