@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import codec_cells  # noqa: E402  (nor is tools/)
 import interop_table  # noqa: E402  (tests/ is not a package)
 import picture_oracles  # noqa: E402
+from unit import test_dicomjson, test_dicomxml  # noqa: E402
 
 _BY_HAND = FOLDER  # pages that are partly written by hand are read from here, wherever they are written to
 _ROUTES = "<!-- Made by tools/generate_docs.py from web/resources.py -->"
 _ROUTES_END = "<!-- end of what is made -->"
+_BESIDE = "<!-- Made by tools/generate_docs.py from the tests that compare them -->"
+_BESIDE_END = "<!-- end of what the tests say -->"
 
 _MADE = "<!-- Made by tools/generate_docs.py; edit what it is made from. -->\n"
 _GROUPS = {
@@ -223,7 +227,21 @@ def dicomweb_page() -> str:
         file, _, function = row.test.partition("::")
         test = f"[{function.removeprefix('test_').replace('_', ' ')}](../../tests/skins/{file})"
         lines.append(f"| {row.method} `{row.path or '/'}` | {row.what} | {row.section or 'ours'} | {test} |")
-    return before + _ROUTES + "\n".join(lines) + "\n\n" + _ROUTES_END + after
+    page = before + _ROUTES + "\n".join(lines) + "\n\n" + _ROUTES_END + after
+    before, _, rest = page.partition(_BESIDE)
+    return before + _BESIDE + "\n".join(_differences()) + "\n\n" + _BESIDE_END + rest.partition(_BESIDE_END)[2]
+
+
+def _differences() -> Iterator[str]:
+    """What the tests over the corpus allow to differ from others' JSON and XML, and in how many files it does."""
+    yield from ("", "", "| Beside | Files | What they have otherwise, and why ours is kept |", "|---|---|---|")
+    for name, known in (
+        ("pydicom, JSON", test_dicomjson.DIFFERENT),
+        ("dcm2json", test_dicomxml.DIFFERENT["dcm2json"]),
+        ("dcm2xml", test_dicomxml.DIFFERENT["dcm2xml"]),
+    ):
+        for reason, count in Counter(known.values()).items():
+            yield f"| {name} | {count} | {_cell(reason)} |"
 
 
 PAGES = {
