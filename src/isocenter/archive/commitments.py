@@ -66,7 +66,7 @@ class Commitments:
             with self._rows.changing(self._clock()) as rows:
                 if rows.get("commitment", uid) is not None:
                     raise DuplicateStep("there is a transaction with this UID")
-                rows.prune("commitment", (DONE,), rows.at - settings.work_keep * _DAY)
+                rows.prune("commitment", (DONE, WORKING), rows.at - settings.work_keep * _DAY)
                 if rows.count("commitment") >= settings.work_steps:
                     raise OutOfResources(f"there are {settings.work_steps} transactions already (work.steps)")
                 rows.add(Step("commitment", uid, WORKING, "", {}))
