@@ -390,3 +390,25 @@ def test_nothing_to_save_says_so(viewer: Viewer) -> None:
     viewer.page.get_by_role("button", name="Measure").click()
     viewer.page.get_by_role("menuitem", name="Save the marks").click()
     viewer.page.get_by_text("Nothing is drawn").wait_for()
+
+
+def test_lengths_follow_from_one_that_is_known(viewer: Viewer) -> None:
+    view(viewer, 54)
+    assert not viewer.page.locator(".scale-bar").is_visible()
+    viewer.page.get_by_role("button", name="Measure").click()
+    viewer.page.get_by_role("menuitem", name="Calibrate by").click()
+    viewer.page.get_by_text("Draw a length along").wait_for()
+    viewer.press("m")
+    press(viewer, (20, 20), (60, 20))
+    press(viewer, (20, 60), (50, 100))
+    assert ["40.0 px", "50.0 px"] == [re.sub(r"\.\d px", ".0 px", one) for one in words(viewer)]
+    drawn = [numbers(one)[0] for one in words(viewer)]
+    viewer.page.get_by_role("button", name="Measure").click()
+    viewer.page.get_by_role("menuitem", name="Calibrate by").click()
+    viewer.page.get_by_label("Its length in mm").fill("12,5 mm")
+    viewer.page.keyboard.press("Enter")
+    viewer.page.wait_for_selector(".shape-text:has-text('calibrated by hand')")
+    found = [numbers(one)[0] for one in words(viewer)]
+    assert 12.5 == found[1]
+    assert found[0] == pytest.approx(12.5 * drawn[0] / drawn[1], abs=0.15)
+    assert "calibrated by hand" in viewer.page.locator(".scale-bar").inner_text()

@@ -5,6 +5,7 @@ import { Tag, number, personName, text, texts } from "./dataset.js";
 import { fill, h, nameElement } from "./dom.js";
 import { age, date, short, time } from "./format.js";
 import { edgeMarkers, scaleBar } from "./geometry.js";
+import { spacingAt } from "./measure/spacing.js";
 import { t } from "./words.js";
 
 /** @typedef {import("./viewport.js").Viewport} Viewport */
@@ -103,15 +104,14 @@ export class Overlay {
   /** @param {Viewport} viewport */
   #scale(viewport) {
     const entry = viewport.painted?.entry;
-    const plane = entry?.image.plane(entry.frame);
-    const spacing = plane?.spacing;
-    this.#bar.hidden = !spacing;
-    if (!spacing || !plane) return;
-    const perCssPixel = (spacing[1] / viewport.view.zoom) * devicePixelRatio;
+    const spacing = entry && spacingAt(entry.image, entry.frame, [entry.image.columns / 2, entry.image.rows / 2]);
+    this.#bar.hidden = spacing?.unit !== "mm";
+    if (!spacing || this.#bar.hidden) return;
+    const perCssPixel = (spacing.column / viewport.view.zoom) * devicePixelRatio;
     const bar = scaleBar(perCssPixel, Math.min(240, viewport.element.clientWidth / 4));
     const [line, label] = this.#bar.children;
     /** @type {HTMLElement} */ (line).style.width = `${bar.pixels}px`;
-    /** @type {HTMLElement} */ (label).textContent = [bar.label, plane.spacingNote && t(plane.spacingNote)].filter(Boolean).join(" ");
+    /** @type {HTMLElement} */ (label).textContent = [bar.label, spacing.note && t(spacing.note)].filter(Boolean).join(" ");
   }
 }
 

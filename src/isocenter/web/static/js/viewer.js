@@ -415,6 +415,18 @@ export class ViewerPage {
     if (entry) this.book.remove(entry);
   }
 
+  async calibrate() {
+    try {
+      const { calibrateByLength } = await import("./measure/calibrating.js");
+      calibrateByLength(this.active, this.book, () => {
+        this.layout.shown.forEach((viewport) => viewport.setView({}));
+        this.tell(t("Lengths of this series go by what you said, until the page is left"));
+      });
+    } catch (error) {
+      this.tell(error instanceof Error ? error.message : String(error), true);
+    }
+  }
+
   /** @param {"state" | "report"} as */
   async saveMarks(as = "state") {
     try {

@@ -120,7 +120,7 @@ export class Pen {
     const { viewport, entry, before } = /** @type {Work} */ (this.#work);
     this.#work = null;
     if (shape.kind === "arrow" && !before.some(({ id }) => id === shape.id)) {
-      ask(viewport, shape, (text) => this.book.change(entry, text ? replaced(before, { ...shape, text }) : before, before));
+      ask(viewport, shape, t("Text of the arrow"), (text) => this.book.change(entry, text ? replaced(before, { ...shape, text }) : before, before));
       return;
     }
     this.book.change(entry, replaced(before, shape), before);
@@ -138,10 +138,10 @@ const placing = (held, place) => (to) => held.points.map((point, i) => (i === pl
 /** @param {Shape} held @param {Point} from @returns {Work["move"]} */
 const shifting = (held, from) => (to) => held.points.map(([x, y]) => [x + to[0] - from[0], y + to[1] - from[1]]);
 
-/** Asks for an arrow's words where they will stand. @param {Viewport} viewport @param {Shape} shape @param {(text: string) => void} then "" for none */
-function ask(viewport, shape, then) {
+/** Asks for words beside a shape. @param {Viewport} viewport @param {Shape} shape @param {string} label @param {(text: string) => void} then "" for none */
+export function ask(viewport, shape, label, then) {
   const [x, y] = viewport.toScreen(shape.points[1] ?? [0, 0]);
-  const input = h("input.shape-words", { type: "text", maxlength: LONGEST_TEXT, "aria-label": t("Text of the arrow") });
+  const input = h("input.shape-words", { type: "text", maxlength: LONGEST_TEXT, "aria-label": label, placeholder: label });
   input.style.left = `${x + 8}px`;
   input.style.top = `${y - 14}px`;
   let over = false;

@@ -12,8 +12,25 @@ const PIXELS = { row: 1, column: 1, unit: "px", note: "" };
 /** Physical Units of a region's axes, C.8.5.5.1.15: centimetres. */
 const CENTIMETRES = 3;
 
+/** How much longer than the header says, by series: what the user told of a length, while the page is open. @type {Map<string, number>} */
+const told = new Map();
+
+/** @param {Image} image of the series @param {number} factor on what lengths are now */
+export function calibrate(image, factor) {
+  const { series } = image.path;
+  told.set(series, (told.get(series) ?? 1) * factor);
+}
+
 /** @param {Image} image @param {number} frame 1-based @param {Point} at @returns {Spacing} */
 export function spacingAt(image, frame, at) {
+  const own = ofHeader(image, frame, at);
+  const factor = told.get(image.path.series);
+  if (!factor) return own;
+  return { row: own.row * factor, column: own.column * factor, unit: "mm", note: "calibrated by hand" };
+}
+
+/** @param {Image} image @param {number} frame 1-based @param {Point} at @returns {Spacing} */
+function ofHeader(image, frame, at) {
   const regions = items(image.ds, Tag.SequenceOfUltrasoundRegions);
   if (regions.length > 0) {
     const here = regions.find((region) => {
@@ -28,5 +45,5 @@ export function spacingAt(image, frame, at) {
     return PIXELS;
   }
   const { spacing, spacingNote } = image.plane(frame);
-  return spacing ? { row: spacing[0], column: spacing[1], unit: "mm", note: spacingNote } : PIXELS;
+  return spacing ? { row: spacing[0], column: spacing[1], unit: "mm", note: spacingNote } : { ...PIXELS, row: image.aspect };
 }

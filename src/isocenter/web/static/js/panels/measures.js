@@ -31,6 +31,7 @@ export class MeasureMenu extends Menu {
       item("Redo", "Shift + U", () => page.book.redo()),
       item("Delete the selected", "Del", () => page.removeShape()),
       item("Delete all", "", () => page.clearShapes()),
+      item("Calibrate by the selected length", "", () => void page.calibrate()),
       h("h3", null, t("In the archive")),
       item("Save the marks of this stack", "", () => void page.saveMarks()),
       item("Save a measurement report", "", () => void page.saveMarks("report")),

@@ -335,4 +335,9 @@ export const KOREAN = {
   "{0} studies": "검사 {0}건",
   "{0} study": "검사 {0}건",
   "{0}, {1} points": "{0}, 점 {1}개",
+  "calibrated by hand": "직접 보정",
+  "Calibrate by the selected length": "선택한 길이로 보정",
+  "Draw a length along something that you know the size of first.": "크기를 아는 것에 길이를 먼저 그리십시오.",
+  "Its length in mm": "길이(mm)",
+  "Lengths of this series go by what you said, until the page is left": "이 화면을 떠날 때까지 이 시리즈의 길이는 입력한 값을 따릅니다",
 };
