@@ -82,6 +82,25 @@ def test_what_is_no_volume_is_refused_with_the_reason(planes: Viewer) -> None:
     planes.shown()
 
 
+def test_several_volumes_of_a_series(planes: Viewer) -> None:
+    """The first shown is that of the image the address names; the others are in a list, and keep the place."""
+    planes.page.goto(f"{planes.address}/view/2.25.80009/2.25.80009.1/2.25.80009.1.9?planes=on")
+    ready(planes)
+    choice = planes.page.locator(".volume-foot select")
+    assert choice.locator("option").all_inner_texts() == ["Echo Time 1.5 · 6 slices", "Echo Time 4.5 · 6 slices"]
+    assert choice.input_value() == "1"
+    bright = picture(planes, "axial")
+    planes.press("ArrowDown")
+    arrived(planes, 6, 0.01)
+    planes.press("ArrowUp")
+    choice.select_option("0")
+    planes.page.wait_for_function("() => location.pathname.endsWith('.1.1')")
+    ready(planes)
+    dark = picture(planes, "axial")
+    inside = (bright != bright[0, 0]).any(axis=-1)
+    assert 40 < (bright[inside].astype(float) - dark[inside]).mean() < 60
+
+
 def test_planes_are_shown_while_slices_come(planes: Viewer) -> None:
     """The last slices are held back: the planes are there, say what they lack, and sharpen."""
     held: list[Any] = []

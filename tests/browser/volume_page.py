@@ -60,6 +60,19 @@ def pet() -> list[Dataset]:
     return made
 
 
+def echoes() -> list[Dataset]:
+    """Two volumes of one series in the same place, the second brighter."""
+    made = []
+    for echo, more in ((1.5, 0), (4.5, 200)):
+        values = ct(
+            6, (20, 24), spacing=SPACING, origin=(0, 0, 0), value=lambda places, more=more: noise(places) + more
+        )
+        for ds in values:
+            ds.EchoTime, ds.FrameOfReferenceUID = echo, "2.25.800009.2"
+        made += values
+    return series(9, "ECHOES", made)
+
+
 def all_series() -> list[Dataset]:
     gapped = series(3, "GAP", ct(10, (20, 24), spacing=SPACING, origin=(0, 0, 0), value=noise))
     irregular = series(5, "IRREGULAR", ct(5))
@@ -79,6 +92,7 @@ def all_series() -> list[Dataset]:
         *irregular,
         *padded,
         *series(7, "BALL", lit),
+        *echoes(),
         *series(8, "OBLIQUE", ct(9, (24, 30), spacing=SPACING, orientation=OBLIQUE, value=noise)),
     ]
 

@@ -80,13 +80,15 @@ export class VolumePage {
     this.element = h(
       "main.viewer-page.volume-page",
       null,
-      h("header.bar", null, iconButton("back", "Back to the images", () => this.#back(), "Esc"), this.#title, this.#which, this.#toolbar),
+      h("header.bar", null, iconButton("back", "Back to the images", () => this.#back(), "Esc"), this.#title, this.#toolbar),
       this.#stage,
-      h("footer.volume-foot", null, this.#progress, this.#words, this.#probe),
+      h("footer.volume-foot", null, this.#progress, this.#which, this.#words, this.#probe),
     );
     this.bindings = volumeBindings(this);
     this.tools.addEventListener("change", () => this.#update());
     this.#which.addEventListener("change", () => this.#choose(Number(this.#which.value), ""));
+    // The slider's own keys; elsewhere the arrows step and turn.
+    this.#thickness.addEventListener("keydown", (event) => event.key.startsWith("Arrow") && event.stopPropagation());
     this.#thickness.addEventListener("input", () => this.#setSlab(SLAB_STEPS[Number(this.#thickness.value)] ?? 0));
   }
 
@@ -168,6 +170,7 @@ export class VolumePage {
       return;
     }
     const { room } = this;
+    this.#toolbar.hidden = false;
     fill(this.#which, ...this.#candidates.map(({ label }, at) => h("option", { value: String(at), selected: at === index }, label)));
     this.#which.hidden = this.#candidates.length < 2;
     if (route.window) room.greying.chosen = { ...route.window, function: "LINEAR", label: "" };
@@ -240,6 +243,7 @@ export class VolumePage {
   #tellProblem(error) {
     this.room?.close();
     this.room = null;
+    this.#toolbar.hidden = true;
     const title = error instanceof Error ? error.message : String(error);
     const hint = error instanceof RequestError ? error.hint : "";
     const back = h("button.button", { type: "button", onclick: () => this.#back() }, t("Back to the images"));
@@ -260,6 +264,7 @@ export class VolumePage {
     this.room?.close();
     this.room = null;
     this.#candidates = [];
+    this.#toolbar.hidden = true;
     this.#which.hidden = true;
     this.#progress.hidden = false;
     this.#progress.removeAttribute("value");

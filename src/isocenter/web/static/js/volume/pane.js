@@ -49,6 +49,8 @@ export class Pane {
   #source = document.createElement("canvas");
   /** @type {{values: Uint16Array, mask: Uint8Array, width: number, height: number, last: boolean} | null} */
   #plane = null;
+  /** Kept from picture to picture of one size. @type {ImageData | null} */
+  #image = null;
   #scheduled = 0;
   #drawing = svg("svg", "cross");
   /** @type {Map<PlaneName, {line: SVGElement, slab: SVGElement[], handles: SVGElement[]}>} */
@@ -197,7 +199,8 @@ export class Pane {
       context.fillRect(0, 0, this.width, this.height);
       return;
     }
-    const image = new ImageData(plane.width, plane.height);
+    if (this.#image?.width !== plane.width || this.#image.height !== plane.height) this.#image = new ImageData(plane.width, plane.height);
+    const image = this.#image;
     const words = new Uint32Array(image.data.buffer);
     const { table } = this.room;
     const { values, mask } = plane;

@@ -136,7 +136,7 @@ export class VolumeRoom extends EventTarget {
   /** @param {number} dx @param {number} dy CSS pixels */
   dragWindow(dx, dy) {
     this.greying.drag(dx, dy);
-    this.greysChanged();
+    this.greysChanged(true);
   }
 
   /** @param {boolean} inverted */
@@ -145,10 +145,11 @@ export class VolumeRoom extends EventTarget {
     this.greysChanged();
   }
 
-  greysChanged() {
+  /** @param {boolean} [moving] something is being dragged */
+  greysChanged(moving = false) {
     this.greying.fill();
     for (const pane of this.panes) pane.paint();
-    this.scene.recolour();
+    this.scene.windowChanged(moving);
     this.#tell("greys");
   }
 

@@ -107,15 +107,20 @@ export class Scene {
     fill(this.#message, icon("cube"), h("p", null, t(words)));
   }
 
-  /** Colours by preset and window. */
-  recolour() {
+  /** The window has changed: what it does not colour stays. @param {boolean} moving */
+  windowChanged(moving) {
+    if (this.#preset.relative) this.recolour(moving);
+  }
+
+  /** Colours by preset and window. @param {boolean} [moving] */
+  recolour(moving = false) {
     if (!this.#ready) return;
     const { data, greying } = this.room;
     const { voi } = greying.greys.transform;
     const window = voi.kind === "window" ? voi : { center: voi.lut.first + voi.lut.values.length / 2, width: voi.lut.values.length };
     this.#renderer?.setColours(coloursOf(this.#preset, data.value(data.low), data.value(data.high), window));
     this.#choice.value = this.preset;
-    this.ask();
+    this.ask(moving);
   }
 
   /** @param {number} dx @param {number} dy CSS pixels: half a turn over the pane */
