@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 
 import isocenter
 from isocenter.errors import IsocenterError
-from isocenter.iod.presentation_state import Graphic, Label, Layer, ShutterShape, presentation_state
+from isocenter.iod.presentation_state import Graphic, Label, Layer, Mask, ShutterShape, presentation_state
 from isocenter.pixels.image import Image
 from isocenter.pixels.real_world import real_world_values
 from isocenter.pixels.render import render
@@ -61,7 +61,27 @@ GRAPHICS = [
     Label("HEART", box=((10, 20), (50, 44)), anchor=(32, 32)),
 ]
 MORE = {"graphics": GRAPHICS, "shutter": ShutterShape((5, 60, 3, 60), (30, 30, 25)), "area": ((5, 5), (60, 60))}
+
+
+def laden() -> Dataset:
+    """A state with a mask and compound graphics, too."""
+    ds = presentation_state(CT, window=(40, 400), mask=Mask((1,), shift=(0.5, -1.5)), **MORE)
+    kinds = ("RECTANGLE", "ELLIPSE", "CUTLINE", "INFINITELINE", "AXIS", "MULTILINE")
+    items = []
+    for number, kind in enumerate(kinds):
+        item, tick = Dataset(), Dataset()
+        item.CompoundGraphicInstanceID, item.CompoundGraphicUnits, item.CompoundGraphicType = number, "PIXEL", kind
+        item.GraphicDimensions, item.NumberOfGraphicPoints, item.GraphicData = 2, 2, [10.0, 20.0, 50.0, 44.0]
+        item.RotationAngle, item.RotationPoint, item.GapLength = 30.0, [30.0, 30.0], 0.2
+        tick.TickPosition, tick.TickLabel = 0.5, "12"
+        item.MajorTicksSequence, item.ShowTickLabel, item.TickAlignment = [tick], "Y", "CENTER"
+        items.append(item)
+    ds.GraphicAnnotationSequence[0].CompoundGraphicSequence = items
+    return ds
+
+
 STATES = [
+    encoded(laden()),
     encoded(presentation_state(CT, window=(40, 400), rotation=90, layers=[Layer("RED", 3, (1, 2, 3))], **MORE)),
     encoded(presentation_state(CT, palette=np.zeros((16, 3), np.uint8), **MORE)),
 ]
@@ -84,7 +104,8 @@ def test_wrong_bytes_give_a_picture_or_a_typed_error(kind: str, seed: int) -> No
         began = time.process_time()
         notes: list[str] = []
         data = SOUND if kind == "state" else spoilt(SOUND, len(SOUND) - 64 * 64 * 2, chance)
-        state = spoilt(chance.choice(STATES), len(STATES[0]), chance)
+        state = chance.choice(STATES)
+        state = spoilt(state, len(state), chance)
         try:
             head = read_header(data)
             found = Image.of(data, head.transfer_syntax, head.data_set_offset)
