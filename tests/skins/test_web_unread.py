@@ -152,7 +152,10 @@ def test_ranges_of_an_instance_and_of_its_bulk_data(site: Site, first: int, last
     assert (answer.status_code, answer.content) == (206, value[100:30001])
 
 
-def test_frames_are_the_bytes_of_the_pixel_data(site: Site) -> None:
+@pytest.mark.parametrize("known", [True, False])
+def test_frames_are_the_bytes_of_the_pixel_data(site: Site, known: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether they are looked for in place or in a thread."""
+    monkeypatch.setattr(FileBlob, "at_hand", lambda blob, offset, length: known)
     ds = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
     for uid in site.files:
         frame = f"{site.path_of(uid)}/frames/1"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from functools import lru_cache
 
 import anyio.to_thread
@@ -23,7 +23,7 @@ from isocenter.web.caching import unchanged, validated
 from isocenter.web.context import Context, base_url, context_of, scope_of
 from isocenter.web.negotiate import DEFAULT_SYNTAXES, OCTET_STREAM, Offer, accepted_ranges, frame_media_type, require
 from isocenter.web.transcoding import frame_targets
-from isocenter.web.unread import Piece, Span
+from isocenter.web.unread import WINDOW, Piece, Span
 from isocenter.web.wado import INSTANCE
 from isocenter.wire.multipart import MultipartWriter
 
@@ -107,6 +107,15 @@ def frame_spans(context: Context, ref: InstanceRef, numbers: Sequence[int], offe
     return [Span(blob, offset, length) for offset, length in places]
 
 
+def _at_hand(context: Context, ref: InstanceRef) -> bool:
+    """Whether looking for frames takes less time than changing to a thread for it: in a short object in memory, whose
+    fragments have not to be walked."""
+    if ref.size > WINDOW or transfer_syntax(ref.transfer_syntax).encapsulated:
+        return False
+    with closing(context.archive.blob(ref)) as blob:
+        return blob.at_hand(0, ref.size)
+
+
 async def retrieve_frames(request: Request) -> Response:
     """Frames of one instance, each a part; a single frame also as the body itself."""
     context = context_of(request)
@@ -127,7 +136,10 @@ async def retrieve_frames(request: Request) -> Response:
     )
     if answer := unchanged(request, fields):
         return answer
-    spans = await anyio.to_thread.run_sync(frame_spans, context, ref, numbers, offer, limiter=context.decoding)
+    if _at_hand(context, ref):
+        spans = frame_spans(context, ref, numbers, offer)
+    else:
+        spans = await anyio.to_thread.run_sync(frame_spans, context, ref, numbers, offer, limiter=context.decoding)
     length = None
     if spans is None:
         frames: AsyncGenerator[Piece, None] = in_threads(frame_bytes(context, ref, numbers, offer), context.decoding)
