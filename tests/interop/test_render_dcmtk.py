@@ -16,6 +16,7 @@ import pydicom
 import pytest
 
 import peers
+from isocenter.display.calibration import Characteristic, read_characteristic, write_characteristic
 from isocenter.errors import IsocenterError
 from isocenter.pixels.image import Image
 from isocenter.pixels.render import render
@@ -293,3 +294,30 @@ def test_palettes_equal_dcmtks(first: int, bits: int, corpus: Path, tmp_path: Pa
         data = entries.astype("<u2").tobytes() if bits == 16 else entries.astype(np.uint8).tobytes()
         ds.add_new(f"{name}PaletteColorLookupTableData", "OW", data)
     _same(ds, [], tmp_path)
+
+
+@pytest.mark.parametrize("window", [(40.0, 400.0), (-200.0, 2000.0)])
+@pytest.mark.parametrize("name", ["CT_small", "MR_small"])
+@pytest.mark.parametrize("curve", ["DCMTK's monitor", "gamma 2.2", "gamma 1.8 in a lit room"])
+def test_pictures_for_a_display_equal_dcmtks(
+    curve: str, name: str, window: tuple[float, float], corpus: Path, tmp_path: Path
+) -> None:
+    """PS3.14: the driving levels that dcmj2pnm +Dm writes for the same characteristic curve."""
+    file = tmp_path / "display.lut"
+    if curve == "DCMTK's monitor":
+        file.write_bytes((corpus / "dcmtk-data/dcmimgle/data/monitor.lut").read_bytes())
+    else:
+        gamma, ambient = (2.2, 0.0) if curve == "gamma 2.2" else (1.8, 1.0)
+        write_characteristic(file, Characteristic.of_gamma(0.4, 300.0, gamma, ambient))
+    path = corpus / f"pydicom/test_files/{name}.dcm"
+    arguments = ["+Dm", str(file), "+Dg", "+Ww", str(window[0]), str(window[1])]
+    theirs = dcmtk(path, arguments, False, tmp_path / "picture.pnm")
+    assert theirs is not None
+    data = path.read_bytes()
+    meta = read_header(data)
+    found = Image.of(data, meta.transfer_syntax, meta.data_set_offset)
+    ours = render(found, window=window, display=read_characteristic(file))
+    difference = np.abs(ours.astype(int) - theirs)
+    assert np.abs(render(found, window=window).astype(int) - ours).max() > 10
+    assert (difference <= 1).mean() > 0.99
+    assert difference.max() <= 2
