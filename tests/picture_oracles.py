@@ -73,7 +73,7 @@ def page() -> str:
         *(f"| {way} | {one} | {two} |" for way, (one, two) in COMPARED.items()),
         "",
         "Grey images under a grayscale presentation state are compared with `dcmp2pgm` in the same way. What drives a",
-        "measured display (`--display`) is that of `dcmj2pnm +Dm`, to one level in 99 of 100 pixels and two in the rest.",
+        "measured display (`--display`) is that of `dcmj2pnm +Dm`, to one level in 99 of 100 pixels and two in others.",
         "VOI and Modality LUTs of all depths, SIGMOID, palettes and overlays are also made for the purpose.",
         "",
         "## Larger differences",
