@@ -369,3 +369,14 @@ def test_cine_plays_a_part_of_the_stack(viewer: Viewer) -> None:
     assert {4, 5, 6} == set(viewer.page.evaluate("() => window.seen"))
     viewer.press("Home", "{", "End", "}")
     assert not viewer.page.locator(".played").is_visible()
+
+
+def test_an_address_keeps_how_the_image_lies(viewer: Viewer) -> None:
+    viewer.open("2.25.700010")
+    viewer.press("t", "h")
+    before = viewer.canvas()
+    viewer.page.wait_for_function("() => location.search === '?turn=1&flip=y'")
+    viewer.page.goto("about:blank")
+    viewer.page.go_back()
+    viewer.shown()
+    assert np.array_equal(before, viewer.canvas())

@@ -3,6 +3,7 @@
 
 import { BASE } from "./base.js";
 
+/** How the image lies, where it was turned or mirrored. @typedef {{turn: number, flipX: boolean, flipY: boolean}} Lie */
 /** What a cell shows; null for an empty one. @typedef {{series: string, instance: string, frame: number} | null} Cell */
 /**
  * The cells where there are several; that of the route's own image, at `active`, is told by the path.
@@ -10,7 +11,7 @@ import { BASE } from "./base.js";
  */
 /**
  * @typedef {{page: "studies", text: string, modality: string, from: string, to: string}} StudiesRoute
- * @typedef {{page: "view", study: string, series: string, instance: string, frame: number, window: {center: number, width: number} | null, inverted: boolean, grid?: Grid, planes?: string}} ViewRoute `planes`: the volume in three planes, in the words of volume/state.js
+ * @typedef {{page: "view", study: string, series: string, instance: string, frame: number, window: {center: number, width: number} | null, inverted: boolean, lie?: Lie, grid?: Grid, planes?: string}} ViewRoute `planes`: the volume in three planes, in the words of volume/state.js
  * @typedef {StudiesRoute | ViewRoute} Route
  */
 
@@ -28,10 +29,17 @@ export function parseRoute(url) {
     const [center, width] = (query.get("window") ?? "").split(",").map(Number);
     const usable = center !== undefined && width !== undefined && Number.isFinite(center) && width > 0;
     const frame = Math.trunc(Number(query.get("frame")));
-    return { page: "view", study, series, instance: series ? instance : "", frame: frame >= 1 ? frame : 1, window: usable ? { center, width } : null, inverted: query.get("invert") === "1", planes: query.get("planes") ?? "", ...gridOf(query) };
+    return { page: "view", study, series, instance: series ? instance : "", frame: frame >= 1 ? frame : 1, window: usable ? { center, width } : null, inverted: query.get("invert") === "1", planes: query.get("planes") ?? "", ...lieOf(query), ...gridOf(query) };
   }
   const day = (/** @type {string} */ name) => (/^\d{8}$/.test(query.get(name) ?? "") ? (query.get(name) ?? "") : "");
   return { page: "studies", text: query.get("q") ?? "", modality: query.get("modality") ?? "", from: day("from"), to: day("to") };
+}
+
+/** @param {URLSearchParams} query @returns {{lie?: Lie}} */
+function lieOf(query) {
+  const [turn, flip] = [Math.trunc(Number(query.get("turn"))), query.get("flip") ?? ""];
+  const lie = { turn: turn > 0 && turn < 4 ? turn : 0, flipX: flip.includes("x"), flipY: flip.includes("y") };
+  return lie.turn || lie.flipX || lie.flipY ? { lie } : {};
 }
 
 /** @param {URLSearchParams} query @returns {{grid?: Grid}} */
@@ -56,6 +64,8 @@ export function formatRoute(route) {
     if (route.frame > 1) query.set("frame", String(route.frame));
     if (route.window) query.set("window", `${round(route.window.center)},${round(route.window.width)}`);
     if (route.inverted) query.set("invert", "1");
+    if (route.lie?.turn) query.set("turn", String(route.lie.turn));
+    if (route.lie?.flipX || route.lie?.flipY) query.set("flip", `${route.lie.flipX ? "x" : ""}${route.lie.flipY ? "y" : ""}`);
     if (route.planes) query.set("planes", route.planes);
     if (route.grid) {
       query.set("grid", `${route.grid.columns}x${route.grid.rows}`);

@@ -167,14 +167,15 @@ export class ViewerPage {
   }
 
   #remember() {
-    const { entry, stack, chosen, inverted } = this.active;
+    const { entry, stack, chosen, inverted, view } = this.active;
+    const { turn, flipX, flipY } = view;
     const { columns, rows } = this.layout.shape;
     const cells = this.layout.shown.map((viewport) => (viewport === this.active ? null : cellOf(viewport)));
     const grid = cells.length > 1 ? { columns, rows, active: this.layout.shown.indexOf(this.active), cells } : undefined;
     if (!stack || this.element.hidden || !this.element.isConnected) return;
     const window = chosen && "center" in chosen ? { center: chosen.center, width: chosen.width } : null;
     const image = entry?.image ?? stack.images[0];
-    this.actions.remember({ page: "view", study: stack.study, series: stack.series, instance: image?.path.instance ?? "", frame: entry?.frame ?? 1, window, inverted, ...(grid ? { grid } : {}) });
+    this.actions.remember({ page: "view", study: stack.study, series: stack.series, instance: image?.path.instance ?? "", frame: entry?.frame ?? 1, window, inverted, ...(turn || flipX || flipY ? { lie: { turn, flipX, flipY } } : {}), ...(grid ? { grid } : {}) });
   }
 
   // --- opening
@@ -292,7 +293,7 @@ export class ViewerPage {
     const cine = /** @type {Cine} */ (this.#cines.get(viewport));
     cine.reset();
     cine.setRate(cineRate(stack));
-    const options = { window: route?.window ? { ...route.window, function: /** @type {const} */ ("LINEAR"), label: "" } : null, inverted: route?.inverted ?? false };
+    const options = { window: route?.window ? { ...route.window, function: /** @type {const} */ ("LINEAR"), label: "" } : null, inverted: route?.inverted ?? false, ...(route?.lie ? { lie: route.lie } : {}) };
     this.linking.quietly(() => viewport.setStack(stack, index, options));
     if (isMovie(stack) && !route?.instance) cine.start();
     if (stack.entries.length === 0) void this.#showDocument(viewport, stack);

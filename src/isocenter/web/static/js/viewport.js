@@ -84,14 +84,14 @@ export class Viewport extends EventTarget {
 
   /**
    * @param {Stack | null} stack @param {number} [index]
-   * @param {{window?: ChosenWindow | null, inverted?: boolean}} [options]
+   * @param {{window?: ChosenWindow | null, inverted?: boolean, lie?: import("./router.js").Lie}} [options]
    */
   setStack(stack, index = 0, options = {}) {
     this.stack = stack;
     this.element.classList.toggle("is-empty", stack === null);
     this.chosen = options.window ?? null;
     this.inverted = options.inverted ?? false;
-    this.view = defaultView();
+    this.view = { ...defaultView(), ...options.lie };
     this.#fitted = true;
     this.painted = null;
     this.hosted?.remove();
