@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from PIL import Image as Pillow
+from test_viewer_language import english
 from viewer_page import Viewer, watched
 from volume_page import (
     BALL,
@@ -99,6 +100,19 @@ def test_several_volumes_of_a_series(planes: Viewer) -> None:
     dark = picture(planes, "axial")
     inside = (bright != bright[0, 0]).any(axis=-1)
     assert 40 < (bright[inside].astype(float) - dark[inside]).mean() < 60
+
+
+def test_the_planes_speak_korean(chromium: Browser, address: str) -> None:
+    """Also where WebGL2 is missing; the text of data sets stays as it is."""
+    with without_webgl(chromium, address, locale="ko-KR") as viewer:
+        viewer.open("2.25.70001")
+        viewer.press("c")
+        ready(viewer)
+        viewer.page.wait_for_selector(".pane.is-scene .viewport-message:has-text('WebGL2')")
+        assert {"WebGL2", "Alt"} >= {word for text in english(viewer) for word in re.findall(r"[A-Za-z0-9]{3,}", text)}
+        viewer.press("?")
+        viewer.page.wait_for_selector("dialog.help")
+        assert {"WebGL2", "Alt"} >= {word for text in english(viewer) for word in re.findall(r"[A-Za-z0-9]{3,}", text)}
 
 
 def test_planes_are_shown_while_slices_come(planes: Viewer) -> None:

@@ -98,9 +98,9 @@ def all_series() -> list[Dataset]:
 
 
 @contextlib.contextmanager
-def without_webgl(chromium: Browser, address: str, tolerate: str = "\0") -> Iterator[Viewer]:
+def without_webgl(chromium: Browser, address: str, tolerate: str = "\0", locale: str = "en-GB") -> Iterator[Viewer]:
     """A page as in a browser without WebGL2: planes have to do without it, and are sooner there."""
-    with watched(chromium, address, 800, 620, tolerate) as page:
+    with watched(chromium, address, 800, 620, tolerate, locale) as page:
         page.page.add_init_script(
             "const get = HTMLCanvasElement.prototype.getContext; HTMLCanvasElement.prototype.getContext = "
             "function (kind, ...rest) { return kind === 'webgl2' ? null : get.call(this, kind, ...rest); };"

@@ -1,6 +1,7 @@
 // @ts-check
 // Whether images can be cut into planes, and if not, why: geometry first (stacks.js), then what their pixels are.
 
+import { t } from "../words.js";
 import { readPlanes } from "./planes.js";
 import { volumesOf } from "./stacks.js";
 
@@ -9,7 +10,7 @@ import { volumesOf } from "./stacks.js";
 /** `reason` is "" for what can be shown; `notes` is what its viewer must know. @typedef {{volume: Volume, label: string, reason: string, notes: string[]}} Candidate */
 
 /** @param {number} count @param {string} one @param {string} many */
-const plural = (count, one, many) => `${count} ${count === 1 ? one : many}`;
+const plural = (count, one, many) => t(count === 1 ? one : many, count);
 /** @param {number} mm */
 const told = (mm) => String(Number(mm.toPrecision(4)));
 
@@ -26,7 +27,7 @@ export function judge(images) {
     .sort((a, b) => Number(a.reason !== "") - Number(b.reason !== "") || b.volume.planes.length - a.volume.planes.length);
   const reasons = [...leftOut, ...more].map(({ reason }) => reason).concat(candidates.map(({ reason }) => reason));
   const usable = candidates.some(({ reason }) => reason === "");
-  return { candidates, reason: usable ? "" : [...new Set(reasons)].filter(Boolean).join("; ") || "there are no images" };
+  return { candidates, reason: usable ? "" : [...new Set(reasons)].filter(Boolean).map((one) => t(one)).join("; ") || t("there are no images") };
 }
 
 /** @param {Volume} volume @param {Image[]} images */
@@ -47,15 +48,15 @@ function refusal(volume, images) {
 function notesOf(volume, outside) {
   const missing = volume.gaps.reduce((sum, gap) => sum + gap.missing, 0);
   return [
-    volume.tilt > 0 ? `Slices tilted by ${volume.tilt.toFixed(1)}°` : "",
-    missing > 0 ? `${plural(missing, "slice is", "slices are")} missing and left empty` : "",
-    volume.duplicates > 0 ? `${plural(volume.duplicates, "copy", "copies")} left out` : "",
-    outside > 0 ? `${plural(outside, "image", "images")} of the series left out` : "",
+    volume.tilt > 0 ? t("Slices tilted by {0}°", volume.tilt.toFixed(1)) : "",
+    missing > 0 ? plural(missing, "{0} slice is missing and left empty", "{0} slices are missing and left empty") : "",
+    volume.duplicates > 0 ? plural(volume.duplicates, "{0} copy left out", "{0} copies left out") : "",
+    outside > 0 ? plural(outside, "{0} image of the series left out", "{0} images of the series left out") : "",
   ].filter(Boolean);
 }
 
 /** @param {Volume} volume */
 function labelOf(volume) {
   const apart = Object.entries(volume.apart).map(([name, value]) => `${name.replace(/([a-z])([A-Z])/g, "$1 $2")} ${value || "none"}`);
-  return [...apart, plural(volume.planes.length, "slice", "slices")].join(" · ");
+  return [...apart, plural(volume.planes.length, "{0} slice", "{0} slices")].join(" · ");
 }
