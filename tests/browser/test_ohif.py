@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 OHIF = Path(__file__).resolve().parents[2] / "ohif"
 ARGUMENTS = [
     *("--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"),
-    *("--no-first-run", "--force-color-profile=srgb", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
+    *("--no-first-run", "--force-color-profile=srgb", "--disable-gpu", "--enable-unsafe-swiftshader"),
 ]
 FILES = {"MR": "examples_overlay.dcm", "US": "examples_ybr_color.dcm", "J2K": "693_J2KI.dcm"}
 PICTURE = "() => document.querySelector('.cornerstone-canvas')?.toDataURL('image/png') ?? ''"
