@@ -106,12 +106,15 @@ def test_a_walk_outlives_the_archive_and_not_the_object(tmp_path: Path, monkeypa
             assert image.frame_bytes(40) == pixels[39]
 
     archived(tmp_path, [ds], scenario)
-    assert len(list((tmp_path / "data" / "frames").iterdir())) == 1
+    (kept,) = (tmp_path / "data" / "frames").iterdir()
+    kept.with_name(f"{kept.name}.0123abcd").write_bytes(b"a process ended while it wrote this")
+    kept.with_name("0123.4567").write_bytes(kept.read_bytes())  # of an object that is there no more
     monkeypatch.setattr(frames.EncapsulatedFrames, "_scan", None)  # whoever walks now, fails
 
     async def again_and_gone() -> None:
         async with await Archive.open(tmp_path / "data", SETTINGS) as archive:
             await scenario(archive)
+            assert list(kept.parent.iterdir()) == [kept]
             await archive.delete(series(ds), "a test")
 
     asyncio.run(again_and_gone())

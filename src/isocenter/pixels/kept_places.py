@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from isocenter.errors import NotFound
 from isocenter.pixels.frames import Fragments
 
 log = logging.getLogger("isocenter.pixels")
@@ -51,14 +52,19 @@ class Place:
 class KeptPlaces:
     """The files of one folder, which is made when there is the first. For any number of threads, and one process.
 
-    `exists` says whether an object is still there: at the start, files of others are removed.
+    `exists` says whether an object is still there, or raises NotFound for what is no name of one: files of others are
+    removed at the start, and those that nobody could finish.
     """
 
     def __init__(self, folder: Path, exists: Callable[[str], bool]) -> None:
         self._folder = folder
         with suppress(OSError):
             for name in os.listdir(folder):
-                if not exists(name.replace(".", "/")):
+                try:
+                    wanted = exists(name.replace(".", "/"))
+                except NotFound:
+                    wanted = False
+                if not wanted:
                     (folder / name).unlink()
 
     def of(self, name: str, stamp: str) -> Place:
