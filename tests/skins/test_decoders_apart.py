@@ -65,6 +65,29 @@ def test_a_decoder_that_dies_costs_one_frame_and_not_the_server(tmp_path: Path) 
     assert pool.processes() == []
 
 
+def test_an_encoder_that_dies_costs_one_frame_and_not_the_server(tmp_path: Path) -> None:
+    """Native pixels that are asked for in JPEG-LS: nothing is to be decoded."""
+    ds = pydicom.dcmread(get_testdata_file("CT_small.dcm", download=False))
+    wanted = 'multipart/related; type="image/jls"'
+    with ours.node(tmp_path / "data", limits_codec_processes=1) as node:
+        file = BytesIO()
+        ds.save_as(file, enforce_file_format=True)
+        assert stow(node, file.getvalue())[0] == 200
+        status, first = resource(node, ds, "/frames/1", wanted)
+        assert status == 200
+        pool = isolation.current()
+        assert pool is not None
+        (pid,) = pool.processes()
+        os.kill(pid, signal.SIGSEGV)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # dead, and not yet found out
+        status, problem = resource(node, ds, "/frames/1", wanted)
+        assert status == 422
+        assert b"the codec crashed (signal 11)" in problem
+        status, again = resource(node, ds, "/frames/1", wanted)
+        assert (status, len(again)) == (200, len(first))
+        assert pool.processes() != [pid]
+
+
 def hostile() -> Iterator[tuple[str, bytes, str]]:
     """Objects with pixels that lie, as in tests/unit/test_pixel_hostile.py."""
     good = encode(J2K, gradient(8, 8, 1, 8), Layout(8, 8))
