@@ -33,6 +33,7 @@ import peers
 from isocenter.pixels.codecs import encode
 from isocenter.pixels.layout import Layout
 from isocenter.std.transfer_syntaxes import TRANSFER_SYNTAXES
+from measured import measured
 from pixels import part10, pictures
 
 NATIVE = "1.2.840.10008.1.2.1"
@@ -79,21 +80,13 @@ def rate(source: Path, work: Callable[[Path], None]) -> float:
     return count / seconds
 
 
-# A process begins with the peak memory of the one that it was forked from: a small one must stand in between.
-SHIM = """
-import resource, subprocess, sys
-subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-used = resource.getrusage(resource.RUSAGE_CHILDREN)
-print(used.ru_utime + used.ru_stime, used.ru_maxrss * 1024 / 1e6)
-"""
-
-
 def command(source: Path, keyword: str, out: Path) -> tuple[float, float]:
     """The command, with what it takes to start: seconds of processor time, and the largest process in MB (10^6)."""
     program = Path(sys.executable).with_name("isocenter")
-    argv = [sys.executable, "-S", "-c", SHIM, program, "transcode", source, "--to", keyword, "-o", out]
-    seconds, peak = subprocess.run(argv, check=True, capture_output=True, text=True).stdout.split()
-    return float(seconds), float(peak)
+    used = measured([program, "transcode", source, "--to", keyword, "-o", out])
+    if used.returncode:
+        raise RuntimeError(f"isocenter transcode ended with {used.returncode}")
+    return used.seconds, used.peak / 1e6
 
 
 SPENT: defaultdict[str, list[float]] = defaultdict(list)

@@ -7,9 +7,7 @@ bounded memory, and what was stored comes back.
 from __future__ import annotations
 
 import http.client
-import os
 import resource
-import subprocess
 import time
 from collections import Counter
 from contextlib import closing
@@ -22,6 +20,7 @@ import ours
 from hostile_pixels import CERTAIN, HARMLESS, TABLE
 from isocenter.pixels import isolation
 from isocenter.wire.part10 import file_meta
+from measured import measured
 from pixel_objects import DEFLATED_FRAME, ENCAPSULATED, EXPLICIT, RLE, data_set, element
 
 SECONDS = 2.0
@@ -129,12 +128,9 @@ def test_render_names_each_and_goes_on(lies: list[tuple[str, str, bytes]], tmp_p
     (folder / "honest.dcm").write_bytes(file(data_set(bytes(range(64)), rows=8, columns=8), "1.2.5.999", EXPLICIT))
     argv = [*command.ISOCENTER, "render", str(folder), "-o", f"{tmp_path}/out/", "--size", "64x64"]
     with (tmp_path / "stderr").open("wb") as stderr:
-        # Waited for by hand: only so one child's own peak is told.
-        process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=stderr)
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        used = measured(argv, stderr)
     complaints = (tmp_path / "stderr").read_text()
-    assert process.returncode == 1
+    assert used.returncode == 1
     assert "Traceback" not in complaints
     assert (tmp_path / "out" / "honest.png").is_file()
     made = {path.stem for path in (tmp_path / "out").iterdir()}
@@ -142,5 +138,5 @@ def test_render_names_each_and_goes_on(lies: list[tuple[str, str, bytes]], tmp_p
     for (what, instance, _), (_, _, _, uid) in zip(lies, TABLE, strict=True):
         assert instance in made or instance in told, what
         assert instance not in made or believable(what, uid), what
-    assert used.ru_utime + used.ru_stime < SECONDS * len(lies) / 10
-    assert used.ru_maxrss * 1024 < 400 << 20
+    assert used.seconds < SECONDS * len(lies) / 10
+    assert used.peak < 400 << 20

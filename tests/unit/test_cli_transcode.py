@@ -7,8 +7,6 @@ import json
 import os
 import signal
 import struct
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -19,11 +17,13 @@ import pytest
 from pydicom.data import get_testdata_file
 from typer.testing import CliRunner, Result
 
+from command import ISOCENTER
 from isocenter.cli import output
 from isocenter.cli import transcode as module
 from isocenter.cli.main import app
 from isocenter.pixels.image import Image
 from isocenter.wire.part10 import file_meta, read_header
+from measured import measured
 from pixel_objects import EXPLICIT, data_set
 
 HTJ2K, J2K_LOSSY = "1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.91"
@@ -130,18 +130,11 @@ def test_memory_does_not_grow_with_the_object(tmp_path: Path) -> None:
             assert length < native.stat().st_size < length + 4096
 
 
-# A process begins with the peak of the one that it was forked from: a small one must stand in between.
-SHIM = """
-import resource, subprocess, sys
-subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
-"""
-
-
 def peak_of(*arguments: str | Path) -> int:
     """The most memory that the command, or a process of its, has had; in bytes."""
-    command = [sys.executable, "-c", SHIM, sys.executable, "-m", "isocenter.cli.main", *arguments]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    used = measured([*ISOCENTER, *arguments])
+    assert used.returncode == 0
+    return used.peak
 
 
 def test_in_place_with_force(tmp_path: Path) -> None:
