@@ -44,7 +44,8 @@ class Comparison:
 
     `goal` is the ratio to the best peer that is wanted; ratios are oriented so that above 1 means that we are better,
     whether the figure is a rate ("higher" is better) or a time ("lower"). `bounds` are measured alike and shown, but
-    not compared with: what the load generator itself reaches, or the disk.
+    not compared with: what the load generator itself reaches, or the disk. With `writes`, each round begins with an
+    empty page cache: it makes files, and reads none that were there before.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Comparison:
     goal: float | None = None
     better: str = "higher"
     bounds: dict[str, Round] = field(default_factory=dict)
+    writes: bool = False
 
 
 @dataclass
@@ -116,7 +118,8 @@ def measure(comparison: Comparison, rounds: int, note: Callable[[str], None]) ->
         for name in names[start:] + names[:start]:
             note(f"{comparison.name}: round {number + 1} of {rounds}, {name}")
             os.sync()  # one contender must not pay for the writes of the one before
-            _empty_page_cache()
+            if comparison.writes:
+                _empty_page_cache()
             result.rounds[name].append(contenders[name]())
     return result
 

@@ -64,6 +64,7 @@ def comparison(folder: Path, load: sender.Load) -> harness.Comparison:
         lambda: ours(folder, load),
         {"Orthanc": lambda: orthanc(folder, load)},
         GOALS[load.associations],
+        writes=True,
     )
 
 
