@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,9 @@ from isocenter.cli.main import app
 from isocenter.errors import PixelError
 from isocenter.iod.presentation_state import presentation_state
 from isocenter.pixels.blend import nearest, plane_of
-from isocenter.pixels.image import Image
 from isocenter.pixels.render import render
-from isocenter.pixels.state import BLENDING, PresentationState
-from isocenter.wire.part10 import read_header
+from isocenter.pixels.state import BLENDING
+from state_objects import encoded, loaded, read
 
 HOT = np.stack([np.arange(256), np.arange(256) // 2, np.arange(256)[::-1]], axis=1).astype(np.uint8)
 BELOW = np.random.default_rng(1).integers(0, 256, (20, 30), np.uint16)
@@ -35,24 +33,6 @@ def made(stored: np.ndarray, study: Dataset | None = None, **geometry: Any) -> l
     )  # fmt: skip
     assert isinstance(result, list)
     return result
-
-
-def encoded(ds: Dataset) -> bytes:
-    buffer = BytesIO()
-    ds.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
-
-
-def loaded(ds: Dataset) -> Image:
-    data = encoded(ds)
-    meta = read_header(data)
-    return Image.of(data, meta.transfer_syntax, meta.data_set_offset)
-
-
-def read(ds: Dataset) -> PresentationState:
-    data = encoded(ds)
-    meta = read_header(data)
-    return PresentationState.of(data, meta.transfer_syntax, meta.data_set_offset)
 
 
 def blended(below: Dataset, over: Dataset, opacity: float = 0.25) -> np.ndarray:

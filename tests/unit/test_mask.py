@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -12,21 +11,14 @@ from pydicom.dataset import Dataset
 import isocenter
 from isocenter.errors import PixelError, UsageError
 from isocenter.iod.presentation_state import Mask, presentation_state
-from isocenter.pixels.image import Image
 from isocenter.pixels.render import render
 from isocenter.pixels.state import PresentationState
-from isocenter.wire.part10 import read_header
+from state_objects import loaded, read
 
 ROWS, COLUMNS, FRAMES = 24, 32, 9
 STORED = np.random.default_rng(3).integers(0, 1024, (FRAMES, ROWS, COLUMNS)).astype(np.uint16)
 VALUES = STORED.astype(float)
 WIDTH = 1024.0
-
-
-def encoded(ds: Dataset) -> bytes:
-    buffer = BytesIO()
-    ds.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
 
 
 def cine(**attributes: Any) -> Dataset:
@@ -36,18 +28,6 @@ def cine(**attributes: Any) -> Dataset:
     for keyword, value in attributes.items():
         setattr(ds, keyword, value)
     return ds
-
-
-def loaded(ds: Dataset) -> Image:
-    data = encoded(ds)
-    meta = read_header(data)
-    return Image.of(data, meta.transfer_syntax, meta.data_set_offset)
-
-
-def read(ds: Dataset) -> PresentationState:
-    data = encoded(ds)
-    meta = read_header(data)
-    return PresentationState.of(data, meta.transfer_syntax, meta.data_set_offset)
 
 
 def greys(difference: np.ndarray, center: float = 0.0, width: float = WIDTH) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -14,20 +13,13 @@ import isocenter
 from isocenter.errors import PixelError, UsageError
 from isocenter.iod.presentation_state import Graphic, Label, Layer, ShutterShape, presentation_state
 from isocenter.pixels import icc
-from isocenter.pixels.image import Image
 from isocenter.pixels.render import render
 from isocenter.pixels.resample import resize
 from isocenter.pixels.state import PresentationState
-from isocenter.wire.part10 import read_header
+from state_objects import loaded, read
 
 RED = (35000, 53000, 50000)
 STORED = np.random.default_rng(7).integers(0, 4096, (30, 40), np.uint16)
-
-
-def encoded(ds: Dataset) -> bytes:
-    buffer = BytesIO()
-    ds.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
 
 
 def ct(stored: np.ndarray = STORED, **attributes: Any) -> Dataset:
@@ -36,18 +28,6 @@ def ct(stored: np.ndarray = STORED, **attributes: Any) -> Dataset:
     for keyword, value in attributes.items():
         setattr(ds, keyword, value)
     return ds
-
-
-def loaded(ds: Dataset) -> Image:
-    data = encoded(ds)
-    meta = read_header(data)
-    return Image.of(data, meta.transfer_syntax, meta.data_set_offset)
-
-
-def read(ds: Dataset) -> PresentationState:
-    data = encoded(ds)
-    meta = read_header(data)
-    return PresentationState.of(data, meta.transfer_syntax, meta.data_set_offset)
 
 
 def shown(
