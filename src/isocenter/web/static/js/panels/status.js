@@ -77,7 +77,7 @@ function drawDisk(place, storage) {
     place,
     h("dl.figures", null, ...figures.map(([figure, name]) => h("div", null, h("dd", null, figure), h("dt", null, t(String(name)))))),
     h("div.disk-bar", { role: "img", "aria-label": t("{0} of {1} free", size(storage.free), size(storage.size)) }, own, rest),
-    h("p.legend", null, h("span.key.own"), t("Objects"), h("span.key.rest"), t("Others on this disk"), h("span.muted", null, t("{0} of {1} free", size(storage.free), size(storage.size)))),
+    h("p.disk-legend", null, h("span.key.own"), t("Objects"), h("span.key.rest"), t("Others on this disk"), h("span.muted", null, t("{0} of {1} free", size(storage.free), size(storage.size)))),
     low && h("p.problem", null, icon("alert"), t("The disk is nearly full: nothing is stored any more below {0} of free space.", size(storage.reserve))),
   );
 }
