@@ -111,8 +111,8 @@ def _portions(uids: Collection[str]) -> Iterator[list[str]]:
         yield some[at : at + _PORTION]
 
 
-class SqlJobs:
-    """The rows of jobs. All methods block and are for threads; those that write are durable when they return."""
+class SqlRows:
+    """Rows beside those of objects: written in the writer's transactions, read on connections of their own."""
 
     def __init__(self, writer: SqlWriter, reading: sa.Engine) -> None:
         self._writer = writer
@@ -122,6 +122,10 @@ class SqlJobs:
     def _rows(self) -> Iterator[sa.Connection]:
         with translated(), self._reading.connect() as connection:
             yield connection
+
+
+class SqlJobs(SqlRows):
+    """The rows of jobs. All methods block and are for threads; those that write are durable when they return."""
 
     # --- in
 

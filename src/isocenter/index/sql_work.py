@@ -21,13 +21,12 @@ from isocenter.index.jobs import Wanted
 from isocenter.index.keys import first
 from isocenter.index.matching import is_universal, matches
 from isocenter.index.normal import bounds, normal, vr_of_key
-from isocenter.index.sql_errors import translated
-from isocenter.index.sql_jobs import insert
+from isocenter.index.sql_jobs import SqlRows, insert
 from isocenter.index.work import PATIENT_ID, START_OF, STATE_OF, Kind, Report, Step, StepQuery, Watcher, dumped, loaded
 from isocenter.model import UNIQUE_KEY, Equal, Level, Match, Range
 
 if TYPE_CHECKING:
-    from isocenter.index.sql_write import SqlWriter
+    pass
 
 _step, _subscription, _watcher, _report = (
     schema.step,
@@ -172,17 +171,8 @@ class Changing:
             self._connection.execute(sa.delete(_report).where(_report.c.seq <= last - keep))
 
 
-class SqlWork:
+class SqlWork(SqlRows):
     """The rows of steps. All methods block and are for threads; a change is durable when its block has ended."""
-
-    def __init__(self, writer: SqlWriter, reading: sa.Engine) -> None:
-        self._writer = writer
-        self._reading = reading
-
-    @contextmanager
-    def _rows(self) -> Iterator[sa.Connection]:
-        with translated(), self._reading.connect() as connection:
-            yield connection
 
     @contextmanager
     def changing(self, at: float) -> Iterator[Changing]:
