@@ -13,8 +13,8 @@ export function defaultView() {
   return { zoom: 1, panX: 0, panY: 0, turn: 0, flipX: false, flipY: false };
 }
 
-/** @param {number[]} a @param {number[]} b */
-const dot = (a, b) => a.reduce((sum, v, i) => sum + v * (b[i] ?? 0), 0);
+/** @param {readonly number[]} a @param {readonly number[]} b */
+export const dot = (a, b) => a.reduce((sum, v, i) => sum + v * (b[i] ?? 0), 0);
 
 /** @param {number[]} orientation six cosines @returns {number[]} normal of the slice */
 export function normal(orientation) {

@@ -3,7 +3,7 @@
 // does. Only frames of the same Frame of Reference have anything to do with each other.
 
 import { Tag, text } from "./dataset.js";
-import { normal } from "./geometry.js";
+import { dot, normal } from "./geometry.js";
 
 /** @typedef {import("./loader.js").Entry} Entry */
 /** @typedef {import("./stack.js").Stack} Stack */
@@ -24,9 +24,6 @@ import { normal } from "./geometry.js";
 const PARALLEL = 0.95;
 /** Planes that are nearly parallel cut each other at a place that tells nothing: 8 degrees. */
 const CUTTING = 0.99;
-
-/** @param {number[]} a @param {number[]} b */
-export const dot = (a, b) => /** @type {number} */ (a[0]) * /** @type {number} */ (b[0]) + /** @type {number} */ (a[1]) * /** @type {number} */ (b[1]) + /** @type {number} */ (a[2]) * /** @type {number} */ (b[2]);
 
 /** @param {number[]} a @param {number[]} b @param {number} k @returns {number[]} a + k b */
 const plus = (a, b, k) => a.map((v, i) => v + k * /** @type {number} */ (b[i]));

@@ -4,7 +4,8 @@
 
 import { Tag, items, number, numbers, text } from "../dataset.js";
 import { Image } from "../image.js";
-import { dot, inPatient, onPlane, placed } from "../positions.js";
+import { dot } from "../geometry.js";
+import { inPatient, onPlane, placed } from "../positions.js";
 
 /** @typedef {import("../dataset.js").DataSet} DataSet */
 /** @typedef {import("../loader.js").Entry} Entry */

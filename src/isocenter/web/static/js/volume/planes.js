@@ -5,6 +5,7 @@
 // frames (C.8.8.3.2), NM reconstructions a step (C.8.4.15).
 
 import { items, number, numbers, text, texts } from "../dataset.js";
+import { dot } from "../geometry.js";
 
 /** @typedef {import("../dataset.js").DataSet} DataSet */
 /** @typedef {string | number[]} Mark */
@@ -93,9 +94,6 @@ const VECTORS = Object.entries({ EnergyWindow: "00540010", TimeSlot: "00540070" 
 
 /** Why an object has no place in a volume: a fact about it, and no fault of its own. */
 class NoPlanes extends Error {}
-
-/** @param {readonly number[]} a @param {readonly number[]} b */
-const dot = (a, b) => a.reduce((sum, v, i) => sum + v * (b[i] ?? 0), 0);
 
 /** @param {number[]} o six cosines @returns {[number, number, number]} row direction x column direction */
 export function normalOf([rx = 0, ry = 0, rz = 0, cx = 0, cy = 0, cz = 0]) {

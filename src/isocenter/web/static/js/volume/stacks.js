@@ -3,6 +3,7 @@
 // those of the server's pixels/geometry.py, rule for rule: only geometry decides what belongs together and in which order,
 // and attributes are asked only where planes lie on one another, as few of them as tell the planes apart.
 
+import { dot } from "../geometry.js";
 import { normalOf } from "./planes.js";
 
 /** @typedef {import("./planes.js").Plane} Plane */
@@ -45,8 +46,6 @@ const NO_TILT = 0.05;
 const BESIDE = "the slices lie beside each other, on no common line";
 const IN_PLANE = "the slices lie in one plane";
 
-/** @param {readonly number[]} a @param {readonly number[]} b */
-const dot = (a, b) => a.reduce((sum, v, i) => sum + v * (b[i] ?? 0), 0);
 /** @param {Plane} plane distance from the origin along its normal, mm */
 const locationOf = (plane) => dot(plane.position, normalOf(plane.orientation));
 /** @param {Plane} plane @returns {number} the finer of its two spacings */
