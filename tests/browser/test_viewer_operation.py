@@ -106,7 +106,7 @@ def test_a_study_is_sent_and_the_queue_is_watched(page: Viewer, receiver: ours.R
     page.press("s")
     page.page.click(".choice >> nth=1")
     page.page.click("dialog.send footer .primary")
-    page.page.wait_for_selector(".toast")
+    page.page.wait_for_selector("dialog.send", state="detached")  # a toast may still be that of the first one
     page.press("q")
     page.page.wait_for_selector(".queue .state.is-waiting")
     page.page.wait_for_selector(".queue td .error")

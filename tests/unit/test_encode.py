@@ -122,6 +122,13 @@ def test_what_is_refused(entry: Any) -> None:
     assert (caught.value.tag_path or "").startswith("(0008,1110)[1].(0009,1001)")
 
 
+@pytest.mark.parametrize("form", ["InlineBinary", "BulkDataURI"])
+def test_a_sequence_is_not_taken_as_bytes(form: str) -> None:
+    with pytest.raises(DataSetError, match="by its items") as caught:
+        encode_dataset({"00081110": {"vr": "SQ", form: "0000"}}, bulk=lambda uri: b"\xd3\x4d\x34")
+    assert "(0008,1110)" == caught.value.tag_path
+
+
 def test_names_that_are_no_tags_and_nesting() -> None:
     for key in ("PatientName", "0010", "0010001G", ""):
         with pytest.raises(DataSetError, match="eight hex digits"):

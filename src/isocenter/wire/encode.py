@@ -150,6 +150,9 @@ class Encoder:
         return self._long.pack(group, number, code, 0, len(value)) + value
 
     def _value(self, vr: str, entry: Mapping[str, Any], path: tuple[int | str, ...]) -> bytes:
+        if vr == "SQ" and not entry.keys().isdisjoint(("BulkDataURI", "InlineBinary")):
+            # PS3.18 section F.2.2: not for SQ; bytes put there unread would be a data set that nobody can walk
+            raise _wrong("a sequence is given by its items, not as bytes", path)
         if "BulkDataURI" in entry:
             if self.bulk is None:
                 raise _wrong("bulk data are not at hand", path)
