@@ -13,7 +13,7 @@ import os
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
 
 from isocenter.errors import (
     DataSetError,
@@ -25,6 +25,7 @@ from isocenter.errors import (
 )
 from isocenter.model import ae_title
 from isocenter.net.address import Address, parse_address
+from isocenter.net.as_file import file_of, is_dataset, several
 from isocenter.net.flight import Flight
 from isocenter.net.requestor import Proposal, Requestor, associate
 from isocenter.services.base import Services
@@ -43,6 +44,8 @@ from isocenter.wire.pdu import UserIdentity
 if TYPE_CHECKING:
     import ssl
 
+    from pydicom import Dataset
+
 
 class Readable(Protocol):
     """Something that gives the bytes of one DICOM file, as isocenter.walk() finds them."""
@@ -55,8 +58,8 @@ class Readable(Protocol):
         """The bytes, piece by piece."""
 
 
-StoreItem = str | os.PathLike[str] | bytes | Readable
-"""What store() sends: the path of a DICOM file, its bytes, or what walk() found."""
+StoreItem: TypeAlias = "str | os.PathLike[str] | bytes | Dataset | Readable"
+"""What store() sends: the path of a DICOM file, its bytes, a data set as create() makes them, or what walk() found."""
 
 _CHUNK = 1024 * 1024
 _BATCH = 16
@@ -112,6 +115,8 @@ def _chunks(item: StoreItem) -> tuple[str, Iterator[bytes]]:
         return "bytes", iter((item,))
     if isinstance(item, str | os.PathLike):
         return os.fspath(item), _file_chunks(item)
+    if is_dataset(item):
+        return "data set", iter((file_of(item),))
     return item.label, item.chunks()
 
 
@@ -141,8 +146,9 @@ def announced(head: bytes, limits: Limits) -> tuple[FileMeta, str, str]:
 
 
 def _prepare(item: StoreItem, limits: Limits) -> _Prepared | StoreOutcome:
-    source, chunks = _chunks(item)
+    source = "data set"
     try:
+        source, chunks = _chunks(item)
         head = next(chunks, b"")
         meta, sop_class, sop_instance = announced(head, limits)
         return _Prepared(source, sop_class, sop_instance, meta, head, chunks)
@@ -241,7 +247,7 @@ class StoragePeer:
         Nothing that the peer does raises: when the association is lost and no new one can be had, that is the outcome
         of the object, and the next few are tried on a new one.
         """
-        iterator = iter(items)
+        iterator = several(items)
         flight: Flight[StoreOutcome] = Flight()
         window = 1
         ahead = asyncio.ensure_future(asyncio.to_thread(self._read_batch, iterator))

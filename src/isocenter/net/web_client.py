@@ -37,6 +37,7 @@ from isocenter.errors import (
     UsageError,
 )
 from isocenter.model import is_uid
+from isocenter.net.as_file import file_of, several
 from isocenter.settings import Settings
 from isocenter.wire.mediatypes import parse_media_type
 from isocenter.wire.multipart import MultipartParser, PartData, PartEnded, PartStarted
@@ -267,9 +268,9 @@ class WebClient:
 
     # --- store (10.5)
 
-    def store(self, objects: Iterable[Path | str | bytes]) -> Iterator[WebOutcome]:
-        """Store files, or objects as bytes of a file, some in each request; what became of each, as the server names
-        it. Raises NetworkError; then what was being sent may be stored or not."""
+    def store(self, objects: Iterable[Path | str | bytes | Dataset]) -> Iterator[WebOutcome]:
+        """Store files, objects as bytes of a file, or data sets, some in each request; what became of each, as the
+        server names it. Raises NetworkError, after which what was being sent may be stored or not, and DataSetError."""
         for batch in _batches(objects):
             boundary = secrets.token_hex(16)
             opening = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
@@ -400,11 +401,11 @@ def _size(one: Path | bytes) -> int:
     return len(one) if isinstance(one, bytes) else one.stat().st_size
 
 
-def _batches(objects: Iterable[Path | str | bytes]) -> Iterator[list[Path | bytes]]:
+def _batches(objects: Iterable[Path | str | bytes | Dataset]) -> Iterator[list[Path | bytes]]:
     batch: list[Path | bytes] = []
     size = 0
-    for one in objects:
-        item = Path(one) if isinstance(one, str) else one
+    for one in several(objects):
+        item = one if isinstance(one, bytes | Path) else Path(one) if isinstance(one, str) else file_of(one)
         if batch and (len(batch) >= _BATCH_OBJECTS or size + _size(item) > _BATCH_BYTES):
             yield batch
             batch, size = [], 0
