@@ -253,8 +253,7 @@ class DimseServer:
 
     async def close(self) -> None:
         """Stop listening, give open associations the drain time, then abort what is left."""
-        for server, _ in self._listening:
-            server.close()
+        await self._stop_listening()
         for link in list(self._links):
             if not link.associated:
                 link.shut("the server stops")
@@ -274,3 +273,15 @@ class DimseServer:
                 link.transport.abort()
         for server, _ in self._listening:
             await server.wait_closed()
+
+    async def _stop_listening(self) -> None:
+        """asyncio makes the transport of what it accepted one turn of the loop later, and its connection_made() comes
+        after another. A server that was closed in between fails there, and the socket would be open and nobody's."""
+        loop = asyncio.get_running_loop()
+        for server, _ in self._listening:
+            for listener in server.sockets:
+                loop.remove_reader(listener)
+        for _ in range(2):
+            await asyncio.sleep(0)
+        for server, _ in self._listening:
+            server.close()
