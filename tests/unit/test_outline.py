@@ -70,6 +70,11 @@ def test_a_header_seen_twice_is_not_proved_a_third_time(monkeypatch: Any, syntax
     monkeypatch.setattr(examining, "scan", watched)
 
     assert examiner.examine(data, 0, Announced("", "", syntax.uid)) == expected
+    assert not begins
+    longer = data + bytes(4)
+    expected = examine(longer, 0, Announced("", "", syntax.uid), DEFAULT_LIMITS)
+    begins.clear()
+    assert examiner.examine(longer, 0, Announced("", "", syntax.uid)) == expected
     assert [0] < begins  # the pixel data and what follows, but not the header
     assert len(begins) == 1
 

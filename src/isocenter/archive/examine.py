@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import zip_longest
 from typing import Any, Literal, NamedTuple
 
 from isocenter.errors import InstanceMismatch, InvalidUID, TruncatedError
@@ -19,10 +20,12 @@ from isocenter.index.keys import (
     KEPT_TAGS,
     SOP_CLASS,
     Keys,
+    Part,
     Upper,
     extract_image,
     extract_non_patient,
     extract_upper,
+    member,
 )
 from isocenter.model import is_uid
 from isocenter.std.dictionary import vr_of
@@ -46,6 +49,7 @@ _WANTED = KEPT_TAGS | {CHARACTER_SET}
 _REMEMBERED = 256
 _REMEMBERED_BYTES = 32 << 10
 _OUTLINES = 16  # of each form: images of a series have numbers of different length
+_LONGEST_TAIL = 1024  # bytes after the pixel data that are compared and not scanned
 _SHORT = 64  # bytes of a value whose meaning is remembered by itself
 _IMAGE = frozenset(IMAGE_TAGS)
 _FIXED = frozenset({CHARACTER_SET, SOP_CLASS})  # how the rest is read
@@ -123,17 +127,17 @@ class Examiner:
             return None
         if known is not candidates[0]:
             self._known[form] = (known, *(other for other in candidates if other is not known))
-        rest = scan(
-            data,
-            little=syntax.little,
-            explicit=syntax.explicit,
-            start=start + known.outline.length,
-            wanted=_WANTED,
-            limits=self._limits,
-        )
-        if rest.elements:
-            return None  # a kept attribute behind the pixel data: rare, and not in the outline
-        return known.keys(data, start, difference, self._limits), rest.flags
+        end = start + known.outline.length
+        if known.rest is not None and known.rest.again(data, start, end):
+            flags = known.rest.flags
+        else:
+            rest = scan(
+                data, little=syntax.little, explicit=syntax.explicit, start=end, wanted=_WANTED, limits=self._limits
+            )
+            if rest.elements:
+                return None  # a kept attribute behind the pixel data: rare, and not in the outline
+            flags = rest.flags
+        return known.keys(data, start, difference, self._limits), flags
 
     def _prove(self, data: memoryview | bytes, start: int, syntax: TransferSyntax) -> tuple[Keys, frozenset[str]]:
         limits = self._limits
@@ -159,22 +163,50 @@ class Examiner:
             data, little=syntax.little, explicit=syntax.explicit, start=start, stop=pixels.tag, limits=self._limits
         )
         outline = Outline(data, start, header.end, header.elements.values(), _FIXED)
-        known = _Known(outline, *_raws(data, found, _IMAGE, syntax, self._limits))
+        image, upper, _, encoding = _raws(data, found, _IMAGE, syntax, self._limits)
+        known = _Known(outline, image, upper, encoding, _rest(data, start, header.end, found.flags, pixels))
         self._known[form] = (known, *self._known.get(form, ())[: _OUTLINES - 1])
 
 
+class _Image(NamedTuple):
+    """What one image says of itself, for the next one to take over; values and texts by place."""
+
+    values: list[bytes]
+    attributes: dict[str, dict[str, Any]]
+    texts: list[str]  # members of the JSON object, "" where the value is none of the attribute's
+
+
+class _Rest(NamedTuple):
+    """Pixel data of defined length and what follows them, as a scan went through them."""
+
+    size: int  # of the data set
+    head: bytes  # the element's header
+    tail: bytes
+    flags: frozenset[str]
+
+    def again(self, data: memoryview | bytes, start: int, at: int) -> bool:
+        """Whether the data set from `start`, whose pixel data begin `at`, ends in the same way."""
+        return (
+            len(data) - start == self.size
+            and data[at : at + len(self.head)] == self.head
+            and data[len(data) - len(self.tail) :] == self.tail
+        )
+
+
 class _Known:
-    """An outline, and where in it the kept attributes are."""
+    """An outline, where in it the kept attributes are, and what came behind it."""
 
     def __init__(
-        self, outline: Outline, image: Sequence[Raw], upper: Sequence[Raw], size: int, encoding: Encoding
+        self, outline: Outline, image: Sequence[Raw], upper: Sequence[Raw], encoding: Encoding, rest: _Rest | None
     ) -> None:
         """`image`, `upper` and `encoding` as `_raws` gives them for the object the outline was made of."""
         self.outline = outline
-        self._image, self._upper = self._places(image), self._places(upper)
+        self.rest = rest
+        self._image, self._upper = self._places(sorted(image)), self._places(upper)
         self._above = outline.values(tag for tag, *_ in upper)
         self._encoding = encoding
         self._last: tuple[int, Upper] | None = None
+        self._last_image: _Image | None = None
 
     def _places(self, raws: Sequence[Raw]) -> list[_Place]:
         """Tag, VR, where the value begins and ends; a sequence's bytes, which are part of the outline."""
@@ -186,18 +218,49 @@ class _Known:
 
     def keys(self, data: memoryview | bytes, start: int, difference: int, limits: Limits) -> Keys:
         """What the header at `start` says, which differs from the one first seen by `difference`."""
-        part, sop_class, frames = extract_image(_json(_values(data, start, self._image), self._encoding, limits))
+        part, sop_class, frames = self._of_image(data, start, limits)
         last, changed = self._last, difference & self._above
         if last is not None and last[0] == changed:
             above = last[1]
         else:
-            above = _upper(tuple(_values(data, start, self._upper)), self._encoding, limits)
+            raws = [
+                (tag, vr, raw or bytes(data[start + begin : start + end])) for tag, vr, begin, end, raw in self._upper
+            ]
+            above = _upper(tuple(raws), self._encoding, limits)
             self._last = (changed, above)
         return Keys(above.study, above.series, part, above.patient, above.modality, sop_class, frames)
 
+    def _of_image(self, data: memoryview | bytes, start: int, limits: Limits) -> tuple[Part, str, int | None]:
+        """As `extract_image`; only what the image before did not say is read."""
+        places, before = self._image, self._last_image
+        header = bytes(data[start : start + self.outline.length])
+        values = [raw or header[begin:end] for _, _, begin, end, raw in places]
+        if before is None:
+            before = _Image([], {}, [""] * len(places))
+        attributes, texts = before.attributes.copy(), before.texts.copy()
+        for number, (value, old) in enumerate(zip_longest(values, before.values)):
+            if value == old:
+                continue
+            tag, vr, *_ = places[number]
+            name, model = _model((tag, vr, value), self._encoding, limits)
+            if model is None:
+                attributes.pop(name, None)
+                texts[number] = ""
+            else:
+                attributes[name] = model
+                texts[number] = member(name, model)
+        self._last_image = _Image(values, attributes, texts)
+        return extract_image(attributes, f"{{{','.join(filter(None, texts))}}}")
 
-def _values(data: memoryview | bytes, start: int, places: Sequence[_Place]) -> list[Raw]:
-    return [(tag, vr, raw or bytes(data[start + begin : start + end])) for tag, vr, begin, end, raw in places]
+
+def _rest(
+    data: memoryview | bytes, start: int, header_end: int, flags: frozenset[str], pixels: Element
+) -> _Rest | None:
+    """What is proved of the end of a data set with these `flags`; None where it takes a scan to find it."""
+    end = pixels.offset + pixels.length
+    if pixels.length < 0 or len(data) - end > _LONGEST_TAIL:
+        return None
+    return _Rest(len(data) - start, bytes(data[header_end : pixels.offset]), bytes(data[end:]), flags)
 
 
 def _keys(data: memoryview | bytes, start: int, found: ScanResult, syntax: TransferSyntax, limits: Limits) -> Keys:
@@ -259,19 +322,23 @@ def _json(raws: Sequence[Raw], encoding: Encoding, limits: Limits) -> dict[str, 
     """Kept elements as DICOM JSON (PS3.18 Annex F), where text is UTF-8."""
     attributes: dict[str, dict[str, Any]] = {}
     for raw in raws:
-        tag, vr, value = raw
-        if vr == "SQ":
-            name = f"{tag:08X}"
-            attributes[name] = _sequence_json(name, value, encoding, limits)
-            continue
-        name, model = _short(raw, encoding) if len(value) <= _SHORT else _element(raw, encoding)
+        name, model = _model(raw, encoding, limits)
         if model is not None:
             attributes[name] = model
     return attributes
 
 
+def _model(raw: Raw, encoding: Encoding, limits: Limits) -> tuple[str, dict[str, Any] | None]:
+    """An attribute's name and model; no model for what only claims to be the attribute."""
+    tag, vr, value = raw
+    if vr == "SQ":
+        name = f"{tag:08X}"
+        return name, _sequence_json(name, value, encoding, limits)
+    return _short(raw, encoding) if len(value) <= _SHORT else _element(raw, encoding)
+
+
 def _element(raw: Raw, encoding: Encoding) -> tuple[str, dict[str, Any] | None]:
-    """An element's name and model; no model for what only claims to be the attribute."""
+    """The same of what is no sequence."""
     tag, vr, value = raw
     name = f"{tag:08X}"
     if vr == "UN":

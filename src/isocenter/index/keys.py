@@ -215,12 +215,14 @@ def extract_upper(attributes: Mapping[str, Any]) -> Upper:
     return Upper(study, series, _patient(attributes), first(attributes, 0x00080060))
 
 
-def extract_image(attributes: Mapping[str, Any]) -> tuple[Part, str, int | None]:
-    """The instance's own keys, its SOP Class UID and its Number of Frames.
+def extract_image(attributes: Mapping[str, Any], text: str | None = None) -> tuple[Part, str, int | None]:
+    """The instance's own keys, its SOP Class UID and its Number of Frames. `text`: `attributes`, and nothing else, as
+    one JSON object of `member` in the order of their tags, where somebody has it.
 
     Raises InvalidUID when the SOP Instance UID is missing or malformed, DataSetError without SOP Class.
     """
-    image = Part(_uid(attributes, UNIQUE[Level.IMAGE]), *_part(attributes, Level.IMAGE))
+    uid, columns = _uid(attributes, UNIQUE[Level.IMAGE]), _columns(attributes, Level.IMAGE)
+    image = Part(uid, columns, _text(attributes, Level.IMAGE) if text is None else text)
     sop_class = first(attributes, SOP_CLASS)
     if not sop_class:
         raise DataSetError("SOP Class UID is missing", tag_path="(0008,0016)")
@@ -233,7 +235,7 @@ def extract_non_patient(attributes: Mapping[str, Any]) -> Keys:
 
     Raises InvalidUID when the SOP Instance UID is missing or malformed.
     """
-    uid, (columns, _) = _uid(attributes, UNIQUE[Level.IMAGE]), _part(attributes, Level.IMAGE)
+    uid, columns = _uid(attributes, UNIQUE[Level.IMAGE]), _columns(attributes, Level.IMAGE)
     part = Part(uid, columns, orjson.dumps(attributes, option=orjson.OPT_SORT_KEYS).decode())
     return Keys(NO_PART, NO_PART, part, "", "", first(attributes, SOP_CLASS), None)
 
@@ -268,6 +270,10 @@ def _uid(attributes: Mapping[str, Any], tag: int) -> str:
 
 
 def _part(attributes: Mapping[str, Any], level: Level) -> tuple[tuple[str | None, ...], str]:
+    return _columns(attributes, level), _text(attributes, level)
+
+
+def _columns(attributes: Mapping[str, Any], level: Level) -> tuple[str | None, ...]:
     columns: list[str | None] = []
     for tag, person in _columns_of(level):
         if person:
@@ -278,8 +284,17 @@ def _part(attributes: Mapping[str, Any], level: Level) -> tuple[tuple[str | None
     if level == Level.STUDY:
         values = attributes.get("00100010", {}).get("Value") or ("",)
         columns.append("".join(f" {word}" for word in words(name_groups(values[0] or ""))) or None)
+    return tuple(columns)
+
+
+def _text(attributes: Mapping[str, Any], level: Level) -> str:
     kept = {name: attributes[name] for name in _names_of(level) if name in attributes}
-    return tuple(columns), orjson.dumps(kept).decode()
+    return orjson.dumps(kept).decode()
+
+
+def member(name: str, model: Mapping[str, Any]) -> str:
+    """One attribute as it stands in `Part.attributes`."""
+    return f'"{name}":{orjson.dumps(model).decode()}'
 
 
 @lru_cache(maxsize=4)
