@@ -73,24 +73,3 @@ def test_every_module_is_small_and_typed() -> None:
         text = source.read_text("utf-8")
         assert text.startswith("// @ts-check\n"), source
         assert text.count("\n") <= 500, source
-
-
-def test_what_the_first_image_needs_is_preloaded() -> None:
-    """index.html lists main.js's and viewer.js's imports, all and only, or the browser finds them one after another."""
-
-    def reached(name: str) -> set[str]:
-        seen: set[str] = set()
-        open_ = [STATIC / name]
-        while open_:
-            path = open_.pop()
-            key = str(path.relative_to(STATIC))
-            if key not in seen:
-                seen.add(key)
-                imports = re.findall(r"^import [^;]*?from \"([^\"]+)\";", path.read_text("utf-8"), re.M)
-                open_ += [(path.parent / target).resolve() for target in imports]
-        return seen
-
-    html = (STATIC / "index.html").read_text("utf-8")
-    preloaded = re.findall(r'<link rel="modulepreload" href="/([^"]+)">', html)
-    assert len(preloaded) == len(set(preloaded))
-    assert (reached("js/main.js") | reached("js/viewer.js")) - {"js/main.js"} == set(preloaded)

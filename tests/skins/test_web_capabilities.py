@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, settings
 from pydicom.data import get_testdata_file
 from starlette.routing import Route
 
-from isocenter.web.app import STATIC
+from isocenter.web.assets import STATIC
 from isocenter.web.capabilities import openapi
 from isocenter.web.context import DICOMWEB
 from isocenter.web.resources import RESOURCE_TABLE
@@ -54,7 +54,7 @@ def test_each_row_names_a_section_or_is_ours() -> None:
     """Sections of PS3.18 have numbers; a row without one says on the page that it is not in the standard."""
     assert [row for row in RESOURCE_TABLE if row.section and not re.fullmatch(r"[0-9F][0-9., ]*", row.section)] == []
     ours = {row.path.split("/")[1] for row in RESOURCE_TABLE if not row.section}
-    assert ours <= {"studies", "changes", "events", "openapi.json", "modality-scheduled-procedure-steps"}
+    assert ours <= {"studies", "tally", "changes", "events", "openapi.json", "modality-scheduled-procedure-steps"}
 
 
 def test_wadl(web: Web) -> None:

@@ -19,7 +19,8 @@ from isocenter.archive.archive import Archive
 from isocenter.errors import SettingsError
 from isocenter.net.identity import set_user
 from isocenter.settings import Settings
-from isocenter.web.app import STATIC, create_app
+from isocenter.web.app import create_app
+from isocenter.web.assets import STATIC
 from isocenter.web.gate import PUBLIC
 from isocenter.web.site_tokens import issue, revoke
 from skins.web_harness import Web, copies, portal, web_of

@@ -8,7 +8,7 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from isocenter.errors import ArchiveBusy
-from isocenter.web.app import STATIC
+from isocenter.web.assets import STATIC
 from skins.web_harness import Web, copies
 
 
@@ -149,7 +149,7 @@ def test_the_viewer_and_its_addresses(web: Web, path: str) -> None:
     response = web.get(path)
     assert response.status_code == 200
     assert response.headers["content-type"].startswith("text/html")
-    assert response.content == (STATIC / "index.html").read_bytes()
+    assert "<title>Isocenter</title>" in response.text
     policy = response.headers["content-security-policy"]
     assert policy.startswith("default-src 'self';")
     assert "unsafe" not in policy

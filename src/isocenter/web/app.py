@@ -5,18 +5,13 @@ It translates between HTTP and the archive and decides nothing about what is kep
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.gzip import GZipMiddleware
-from starlette.requests import Request
-from starlette.responses import FileResponse, Response
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.routing import Route
 
 from isocenter.errors import IsocenterError
 from isocenter.settings import Settings
@@ -31,6 +26,7 @@ from isocenter.web import (
     npi,
     ohif,
     operation,
+    pages,
     qido,
     rendered,
     signing_in,
@@ -54,16 +50,7 @@ from isocenter.wire.limits import Limits
 if TYPE_CHECKING:
     from isocenter.archive.archive import Archive
 
-STATIC = Path(__file__).parent / "static"
 DECODERS = 4  # threads that decode at a time
-
-
-async def viewer(request: Request) -> Response:
-    """`/` and every `/view/...`: the page reads its own address."""
-    page = STATIC / "index.html"
-    if not page.is_file():
-        raise HTTPException(404)
-    return FileResponse(page, media_type="text/html")
 
 
 def create_app(archive: Archive, settings: Settings, peers: Peers = tuple) -> Starlette:
@@ -93,12 +80,7 @@ def create_app(archive: Archive, settings: Settings, peers: Peers = tuple) -> St
             *ohif.routes(settings),
             Route("/healthz", healthz, methods=["GET"]),
             Route("/metrics", metrics, methods=["GET"]),
-            Route("/", viewer, methods=["GET"]),
-            Route("/view/{path:path}", viewer, methods=["GET"]),
-            # The viewer's text is a third of its size on the wire; what /dicomweb answers is not touched here.
-            Mount(
-                "/", GZipMiddleware(StaticFiles(directory=STATIC, check_dir=False), minimum_size=1024), name="static"
-            ),
+            *pages.routes(),
         ],
         middleware=[
             Middleware(Envelope, metrics=table),

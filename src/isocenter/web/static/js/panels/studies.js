@@ -1,7 +1,7 @@
 // @ts-check
 // The study list: search as you type, modality chips with counts, date ranges, sortable columns.
 
-import { asset } from "../base.js";
+import { BASE, asset } from "../base.js";
 import { Tag, number, personName, text, texts } from "../dataset.js";
 import { RequestError, isAbort } from "../dicomweb.js";
 import { fill, h, icon, iconButton, nameElement } from "../dom.js";
@@ -326,7 +326,7 @@ export class StudiesPage {
       h("td.c-series", null, figure(Tag.NumberOfStudyRelatedSeries)),
       h("td.c-images", null, figure(Tag.NumberOfStudyRelatedInstances), h("span.unit", null, number(study, Tag.NumberOfStudyRelatedInstances) === 1 ? " image" : " images")),
       // Shown where OHIF is mounted; account.js asks.
-      h("td.c-ohif", null, h("a.badge", { href: asset(`ohif/viewer?StudyInstanceUIDs=${uid}`), target: "_blank", title: "Open in OHIF, in a new tab" }, "OHIF")),
+      h("td.c-ohif", null, h("a.badge", { href: new URL(`ohif/viewer?StudyInstanceUIDs=${uid}`, BASE).href, target: "_blank", title: "Open in OHIF, in a new tab" }, "OHIF")),
       h("td.c-more", null, iconButton("more", t("Menu of the study"), (event) => this.#onMore(event), "M")),
     );
   }
