@@ -47,9 +47,9 @@ DISAGREEMENTS: dict[str, tuple[tuple[str, ...], str]] = {
     "gcp-dicomweb-adapter/integration_test/data/example.dcm": (("dcmdjpeg",), _YCC),
     "gcp-dicomweb-adapter/integration_test/data/example2.dcm": (("dcmdjpeg",), _YCC),
     "pylibjpeg-data/ds/JPEG2000Lossless/TOSHIBA_J2K_SIZ1_PixRep0.dcm": (
-        ("pillow",),
-        "codestream samples are signed, Pixel Representation is 0: pillow shifts them, all others and we read the same "
-        "bits under the header's sign",
+        ("gdcm", "pillow", "pylibjpeg"),
+        "codestream samples are signed, Pixel Representation is 0: we follow the codestream and get what stands in "
+        "TOSHIBA_J2K_SIZ0_PixRep1.dcm, the same slice; GDCM and pylibjpeg wrap around below zero, pillow shifts",
     ),
     "pydicom-data/HTJ2K_08_RGB.dcm": (
         ("OpenJPH",),
@@ -66,6 +66,10 @@ ONE_MORE_BIT = (
     "JPEG-LS codestreams of 9 to 15 bits say a precision of 16: imagecodecs tells CharLS the depth of the array alone. "
     "Samples and Bits Stored are as they were; with a loss, Bits Stored becomes 16.",
     "Lossy HTJ2K says the depth of Bits Allocated, and so does Bits Stored then. Lossless codestreams say Bits Stored.",
+    "JPEG 2000 samples are signed if either the codestream or Pixel Representation says so: numbers below zero do not "
+    "wrap around, and what is transcoded gets a true header. Frames had as `application/octet-stream` whose samples "
+    "the metadata would have misread, as these or deeper ones than Bits Stored, say what they are in their media type: "
+    "`; bits-allocated=16; bits-stored=16; high-bit=15; pixel-representation=1`. The metadata stay the object's.",
     "JPEG Extended of 9 to 11 bits becomes 12 (PS3.5 Table 8.2.1-1 has no other).",
     "JPEG 2000 ends at 24 bits, beyond which OpenJPEG is not exact any more; HTJ2K goes to 32 by OpenJPH.",
     "Colour above 16 bits is written without component transform: Photometric Interpretation stays RGB.",

@@ -266,6 +266,15 @@ def test_what_was_followed_against_the_header_is_told(name: str, corpus: Path) -
     assert load(corpus / name).decode(1).warnings == (WARNED[name],)
 
 
+def test_a_sign_that_either_tells_of_is_followed(corpus: Path) -> None:
+    """The same slice twice: once only the header says that it is signed, once only the codestream."""
+    folder = corpus / "pylibjpeg-data/ds/JPEG2000Lossless"
+    by_header, by_codestream = (load(folder / f"TOSHIBA_J2K_{name}.dcm") for name in ("SIZ0_PixRep1", "SIZ1_PixRep0"))
+    assert by_header.frame(1).min() == -2048
+    np.testing.assert_array_equal(by_codestream.frame(1), by_header.frame(1))
+    np.testing.assert_array_equal(render(by_codestream), render(by_header))
+
+
 PALETTES = [
     "pydicom/test_files/examples_palette.dcm",
     "pydicom-data/OBXXXX1A.dcm",

@@ -233,6 +233,38 @@ def test_native_frames_are_the_bytes_of_the_pixel_data(web: Web) -> None:
     assert single.headers["content-type"] == f"application/octet-stream; transfer-syntax={EXPLICIT}"
 
 
+def signed_codestream() -> tuple[bytes, np.ndarray]:
+    """A CT whose JPEG 2000 codestream has signed samples and whose header says that they are unsigned."""
+    data_set = read(file("CT_small.dcm"))
+    pixels = data_set.pixel_array.astype(np.int16) - 1024
+    data_set.PixelRepresentation = 0
+    del data_set.PixelPaddingValue
+    data_set.WindowCenter, data_set.WindowWidth, data_set.RescaleIntercept = "40", "400", "0"
+    codestream = bytes(imagecodecs.jpeg2k_encode(pixels, codecformat="J2K", level=0, reversible=True))
+    data_set.PixelData = pydicom.encaps.encapsulate([codestream])
+    data_set["PixelData"].VR, data_set["PixelData"].is_undefined_length = "OB", True
+    data_set.file_meta.TransferSyntaxUID = J2K
+    return saved(data_set), pixels
+
+
+def test_samples_that_the_metadata_would_have_misread_say_what_they_are(web: Web) -> None:
+    stored, pixels = signed_codestream()
+    (path,) = put(web, stored)
+    assert web.get(f"{path}/metadata").json()[0]["00280103"]["Value"] == [0], "the metadata are the object's"
+    said = "; bits-allocated=16; bits-stored=16; high-bit=15; pixel-representation=1"
+    alone = web.get(f"{path}/frames/1", "application/octet-stream")
+    assert alone.headers["content-type"] == f"application/octet-stream; transfer-syntax={EXPLICIT}{said}"
+    ((headers, body),) = parts_of(web.get(f"{path}/frames/1", 'multipart/related; type="application/octet-stream"'))
+    assert headers["content-type"] == alone.headers["content-type"]
+    np.testing.assert_array_equal(np.frombuffer(body, "<i2").reshape(pixels.shape), pixels)
+    assert alone.content == body
+    whole = read(web.get(path, f"application/dicom; transfer-syntax={EXPLICIT}").content)
+    np.testing.assert_array_equal(whole.pixel_array, pixels)
+    picture = imagecodecs.png_decode(web.get(f"{path}/rendered", "image/png").content)
+    assert picture[pixels < -160].max() == 0
+    assert picture[pixels > 240].min() == 255
+
+
 @pytest.mark.parametrize(
     ("name", "media_type", "syntax"),
     [

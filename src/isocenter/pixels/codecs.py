@@ -6,8 +6,10 @@ of its own, and its crash costs one frame. Before a decoder sees a frame, `_anno
 header with the object's, so that no decoder allocates what only the frame claims.
 
 What a codestream says of its precision is followed where the header differs (PS3.5 section 8.2.4 and its siblings),
-and reported in `Decoded.warnings`. Its sign is only a label on the same bits: the samples are read modulo two to the
-precision and get the sign of Pixel Representation, which is what the writer held in memory.
+and reported in `Decoded.warnings`. Of the sign, either's word is enough. Samples of an unsigned codestream under a
+signed header are the two's complement that the writer held in memory (scanners write such), so they are read modulo two
+to the precision; those of a signed codestream under an unsigned header are below zero where they say so, and image.py
+makes the Layout signed that comes here.
 """
 
 from __future__ import annotations

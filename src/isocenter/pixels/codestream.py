@@ -175,6 +175,18 @@ def _j2k(data: bytes | memoryview, start: int) -> Codestream:
     )
 
 
+def announces_signed(head: bytes) -> bool:
+    """Whether the JPEG 2000 codestream that begins so has signed samples (Ssiz of its first component, T.800 A.5.1).
+
+    A look at 43 bytes, and at the boxes before them where there are some; False for anything else.
+    """
+    try:
+        start = _jp2_codestream(head) if head[4:8] == b"jP  " else 0
+        return head[start : start + 4] == b"\xff\x4f\xff\x51" and bool(head[start + 42] & 0x80)
+    except (PixelError, struct.error, IndexError):
+        return False
+
+
 # T.801 Annex A: each changes what the samples are (transforms across components, decompositions, wavelets, offsets,
 # non-linearities, quantization by precinct). OpenJPEG skips them and gives other samples without a word.
 _PART_2 = frozenset({*range(0xFF70, 0xFF7A), 0xFF5A, 0xFF5B})

@@ -13,7 +13,9 @@ from isocenter.wire.splice import Head, explicit_element, sequence_item
 
 _IMAGE_TYPE, _SOP_CLASS, _SOP_INSTANCE = 0x00080008, 0x00080016, 0x00080018
 _DESCRIPTION, _SOURCES, _CODES = 0x00082111, 0x00082112, 0x00089215
-_PHOTOMETRIC, _PLANAR = 0x00280004, 0x00280006
+_PHOTOMETRIC, _PLANAR, _REPRESENTATION = 0x00280004, 0x00280006, 0x00280103
+# US or SS by Pixel Representation (PS3.6): smallest and largest values, padding and its limit
+_AS_SAMPLES = (0x00280106, 0x00280107, 0x00280108, 0x00280109, 0x00280120, 0x00280121)
 _LOSSY, _RATIOS, _METHODS = 0x00282110, 0x00282112, 0x00282114
 _LONGEST_ST = 1024
 
@@ -35,11 +37,24 @@ def samples(head: Head, layout: Layout) -> dict[int, tuple[str, bytes]]:
     }
     if layout.samples > 1:
         numbers[_PLANAR] = 0
+    else:
+        numbers[_REPRESENTATION] = int(layout.signed)
     edits = {tag: ("US", number.to_bytes(2, "little")) for tag, number in numbers.items()}
     changed = {tag: edit for tag, edit in edits.items() if head.value(tag) != edit[1]}
     if _text(head, _PHOTOMETRIC) != layout.photometric:
         changed[_PHOTOMETRIC] = ("CS", layout.photometric.encode("ascii"))
-    return changed
+    return changed | (_with_sign(head) if _REPRESENTATION in changed and layout.signed else {})
+
+
+def sign(head: Head, layout: Layout) -> dict[int, tuple[str, bytes]]:
+    """The same of a codestream that is kept: only Pixel Representation can be untrue then, and what goes by it."""
+    changed = samples(head, layout)
+    return {tag: edit for tag, edit in changed.items() if tag == _REPRESENTATION or edit[0] == "SS"}
+
+
+def _with_sign(head: Head) -> dict[int, tuple[str, bytes]]:
+    """What has the VR of samples, as signed numbers; the bits stay."""
+    return {tag: ("SS", value) for tag in _AS_SAMPLES if (value := head.value(tag))}
 
 
 def is_lossy(head: Head) -> bool:

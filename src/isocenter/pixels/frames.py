@@ -164,6 +164,10 @@ class BareCodestream(_Frames):
         check_number(number, 1)
         return [(self._offset, self._length)]
 
+    def head(self, size: int) -> bytes:
+        """At most `size` bytes that the codestream begins with."""
+        return bytes(self._buf[self._offset : self._offset + min(size, self._length)])
+
     def whole(self, number: int) -> tuple[int, int]:
         """The only one there is."""
         check_number(number, 1)
@@ -223,6 +227,20 @@ class EncapsulatedFrames(_Frames):
             self.table = "Basic Offset Table"
         elif length:
             self.flags.add("offset-table-ignored")
+
+    def head(self, size: int) -> bytes:
+        """At most `size` bytes that the first frame begins with, without a look at any table."""
+        data = b""
+        try:
+            for offset, length in items(self._buf, self._start, self._end, self._encoding, self._limits):
+                if length < 0:
+                    break
+                data += bytes(self._buf[offset : offset + min(length, size - len(data))])
+                if len(data) == size:
+                    break
+        except DataSetError:
+            pass  # what there is will do; frames are looked for later, and told of
+        return data
 
     def fragments(self, number: int) -> list[tuple[int, int]]:
         """Offset and length of each fragment of frame `number`; PixelError with the number if it is not all there."""

@@ -14,6 +14,7 @@ from typing import Final
 from isocenter.errors import CodecMissing, PixelError
 from isocenter.pixels import codecs
 from isocenter.pixels.codecs import Decoded
+from isocenter.pixels.codestream import announces_signed
 from isocenter.pixels.frames import (
     BareCodestream,
     EncapsulatedFrames,
@@ -35,6 +36,8 @@ _SHARED, _PER_FRAME = 0x52009229, 0x52009230
 _EOT, _EOT_LENGTHS = 0x7FE00001, 0x7FE00002
 _FLOAT, _DOUBLE, _PIXELS = 0x7FE00008, 0x7FE00009, 0x7FE00010
 _GROUP_7FE0: Final = 0x7FE00000
+_ALLOCATED, _STORED, _HIGH_BIT, _REPRESENTATION = 0x00280100, 0x00280101, 0x00280102, 0x00280103
+_HEAD = 256  # bytes of a frame in which JPEG 2000 says its sign, boxes before it included
 
 # What frames and rendering ask for: Image Pixel (C.7.6.3), Modality and VOI LUT (C.11.1, C.11.2), palettes (C.7.9),
 # presentation, shutters (C.7.6.11, C.7.6.15), overlays (C.9.2), Real World Value Mapping (C.7.6.16.2.11), optical paths
@@ -64,7 +67,7 @@ class Image:
 
     `attributes` gives what else the header says (windows, palettes, spacing). `flags` names leniencies:
     "not-subsampled",
-    "not-encapsulated", "offset-table-ignored", "fragments-cut-off", "pixel-data-short".
+    "not-encapsulated", "offset-table-ignored", "fragments-cut-off", "pixel-data-short", "signed-codestream".
     """
 
     def __init__(
@@ -117,6 +120,8 @@ class Image:
             raise PixelError(f"Number of Frames {frames}", tag_path="(0028,0008)")
         layout, flags = _layout(attributes, element, syntax, frames)
         source, more = _source(buf, element, group, layout, frames, syntax, limits)
+        if _has_more_sign(source, layout):
+            layout, more = replace(layout, signed=True), more | {"signed-codestream"}
         return cls(attributes, layout, frames, transfer_syntax, source, limits, flags | more)
 
     def over(self, buf: Buffer) -> Image:
@@ -174,6 +179,24 @@ class Image:
     @property
     def planar_configuration(self) -> int:
         return self.layout.planar
+
+    def misread(self, layout: Layout) -> dict[str, int]:
+        """What native samples of `layout` need said of them, as the header would have them read otherwise: none, or
+        all of Bits Allocated, Bits Stored, High Bit and Pixel Representation, by keyword."""
+        said = [self.attributes.integer(tag, -1) for tag in (_ALLOCATED, _STORED, _HIGH_BIT, _REPRESENTATION)]
+        allocated, stored, high, sign = said
+        if layout.floating or (
+            allocated == layout.bits_allocated
+            and layout.bits_stored <= stored == high + 1
+            and (sign == 1) == layout.signed
+        ):
+            return {}
+        return {
+            "BitsAllocated": layout.bits_allocated,
+            "BitsStored": layout.bits_stored,
+            "HighBit": layout.high_bit,
+            "PixelRepresentation": int(layout.signed),
+        }
 
     @property
     def encapsulated(self) -> bool:
@@ -240,12 +263,18 @@ class Image:
             data = self._source.joined(number)
             if unexpected and begins_codestream(data[:16]):
                 # The transfer syntax cannot be true; the codestream tells what it is.
-                return codecs.decode_codestream(data, self.layout)
-            return codecs.decode(self.transfer_syntax, data, self.layout, self._limits)
+                return self._warned(codecs.decode_codestream(data, self.layout))
+            return self._warned(codecs.decode(self.transfer_syntax, data, self.layout, self._limits))
         except PixelError as error:
             if error.frame is not None:
                 raise
             raise type(error)(error.message, frame=number, tag_path=error.tag_path, offset=error.offset) from None
+
+    def _warned(self, decoded: Decoded) -> Decoded:
+        if "signed-codestream" not in self._flags:
+            return decoded
+        warning = "codestream samples are signed, Pixel Representation is 0"
+        return replace(decoded, warnings=(*decoded.warnings, warning))
 
     def cells(self, number: int) -> Array:
         """Frame `number` with all bits of its pixel cells, those outside Bits Stored too, as unsigned integers.
@@ -287,6 +316,14 @@ class Image:
             item = self.attributes.item(parent, index)
             if item is not None:
                 yield item
+
+
+def _has_more_sign(source: Source, layout: Layout) -> bool:
+    """Whether greys are signed by their codestream alone: only so it can hold numbers below zero, which must not wrap
+    around (PS3.5 section 8.2.4). Under an unsigned codestream the header's sign stands (codecs.py)."""
+    if isinstance(source, NativeFrames) or layout.signed or layout.samples != 1:
+        return False
+    return announces_signed(source.head(_HEAD))
 
 
 def _pixel_group(buf: Buffer, pos: int, syntax: TransferSyntax) -> dict[int, Element]:

@@ -79,9 +79,8 @@ def render(
     the display shutter hides is filled. `colours`: the space of `icc.SPACES` that colours with an ICC profile are
     converted to; None leaves them.
     `depth` 16: greys are uint16, P-Values of 0 to 65,535, without `state` and `display`; colours have 8 bits.
-    What is odd in overlays, shutter or profile is left out, and `notes` gets a line that says so.
-    Raises what `Image.decode` raises, PixelError for palettes and tables that cannot be used, UsageError for `size`,
-    `depth` and a display of more levels.
+    What is odd in overlays, shutter or profile is left out, and `notes` says so, as of a codestream unlike its header.
+    Raises as `Image.decode`, PixelError for unusable palettes and tables, UsageError for `size`, `depth`, `display`.
     """
     if display is not None and display.levels[-1] > 255:
         raise UsageError("pictures have 8 bits: the display's characteristic curve has to end at level 255 or below")
@@ -93,6 +92,7 @@ def render(
         if (state.kind == BLENDING) != (over is not None):
             raise PixelError("a blending state, and no other, needs an image to superimpose", frame=number)
     decoded = image.decode(number)
+    notes.extend(decoded.warnings)
     if decoded.photometric in _GREY and decoded.pixels.ndim == 2:
         greys, values = _chain(image, number, decoded, state, window, subtract, notes)
         if window is not None:

@@ -172,12 +172,13 @@ def kept(pieces: Iterable[bytes], scratch: str | None = None) -> memoryview:
         return memoryview(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))
 
 
-def native_frame(image: Image, number: int) -> bytes:
-    """Frame `number` (from 1) as native little endian samples, colour by pixel. Raises as `Image.decode`."""
+def native_frame(image: Image, number: int) -> tuple[bytes, dict[str, int]]:
+    """Frame `number` (from 1) as native samples, colour by pixel, and `Image.misread` of it. As `Image.decode`."""
     if not image.encapsulated:
-        return image.frame_bytes(number)
+        return image.frame_bytes(number), {}
     decoded = image.decode(number)
-    return _packed(decoded.pixels, _samples(image.layout, decoded))
+    layout = _samples(image.layout, decoded)
+    return _packed(decoded.pixels, layout), image.misread(layout)
 
 
 def encoded_frame(image: Image, number: int, target: str) -> bytes:
@@ -325,9 +326,9 @@ class _Explicit:
         total = -(-bits // 8)
         if total > _LONGEST:
             raise NotAcceptable(f"uncompressed pixel data of {total} bytes are longer than a data element can be")
-        told = layout
+        told = replace(layout, signed=described.signed)
         if image.layout is not described and first.bits == described.bits_allocated:
-            told = replace(layout, bits_stored=described.bits_stored, high_bit=described.high_bit)
+            told = replace(told, bits_stored=described.bits_stored, high_bit=described.high_bit)
         edits = derived.samples(head, told) | self._earlier(image, head)
         yield head.spliced(edits) + _pixel_header("OW" if layout.bits_allocated > 8 else "OB", total)
         left: Array = np.empty(0, np.uint8)  # single bits that do not fill a byte yet
@@ -369,11 +370,11 @@ class _Explicit:
             def kept_frame(number: int) -> bytes:
                 return _of_frame(number, lambda: codecs.kept(wanted.syntax, source, image.frame_bytes(number)))
 
-            return self._each(image, kept_frame, numbers), lambda ratio: self._earlier(image, head)
+            told = derived.sign(head, image.layout) | self._earlier(image, head)
+            return self._each(image, kept_frame, numbers), lambda ratio: told
         if overlays := _overlays_in_samples(head):
             raise PixelError("an overlay in unused bits of the samples would be lost", tag_path=overlays)
-        first = image.decode(1)
-        samples = _samples(image.layout, first)
+        samples = _samples(image.layout, first := image.decode(1))
         coded = codecs.described(wanted.syntax, samples, wanted.loss)
 
         def one(number: int) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from functools import lru_cache
 
@@ -79,15 +79,35 @@ def _check(image: Image, numbers: Sequence[int], *, stored: bool) -> None:
 
 def frame_bytes(context: Context, ref: InstanceRef, numbers: Sequence[int], offer: Offer) -> Iterator[bytes]:
     """The frames one by one as offered, after all of them were found to exist; blocking."""
+    return (data for _, data in typed_frames(context, ref, numbers, offer))
+
+
+def typed_frames(
+    context: Context, ref: InstanceRef, numbers: Sequence[int], offer: Offer
+) -> Iterator[tuple[str, bytes]]:
+    """The same, each with its Content-Type. Where the codestream was followed against the header, so that the metadata
+    would have the samples misread, that says what they are:
+    `application/octet-stream; transfer-syntax=...; bits-allocated=16; bits-stored=16; high-bit=15; pixel-representation=1`.
+    """  # noqa: E501 - the type is to be found as it is sent
     stored = _as_stored(ref, offer)
+    content_type = offer.part_type()
     target = None if stored or offer.name == OCTET_STREAM else offer.transfer_syntax
     with context.archive.image(ref) as image:
         _check(image, numbers, stored=stored)
         for number in numbers:
             if stored:
-                yield image.frame_bytes(number)
+                yield content_type, image.frame_bytes(number)
+            elif target is None:
+                data, said = native_frame(image, number)
+                yield (_saying(content_type, said) if said else content_type), data
             else:
-                yield native_frame(image, number) if target is None else encoded_frame(image, number, target)
+                yield content_type, encoded_frame(image, number, target)
+
+
+def _saying(content_type: str, said: Mapping[str, int]) -> str:
+    """With what is said of samples, by keyword, as parameters: BitsStored is bits-stored."""
+    words = {re.sub(r"(?<!^)([A-Z])", r"-\1", keyword).lower(): number for keyword, number in said.items()}
+    return "; ".join((content_type, *(f"{word}={number}" for word, number in words.items())))
 
 
 def frame_spans(context: Context, ref: InstanceRef, numbers: Sequence[int], offer: Offer) -> list[Span] | None:
@@ -140,35 +160,46 @@ async def retrieve_frames(request: Request) -> Response:
         spans = frame_spans(context, ref, numbers, offer)
     else:
         spans = await anyio.to_thread.run_sync(frame_spans, context, ref, numbers, offer, limiter=context.decoding)
-    length = None
-    if spans is None:
-        frames: AsyncGenerator[Piece, None] = in_threads(frame_bytes(context, ref, numbers, offer), context.decoding)
-    else:
-        frames, length = spanning(spans), sum(span.length for span in spans)
-    frames = await primed(frames)  # while a failure can still become a status
-    if not offer.multipart and spans is not None:
-        return streamed(request, frames, offer.part_type(), length, fields)
-    if not offer.multipart:
-        async with aclosing(frames):
-            return Response(await anext(frames), headers={**fields, "content-type": offer.part_type()})
+    if spans is not None and not offer.multipart:
+        return streamed(request, spanning(spans), offer.part_type(), spans[0].length, fields)
     boundary = new_boundary()
     writer = MultipartWriter(boundary)
-    heads = [
-        writer.part({"Content-Type": offer.part_type(), "Content-Location": f"{location}/{number}"})
-        for number in numbers
-    ]
-    end = writer.end()
-    if length is not None:
-        length += sum(map(len, heads)) + len(end)
+    whole_type = multipart_type(offer.name, boundary)
+
+    def head(content_type: str, number: int) -> bytes:
+        return writer.part({"Content-Type": content_type, "Content-Location": f"{location}/{number}"})
+
+    if spans is not None:
+        heads = [head(offer.part_type(), number) for number in numbers]
+        end = writer.end()
+        length = sum(span.length for span in spans) + sum(map(len, heads)) + len(end)
+        return streamed(request, _between(heads, spanning(spans), end), whole_type, length, fields)
+    frames = in_threads(typed_frames(context, ref, numbers, offer), context.decoding)
+    frames = await primed(frames)  # while a failure can still become a status
+    if not offer.multipart:
+        async with aclosing(frames):
+            content_type, frame = await anext(frames)
+            return Response(frame, headers={**fields, "content-type": content_type})
 
     async def parts() -> AsyncGenerator[Piece, None]:
         async with aclosing(frames):
-            for head in heads:
-                yield head
-                yield await anext(frames)
-            yield end
+            for number in numbers:
+                content_type, frame = await anext(frames)
+                yield head(content_type, number)
+                yield frame
+            yield writer.end()
 
-    return streamed(request, parts(), multipart_type(offer.name, boundary), length, fields)
+    return streamed(request, parts(), whole_type, None, fields)
+
+
+async def _between(
+    heads: Sequence[bytes], pieces: AsyncGenerator[Piece, None], end: bytes
+) -> AsyncGenerator[Piece, None]:
+    async with aclosing(pieces):
+        for head in heads:
+            yield head
+            yield await anext(pieces)
+        yield end
 
 
 def routes() -> Iterator[Route]:
