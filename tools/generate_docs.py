@@ -1,6 +1,6 @@
 """Writes docs/reference/settings.md, cli.md, exit-codes.md and codecs.md from the running objects, interop.md from the
 record of the interop tests (`pytest tests/interop --interop-table`), rendering.md from what they compare with. Of
-dicomweb.md, the table of resources.
+dicomweb.md, the table of resources; of the README, that of figures.
 
 python tools/generate_docs.py            write
 python tools/generate_docs.py --check    exit with 1 if a page is not what would be written
@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import codec_cells  # noqa: E402  (nor is tools/)
 import interop_table  # noqa: E402  (tests/ is not a package)
 import picture_oracles  # noqa: E402
+import readme_figures  # noqa: E402
 from unit import test_dicomjson, test_dicomxml  # noqa: E402
 
 _BY_HAND = FOLDER  # pages that are partly written by hand are read from here, wherever they are written to
@@ -252,15 +253,19 @@ PAGES = {
     "codecs.md": codecs_page,
     "rendering.md": rendering_page,
     "dicomweb.md": dicomweb_page,
+    "README.md": readme_figures.readme_page,
 }
+
+
+def place(name: str) -> Path:
+    """Where a page is; the README is in the root."""
+    return (FOLDER.parents[1] if name == "README.md" else FOLDER) / name
 
 
 def stale() -> list[str]:
     """Names of the pages that are not what would be written."""
     return [
-        name
-        for name, page in PAGES.items()
-        if not (FOLDER / name).is_file() or (FOLDER / name).read_text("utf-8") != page()
+        name for name, page in PAGES.items() if not place(name).is_file() or place(name).read_text("utf-8") != page()
     ]
 
 
@@ -268,12 +273,12 @@ def main() -> None:
     if "--check" in sys.argv[1:]:
         found = stale()
         for name in found:
-            print(f"docs/reference/{name} is not up to date; run: python tools/generate_docs.py")
+            print(f"{name} is not up to date; run: python tools/generate_docs.py")
         sys.exit(1 if found else 0)
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name, page in PAGES.items():
-        (FOLDER / name).write_text(page(), "utf-8")
-        print(FOLDER / name)
+        place(name).write_text(page(), "utf-8")
+        print(place(name))
 
 
 if __name__ == "__main__":

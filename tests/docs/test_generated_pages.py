@@ -30,13 +30,17 @@ def test_no_page_is_stale(tool: ModuleType) -> None:
 
 
 def test_a_changed_page_would_be_noticed(tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tool, "FOLDER", tmp_path)
+    folder = tmp_path / "docs" / "reference"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(tool, "FOLDER", folder)
     assert tool.stale() == list(tool.PAGES)
-    assert {"settings.md", "cli.md", "exit-codes.md", "interop.md", "codecs.md", "dicomweb.md"} <= set(tool.PAGES)
+    assert {"settings.md", "cli.md", "exit-codes.md", "interop.md", "codecs.md", "dicomweb.md", "README.md"} <= set(
+        tool.PAGES
+    )
     for name, page in tool.PAGES.items():
-        (tmp_path / name).write_text(page(), "utf-8")
+        tool.place(name).write_text(page(), "utf-8")
     assert tool.stale() == []
-    (tmp_path / "cli.md").write_text("something else", "utf-8")
+    (folder / "cli.md").write_text("something else", "utf-8")
     assert tool.stale() == ["cli.md"]
 
 
