@@ -246,6 +246,14 @@ def zone_minutes(text: str) -> int | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Order:
+    """Answers by the value of an attribute."""
+
+    tag: int
+    descending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """One search. `include` lists further tags to return; None means every attribute kept in the index. With `bare`
     nothing comes but these, what is matched and the unique keys; else the level's usual attributes as well. With `zone`
@@ -255,6 +263,10 @@ class Query:
     `offset` and `limit` (None: no limit beyond the configured one).
 
     With `senders` there are only studies of which one of these AE titles sent something by DIMSE.
+
+    Studies can be searched by `words` (of index/listing.py), each of which must be somewhere in what a list shows of
+    them, and be given out by `order`: those without a value come last, and equal ones in the order of insertion, or
+    its reverse where the last of `order` descends.
 
     With `sop_classes`, which are non-patient ones, their instances are searched, which are on no level but IMAGE; what
     is usual there is all that is kept. Without, they are never found.
@@ -270,6 +282,8 @@ class Query:
     bare: bool = False
     zone: int | None = None
     senders: tuple[str, ...] | None = None
+    words: tuple[str, ...] = ()
+    order: tuple[Order, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

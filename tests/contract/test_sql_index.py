@@ -19,7 +19,7 @@ from isocenter.index import schema, sql_query
 from isocenter.index.sql import SqlIndex
 from isocenter.index.sql_query import plan
 from isocenter.index.sql_rows import REF_COLUMNS, within
-from isocenter.model import Equal, Level, Query, Range, Scope, Wildcard
+from isocenter.model import Equal, Level, Order, Query, Range, Scope, Wildcard
 from isocenter.testing.index_suite import COLOR_PALETTE, IndexSuite, entry, non_patient_entry, put
 
 MIGRATIONS = Path(schema.__file__).parent / "migrations"
@@ -149,6 +149,37 @@ def test_a_failed_transaction_leaves_nothing(path: Path) -> None:
         put(index, good, impossible)
     assert [one.study for one in index.find(Query(Level.STUDY))] == ["1"]
     assert put(index, good)[0].kind == "stored"
+    index.close()
+
+
+def test_lists_of_studies_take_the_short_way(path: Path) -> None:
+    """A page of all studies in an order is where its index leads; one of a search comes from the narrow index."""
+    index = SqlIndex(path)
+    put(index, *(entry(f"1.{n}", f"1.{n}.1", f"1.{n}.1.1", x00100010=f"Doe^{n}") for n in range(1, 9)))
+
+    def explained(query: Query) -> str:
+        with index._reading.connect() as connection:
+            statement = plan(query, "sqlite").page(connection, 100, 5000, schema.study.c.id, schema.study.c.attributes)
+            text = statement.compile(connection, compile_kwargs={"literal_binds": True})
+            return " ".join(row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}"))
+
+    for tag, name in {
+        0x00100010: "study_by_patient_name",
+        0x00100020: "study_by_patient_id",
+        0x00080050: "study_by_accession_number",
+        0x00080061: "study_by_modalities",
+        0x00081030: "study_by_description",
+    }.items():
+        for descending in (False, True):
+            found = explained(Query(Level.STUDY, order=(Order(tag, descending),)))
+            assert f"SCAN study USING COVERING INDEX {name}" in found
+            assert found.count("FOR ORDER BY") == 1  # of the page, not of all
+    newest = (Order(0x00080020, descending=True), Order(0x00080030, descending=True))
+    found = explained(Query(Level.STUDY, order=newest))
+    assert "study_by_moment" in found
+    assert found.count("FOR ORDER BY") == 1
+    found = explained(Query(Level.STUDY, (Equal(0x00080061, ("CT",)),), words=("doe",), order=newest))
+    assert "SCAN study USING COVERING INDEX study_in_list" in found
     index.close()
 
 

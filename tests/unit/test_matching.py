@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from isocenter.errors import BadRequest
+from isocenter.index.listing import typed
 from isocenter.index.matching import fits, glob, key, matches
 from isocenter.index.normal import bounds, date_time, name_groups, normal, time, words
 from isocenter.index.sql import SqlIndex
@@ -238,6 +240,7 @@ QUERY = st.builds(
     st.lists(MATCH, min_size=1, max_size=3).map(tuple),
     include=st.none(),
     fuzzy=st.booleans(),
+    words=st.one_of(st.just(()), st.one_of(PATTERN, PERSON_PATTERN, TEXT).map(typed)),
     limit=st.one_of(st.none(), st.integers(0, 3)),
     offset=st.integers(0, 2),
 )
@@ -267,14 +270,15 @@ def test_sql_equals_the_evaluator(
                   **{f"x{tag:08X}": value for tag, value in more.items()})
             for number, (study, series, more) in enumerate(objects)
         ))  # fmt: skip
-        for query in queries:
+        for asked in queries:
+            query = replace(asked, words=()) if asked.level == Level.PATIENT else asked
             everything = list(index.find(Query(query.level, include=None)))
             wanted = [
                 (one.study, one.series, one.instance)
                 for one in everything
                 if fits(_supported(query, one.attributes), one.attributes)
             ]
-            whole = list(index.find(Query(query.level, query.matches, include=None, fuzzy=query.fuzzy)))
+            whole = list(index.find(replace(query, limit=None, offset=0)))
             names = [(one.study, one.series, one.instance) for one in whole]
             if query.level == Level.PATIENT:
                 _same_patients(query, names, whole, index)
@@ -293,7 +297,7 @@ def _supported(query: Query, _: Any) -> Query:
 
     known = known_tags(query.level)
     kept = tuple(match for match in query.matches if match.tag in known)
-    return Query(query.level, kept, fuzzy=query.fuzzy)
+    return Query(query.level, kept, fuzzy=query.fuzzy, words=query.words)
 
 
 def _same_patients(query: Query, names: list[Any], whole: list[Any], index: SqlIndex) -> None:

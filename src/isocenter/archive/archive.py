@@ -223,6 +223,10 @@ class Archive:
         """The number of answers, whatever the query's limit and offset."""
         return await self._read(lambda: self._index.count(query))
 
+    async def tally(self, query: Query) -> dict[str, int]:
+        """How many of the studies that are found have each modality."""
+        return await self._read(lambda: self._index.tally(query))
+
     async def select(self, scope: Scope) -> list[InstanceRef]:
         """The instances of a scope in index order; NotFound if there are none."""
         found = await self._read(lambda: self._index.select(scope))

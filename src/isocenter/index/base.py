@@ -121,6 +121,10 @@ class Index(Protocol):
 
     def count(self, query: Query) -> int: ...
 
+    def tally(self, query: Query) -> dict[str, int]:
+        """How many of the studies that are found have each modality."""
+        ...
+
     def select(self, scope: Scope) -> list[InstanceRef]:
         """The instances of a scope in order; [] if there are none."""
         ...

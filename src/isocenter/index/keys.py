@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from isocenter.errors import DataSetError, InvalidUID
+from isocenter.index.listing import listed
 from isocenter.index.matching import key
 from isocenter.index.normal import is_single, name_groups, normal, vr_of_key, words
 from isocenter.model import UNIQUE_KEY, Level, Query, is_uid
@@ -130,6 +131,7 @@ COLUMNS: tuple[Column, ...] = (
 )
 COLUMN_OF: dict[int, Column] = {column.tag: column for column in COLUMNS}
 FUZZY_NAME = "patient_name_words"
+LISTED = "listed"
 _SHORT = 64  # characters of a value whose comparing form is remembered
 OTHER_GROUPS = ("_ideographic", "_phonetic")
 
@@ -170,7 +172,7 @@ def column_names(level: Level) -> tuple[str, ...]:
             if column.person:
                 names.extend(column.name + group for group in OTHER_GROUPS)
     if level == Level.STUDY:
-        names.append(FUZZY_NAME)
+        names += (FUZZY_NAME, LISTED)
     return tuple(names)
 
 
@@ -284,6 +286,7 @@ def _columns(attributes: Mapping[str, Any], level: Level) -> tuple[str | None, .
     if level == Level.STUDY:
         values = attributes.get("00100010", {}).get("Value") or ("",)
         columns.append("".join(f" {word}" for word in words(name_groups(values[0] or ""))) or None)
+        columns.append(listed(attributes))
     return tuple(columns)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
+from isocenter.index.listing import is_pattern, listed
 from isocenter.index.normal import bounds, is_single, name_groups, normal, vr_of_key, words
 from isocenter.index.zones import shifted
 from isocenter.model import DateTimeRange, Empty, Equal, InSequence, Match, Query, Range, Wildcard
@@ -27,7 +28,14 @@ def fits(query: Query, attributes: Attributes) -> bool:
     """Whether `attributes`, of one answer with its upper levels, fulfil every match of `query`."""
     if query.zone is not None:
         attributes = shifted(attributes, query.zone)
-    return all(matches(match, attributes, fuzzy=query.fuzzy) for match in query.matches)
+    text = listed(attributes) if query.words else ""
+    return all(_has_word(word, text) for word in query.words) and all(
+        matches(match, attributes, fuzzy=query.fuzzy) for match in query.matches
+    )
+
+
+def _has_word(word: str, text: str) -> bool:
+    return glob(f"*{word}*")(text) if is_pattern(word) else word in text
 
 
 def matches(match: Match, attributes: Attributes, *, fuzzy: bool = False) -> bool:

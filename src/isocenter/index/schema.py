@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from isocenter.index.keys import COLUMNS, FUZZY_NAME, OTHER_GROUPS, column_names
+from isocenter.index.keys import COLUMNS, FUZZY_NAME, LISTED, OTHER_GROUPS, column_names
 from isocenter.model import Level
 
-HEAD = "0006"  # the newest revision in migrations/versions
+HEAD = "0007"  # the newest revision in migrations/versions
 
 metadata = sa.MetaData()
 
@@ -59,6 +59,16 @@ study = sa.Table(
         for column in COLUMNS
         if column.level == Level.STUDY and column.indexed and column.name != "uid"
         for name in (column.name, *((column.name + group for group in OTHER_GROUPS) if column.person else ()))
+    ),
+    # For the study list: orders that no key has an index for, and all it takes to filter and sort without the rows.
+    # Counters have none: they change with each object.
+    sa.Index("study_by_moment", "study_date", "study_time"),
+    sa.Index("study_by_description", "study_description"),
+    sa.Index("study_by_modalities", "modalities"),
+    sa.Index(
+        "study_in_list",
+        *(LISTED, "modalities", "study_date", "study_time", "patient_name", "patient_id", "accession_number"),
+        "study_description",
     ),
     sqlite_autoincrement=True,
 )

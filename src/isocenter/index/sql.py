@@ -141,6 +141,9 @@ class SqlIndex:
     def count(self, query: Query) -> int:
         return self._reader.count(query)
 
+    def tally(self, query: Query) -> dict[str, int]:
+        return self._reader.tally(query)
+
     def select(self, scope: Scope) -> list[InstanceRef]:
         return self._reader.select(scope)
 

@@ -10,6 +10,9 @@ that the first answer does not wait for a sort of all.
 Which way is taken to the studies is decided here and not by the database, which knows nothing of how many rows a range
 or a pattern will meet and would sort half the archive before the first answer: conditions on indexed columns are
 tried out up to BROAD rows; a narrow one gives the identifiers to look at, else studies are read in order.
+
+A list of studies in an order of its own takes two steps (`page`): which studies are on the page, and then their rows.
+Without conditions an index of that order is walked; with them all of `study_in_list` is, which is narrow, and sorted.
 """
 
 from __future__ import annotations
@@ -25,16 +28,18 @@ from isocenter.index import schema
 from isocenter.index.keys import (
     COLUMN_OF,
     FUZZY_NAME,
+    LISTED,
     MODALITIES_IN_STUDY,
     OTHER_GROUPS,
     SOP_CLASSES_IN_STUDY,
     Column,
     known_tags,
 )
+from isocenter.index.listing import ORDERS, is_pattern
 from isocenter.index.matching import fuzzy_words, is_universal
 from isocenter.index.normal import bounds, name_groups, normal, vr_of_key
 from isocenter.index.zones import by_zone, widened
-from isocenter.model import DateTimeRange, Empty, Equal, InSequence, Level, Match, Query, Range, Wildcard
+from isocenter.model import DateTimeRange, Empty, Equal, InSequence, Level, Match, Order, Query, Range, Wildcard
 
 TABLES: dict[Level, sa.Table] = {
     Level.PATIENT: schema.study,
@@ -78,6 +83,7 @@ class Plan:
     fuzzy: bool
     ways: tuple[Way, ...]
     by_study: bool
+    ordered: bool = False
 
     def select(self, *columns: Any) -> sa.Select[Any]:
         joined = FROM_ABOVE if self.by_study else FROM
@@ -96,6 +102,16 @@ class Plan:
         if count <= BROAD:
             statement = statement.where(schema.study.c.id.in_(self.ways[narrowest]))
         return statement
+
+    def page(self, connection: sa.Connection, limit: int, offset: int, *columns: Any) -> sa.Select[Any]:
+        """The statement for some of the answers, in their order."""
+        statement = self.answers(connection, *columns)
+        if not self.ordered:
+            return statement.limit(limit).offset(offset)
+        on_page = statement.with_only_columns(schema.study.c.id).limit(limit).offset(offset)
+        few = sa.select(*columns).where(schema.study.c.id.in_(on_page))
+        # By the values themselves, and no index of them: the rows are few and their identifiers known.
+        return few.order_by(*(visitors.replacement_traverse(part, {}, _hide) for part in self.order))
 
 
 def plan(query: Query, dialect: str) -> Plan:
@@ -128,20 +144,42 @@ def plan(query: Query, dialect: str) -> Plan:
     if query.senders is not None:
         conditions.append(_sent_by(query.senders))
     tables = [TABLES[level] for level in (Level.STUDY, Level.SERIES) if grouped <= level < query.level]
-    order = tuple(table.c.id for table in [*tables, TABLES[query.level]])
+    order: tuple[sa.ColumnElement[Any], ...] = tuple(table.c.id for table in [*tables, TABLES[query.level]])
     by_study = grouped <= Level.STUDY
     if by_study:
         conditions = [_unindexed(condition) for condition in conditions]
-    return Plan(query.level, tuple(conditions), tuple(rest), order, query.fuzzy, tuple(ways), by_study)
+    conditions += [_has_word(word, dialect) for word in query.words]
+    ordered = bool(query.order) and query.level == Level.STUDY
+    if ordered:
+        order = tuple(_sorted(query.order, indexed=not conditions and not rest))
+    return Plan(query.level, tuple(conditions), tuple(rest), order, query.fuzzy, tuple(ways), by_study, ordered)
+
+
+def _sorted(order: Sequence[Order], *, indexed: bool) -> Iterator[sa.ColumnElement[Any]]:
+    study = schema.study.c
+    for one in order:
+        column: Any = study[ORDERS[one.tag]]
+        if not indexed:
+            column = _hide(column)
+        yield (column.desc() if one.descending else column.asc()).nulls_last()
+    yield study.id.desc() if order[-1].descending else study.id.asc()
+
+
+def _has_word(word: str, dialect: str) -> Condition:
+    listed = schema.study.c[LISTED]
+    return _like(listed, f"*{word}*", dialect) if is_pattern(word) else _contains(listed, word)
+
+
+def _hide(element: Any, **_: Any) -> Any:
+    """A column of a study with nothing added to it: it is none any more, and no index has it."""
+    if not isinstance(element, sa.Column) or element.table is not schema.study or element.primary_key:
+        return None
+    return element.concat("") if isinstance(element.type, sa.Text) else element + 0
 
 
 def _unindexed(condition: Condition) -> Condition:
-    """The same condition, of no use to an index of the studies: text with nothing added is no column any more."""
-
-    def hide(element: Any, **_: Any) -> Any:
-        return element.concat("") if isinstance(element, sa.Column) and element.table is schema.study else None
-
-    return visitors.replacement_traverse(condition, {}, hide)
+    """The same condition, of no use to an index of the studies."""
+    return visitors.replacement_traverse(condition, {}, _hide)
 
 
 def _ways(match: Match, condition: Condition) -> Iterator[Way]:

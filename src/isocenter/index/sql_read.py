@@ -6,6 +6,7 @@ levels above are read once and kept while consecutive rows need them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -102,6 +103,21 @@ class SqlReader:
         with translated(), self._engine.connect() as connection:
             return connection.scalar(asked.select(what)) or 0
 
+    def tally(self, query: Query) -> dict[str, int]:
+        asked = plan(query, self._engine.dialect.name)
+        found: Counter[str] = Counter()
+        if asked.rest:
+            for one in self.find(replace(query, include=(MODALITIES_IN_STUDY,), bare=True, limit=None, offset=0)):
+                found.update(one.attributes[key(MODALITIES_IN_STUDY)].get("Value", ()))
+            return dict(found)
+        # With conditions not by the index of modalities, which would look up each row.
+        listed = schema.study.c.modalities.concat("") if asked.conditions else schema.study.c.modalities
+        statement = asked.select(listed, sa.func.count()).group_by(listed)
+        with translated(), self._engine.connect() as connection:
+            for framed, number in connection.execute(statement):
+                found.update(dict.fromkeys(filter(None, framed.split("\\")), number))
+        return dict(found)
+
     def select(self, scope: Scope) -> list[InstanceRef]:
         with translated(), self._engine.connect() as connection:
             driver: Any = connection.connection.driver_connection
@@ -185,15 +201,15 @@ class _Answers:
         if self._picked:
             paths = [f'$."{name}"' for name in self._picked]
             columns = (*columns[:-1], sa.func.json_extract(columns[-1], *paths))
-        statement = asked.answers(self._connection, table.c.id, *columns)
         left = _LAST if query.limit is None else query.limit
         skip = query.offset
-        if not self._full:
-            if query.limit is not None or query.offset:
-                statement = statement.limit(left).offset(skip)
-            skip = 0
         if left <= 0:
             return
+        if self._full or (query.limit is None and not query.offset):
+            statement = asked.answers(self._connection, table.c.id, *columns)
+        else:
+            statement = asked.page(self._connection, left, skip, table.c.id, *columns)
+            skip = 0
         for row in self._with_series(driver_rows(self._connection, statement, _CHUNK)):
             study, series, instance, own = self._answer(row)
             attributes: Mapping[str, Any] = own

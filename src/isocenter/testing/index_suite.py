@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 import pytest
@@ -15,8 +16,9 @@ import pytest
 from isocenter.errors import NotFound
 from isocenter.index.base import Applied, Entry, Housekeeping, Index, MetadataRun
 from isocenter.index.keys import Keys, extract_image, extract_non_patient, extract_upper, unsupported
+from isocenter.index.listing import typed
 from isocenter.index.matching import key
-from isocenter.model import Equal, Found, InSequence, InstanceRef, Level, Origin, Query, Range, Scope, Wildcard
+from isocenter.model import Equal, Found, InSequence, InstanceRef, Level, Order, Origin, Query, Range, Scope, Wildcard
 from isocenter.std.dictionary import vr_of
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -214,6 +216,51 @@ class IndexSuite:
             "3.1.1", "3.1.2", "1.1.1", "1.1.2", "2.1.1", "2.1.2",
         ]  # fmt: skip
         assert index.count(Query(Level.IMAGE, grouped, limit=1)) == 6
+
+    def test_studies_in_an_order_of_their_own(self, index: FullIndex) -> None:
+        days = ["20240301", "", "20240101", "20240301", "", "20240201"]
+        for number, day in enumerate(days):
+            put(index, *(entry(f"{number}", f"{number}.1", f"{number}.1.{image}", x00080020=day, x00100010="Doe^J")
+                         for image in range(number % 3 + 1)))  # fmt: skip
+
+        def listed(*order: Order, **more: Any) -> str:
+            query = Query(Level.STUDY, order=order, **more)
+            whole = [one.study for one in index.find(query)]
+            pages = [index.find(replace(query, limit=2, offset=at)) for at in range(0, len(whole), 2)]
+            assert [one.study for page in pages for one in page] == whole
+            return "".join(whole)
+
+        date, images = 0x00080020, 0x00201208
+        for words in ((), ("doe",)):
+            assert listed(Order(date), words=words) == "250314"
+            assert listed(Order(date, descending=True), words=words) == "305241"
+            assert listed(Order(images, descending=True), Order(date), words=words) == "251403"
+            assert listed(Order(images), words=words) == "031425"
+        assert listed(Order(date), matches=(Range(date, "202402", None),)) == "503"
+        assert listed(Order(date), words=("nobody",)) == ""
+
+    def test_studies_by_what_is_typed(self, index: FullIndex) -> None:
+        name, day = "Hong^Gil-Dong=洪^吉洞=홍^길동", "20240514"
+        hong = {"x00100010": name, "x00100020": "Pä1", "x00080050": "A-17", "x00080020": day}
+        put(index, entry("1", "1.1", "1.1.1", x00081030="CT Schädel", **hong))
+        put(index, entry("2", "2.1", "2.1.1", x00100010="Doe^Jane", x00080060="MR"))
+        put(index, entry("2", "2.2", "2.2.1", x00080060="SR"))
+
+        def found(text: str) -> str:
+            query = Query(Level.STUDY, words=typed(text))
+            studies = "".join(one.study for one in index.find(query))
+            assert index.count(query) == len(studies)
+            return studies
+
+        for text in ("hong", "GIL hong", "Hong, Gil-Dong", "洪吉", "길동 홍", "홍길동", "pÄ1", "17", "SCHÄDEL ct"):
+            assert found(text) == "1", text
+        for text in ("2024-05", "0514", "h?ng", "hong*dong"):
+            assert found(text) == "1", text
+        assert found("hong jane") == found("h[o]ng") == found("h?g") == ""
+        assert found("") == found(" * ") == "12"
+        assert index.tally(Query(Level.STUDY)) == {"CT": 1, "MR": 1, "SR": 1}
+        assert index.tally(Query(Level.STUDY, words=("jane",))) == {"MR": 1, "SR": 1}
+        assert index.tally(Query(Level.STUDY, (Range(0x00080020, "2024", None),))) == {"CT": 1}
 
     def test_what_an_answer_holds(self, index: FullIndex) -> None:
         put(index, entry("1", "1.1", "1.1.1", x00101010="033Y", x00181030="HEAD", x00280010=512, x00081030="x"))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -18,7 +19,7 @@ from isocenter.std.dictionary import vr_of
 from isocenter.std.non_patient import RESOURCE_OF
 from isocenter.web.context import DICOMWEB, base_url, context_of
 from isocenter.web.datasets import MANY, answer_models
-from isocenter.web.negotiate import accepted_ranges, require
+from isocenter.web.negotiate import JSON, accepted_ranges, require
 from isocenter.web.query import Search, parse_search
 
 STUDY_UID, SERIES_UID, INSTANCE_UID = 0x0020000D, 0x0020000E, 0x00080018
@@ -156,11 +157,21 @@ async def search_instances(request: Request) -> Response:
     return await search(request, Level.IMAGE)
 
 
+async def tally(request: Request) -> Response:
+    """`/tally`: how many of the studies that a search of `/studies` finds have each modality; not of the standard."""
+    context = context_of(request)
+    asked = parse_search(Level.STUDY, request.query_params.multi_items(), context.settings)
+    found = await context.archive.tally(asked.query)
+    body = orjson.dumps({"modalities": dict(sorted(found.items()))})
+    return Response(body, 200, {"cache-control": "no-store"}, media_type=JSON)
+
+
 def routes() -> Iterator[Route]:
-    """Table 10.6.1-1."""
+    """Table 10.6.1-1, and our own."""
     yield Route(f"{DICOMWEB}/studies", search_studies, methods=["GET"])
     yield Route(f"{DICOMWEB}/series", search_series, methods=["GET"])
     yield Route(f"{DICOMWEB}/instances", search_instances, methods=["GET"])
+    yield Route(f"{DICOMWEB}/tally", tally, methods=["GET"])
     yield Route(f"{DICOMWEB}/studies/{{study}}/series", search_series, methods=["GET"])
     yield Route(f"{DICOMWEB}/studies/{{study}}/instances", search_instances, methods=["GET"])
     yield Route(f"{DICOMWEB}/studies/{{study}}/series/{{series}}/instances", search_instances, methods=["GET"])

@@ -1,7 +1,8 @@
 """Query parameters of a search (PS3.18 sections 8.3.4 and 10.6.1.2) made into a Query.
 
 What is malformed is refused. What is well-formed but not supported is left out, as the standard has it, and named in
-a warning, so that nobody takes a wider answer for a narrow one unknowingly.
+a warning, so that nobody takes a wider answer for a narrow one unknowingly. Searches for studies take two more, which
+the standard does not have: `words` that are somewhere in what a list shows, and `orderby`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from dataclasses import dataclass, field
 
 from isocenter.errors import BadRequest
 from isocenter.index.keys import known_tags
-from isocenter.model import Level, Match, Query
+from isocenter.index.listing import ORDERS, typed
+from isocenter.model import Level, Match, Order, Query
 from isocenter.settings import Settings
 from isocenter.std.dictionary import entry_of, keyword_of, tag_of, vr_of
 from isocenter.wire.criteria import LONGEST_VALUE, matches_of, nested, together
@@ -21,6 +23,7 @@ Path = tuple[int, ...]
 
 MAX_PATH = 8
 MAX_PARAMETERS = 256
+MAX_WORDS = 32
 
 _HEX = re.compile(r"[0-9A-Fa-f]{8}")
 _NAME = re.compile(r"[A-Za-z0-9.]{1,256}")  # what may be repeated in a warning
@@ -45,6 +48,8 @@ class _Parameters:
     empty_values: bool = False
     multiple_values: bool = False
     all_fields: bool = False
+    words: tuple[str, ...] = ()
+    order: str = ""
     include: list[Path] = field(default_factory=list)
     attributes: list[tuple[Path, str]] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
@@ -99,7 +104,13 @@ def _sort_parameters(parameters: Iterable[tuple[str, str]]) -> _Parameters:
         if name == "includefield":
             _include(result, value)
             continue
-        if name in _FLAGS:
+        if name == "words":
+            result.words = typed(value)
+            if len(result.words) > MAX_WORDS:
+                raise BadRequest(f"over {MAX_WORDS} words")
+        elif name == "orderby":
+            result.order = value
+        elif name in _FLAGS:
             setattr(result, _FLAGS[name], _flag(name, value))
         elif name in _COUNTS:
             setattr(result, name, _count(name, value))
@@ -165,6 +176,10 @@ def parse_search(
             returned.add(path[0])
         else:
             ignored.append(_named(path))
+    order = _order(given.order, ignored)
+    if level != Level.STUDY and (given.words or order):
+        ignored += [name for name, value in (("words", given.words), ("orderby", order)) if value]
+        given.words, order = (), ()
     limit = settings.web_default_limit if given.limit is None else given.limit
     limit = min(limit, settings.web_max_limit)
     everything = given.all_fields or bool(sop_classes)
@@ -176,8 +191,22 @@ def parse_search(
         given.offset,
         given.fuzzy,
         sop_classes=sop_classes,
+        words=given.words,
+        order=order,
     )
     return Search(query, limit, frozenset(returned), everything, _warnings(ignored))
+
+
+def _order(text: str, ignored: list[str]) -> tuple[Order, ...]:
+    """Attributes with commas between them, those with a minus descending, as other archives take them."""
+    order = []
+    for word in filter(None, text.split(",")):
+        path = parse_attribute(word.lstrip("+-"))
+        if path is not None and len(path) == 1 and path[0] in ORDERS:
+            order.append(Order(path[0], word.startswith("-")))
+        else:
+            ignored.append(word.lstrip("+-"))
+    return tuple(order)
 
 
 def _named(path: Path) -> str:

@@ -43,6 +43,7 @@ _TAKEN = (*_parts(DICOM, DICOM_JSON, XML), DICOM, DICOM_JSON, XML)
 
 ACCEPT = "accept"
 SEARCH = ("limit", "offset", "fuzzymatching", "emptyvaluematching", "multiplevaluematching", "includefield")
+LISTING = ("words", "orderby")
 RENDERING = ("window", "viewport", "quality", "annotation", "iccprofile")
 URI = (
     *("requestType", "studyUID", "seriesUID", "objectUID", "contentType", "charset", "transferSyntax", "frameNumber"),
@@ -86,7 +87,11 @@ def _search() -> Iterator[Resource]:
         ("SearchStudyInstances", f"{_STUDY}/instances", "instances of a study"),
         ("SearchSeriesInstances", f"{_SERIES}/instances", "instances of a series"),
     ):
-        yield Resource("GET", path, name, f"Search for {what}", "10.6", test, _MODELS, (*SEARCH, ACCEPT))
+        more = LISTING if path == "/studies" else ()
+        yield Resource("GET", path, name, f"Search for {what}", "10.6", test, _MODELS, (*SEARCH, *more, ACCEPT))
+    yield Resource("GET", "/tally", "TallyStudies", "How many of the studies found have each modality", "",
+                   "test_web_listing.py::test_how_many_studies_have_each_modality", (JSON,),
+                   (*SEARCH, "words"))  # fmt: skip
 
 
 def _retrieve() -> Iterator[Resource]:

@@ -65,6 +65,10 @@ class VisibleArchive:
         narrowed = self._narrowed(query)
         return 0 if narrowed is None else await self._archive.count(narrowed)
 
+    async def tally(self, query: Query) -> dict[str, int]:
+        narrowed = self._narrowed(query)
+        return {} if narrowed is None else await self._archive.tally(narrowed)
+
     async def select(self, scope: Scope) -> list[InstanceRef]:
         await self._require(scope)
         return await self._archive.select(scope)
