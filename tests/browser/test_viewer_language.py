@@ -16,11 +16,15 @@ import ours
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-KOREAN = dict(re.findall(r'^  "((?:[^"\\]|\\.)*)": "(.*)",$', (STATIC / "js/words/ko.js").read_text("utf-8"), re.M))
+KOREAN = {
+    english: korean
+    for path in sorted((STATIC / "js/words").glob("*.js"))
+    for english, korean in re.findall(r'^  "((?:[^"\\]|\\.)*)": "(.*)",$', path.read_text("utf-8"), re.M)
+}
 # What is written alike in both: names of the standard, of keys and of things, and codes.
 ALIKE = re.compile(
     r"\b(?:Isocenter|English|DICOM|DICOMDIR|OHIF|PDF|ZIP|GSPS|CTRL|Ctrl|Shift|Alt|Esc|Enter|Space|Home|End|Del|Delete|Backspace"
-    r"|Page up|Page down|Cobb|MIP|MinIP|fps|mouse|CT|HU|Storage Commitment)\b"
+    r"|Page up|Page down|Cobb|MIP|MinIP|fps|mouse|CT|HU|Storage Commitment|L.max|L.min|AAPM TG18|JND)\b"
 )
 SAID = """() => {
   // Text of data sets stays as it is.

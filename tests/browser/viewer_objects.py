@@ -133,6 +133,15 @@ def greys() -> list[Dataset]:
     ]
 
 
+def deep() -> Dataset:
+    """Signed values of 32 bits, which only the server makes greys of."""
+    ds = ct(28, "DEEP", WindowCenter=0, WindowWidth=30000000, BitsAllocated=32, BitsStored=32, HighBit=31)
+    pixels = (_ct().pixel_array.astype("<i4") - 1024) * 30000
+    ds.RescaleIntercept = 0
+    ds.add_new("PixelData", "OW", pixels.astype("<i4").tobytes())
+    return ds
+
+
 def angiogram() -> Dataset:
     """Its Modality LUT leads back to the beam, with all greys turned, and is not to be displayed (C.8.7.1.1.2)."""
     ds = ct(27, "ANGIO", WindowCenter=1000, WindowWidth=1500, RescaleSlope="-2", RescaleIntercept="3000", Modality="XA")

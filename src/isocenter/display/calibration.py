@@ -83,14 +83,15 @@ class Characteristic:
     def table(self, p_values: int = P_VALUES) -> NDArray[np.uint16]:
         """The DDL for each of `p_values` P-Values: equal steps of P-Value look equal then (PS3.14 section 6.3).
 
-        For each the level whose luminance is nearest to the wanted one; shape (p_values,).
+        For each the level whose luminance is nearest to the wanted one, of equally bright levels the first: which of
+        them must not depend on the last bit of a logarithm, as the viewer makes the same table. Shape (p_values,).
         """
         first, last = self.range
         wanted = luminance(np.linspace(first, last, p_values))
-        seen = self.seen
+        seen, levels = np.unique(self.seen, return_index=True)
         above = np.clip(np.searchsorted(seen, wanted), 1, len(seen) - 1)
         below = above - 1
-        return np.where(wanted - seen[below] <= seen[above] - wanted, below, above).astype(np.uint16)
+        return levels[np.where(wanted - seen[below] <= seen[above] - wanted, below, above)].astype(np.uint16)
 
 
 def standard_luminances(curve: Characteristic, steps: int) -> NDArray[np.float64]:

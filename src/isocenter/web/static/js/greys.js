@@ -1,6 +1,7 @@
 // @ts-check
-// Stored value to screen grey in one step. Modality LUT, VOI LUT and Presentation LUT are folded into a single table of
-// 65,536 RGBA words (PS3.4 N.2, PS3.3 C.11), so a repaint is one lookup a pixel whatever the transforms were.
+// Stored value to screen grey in one step. Modality LUT, VOI LUT, Presentation LUT and the display's own table are folded
+// into a single one of 65,536 RGBA words (PS3.4 N.2, PS3.3 C.11, PS3.14), so a repaint is one lookup a pixel whatever
+// the transforms were.
 
 import { quantiles } from "./pixels.js";
 
@@ -70,8 +71,9 @@ export function draggedWindow({ voi, slope }, dx, dy) {
  * Fills the entries for stored values low..high (both inclusive); entry index is the value's low 16 bits, so negative
  * values lie at the upper end and pixel arrays are used as they are, without an offset.
  * @param {Uint32Array} table TABLE_SIZE RGBA words @param {GreyTransform} t @param {number} low @param {number} high
+ * @param {Uint16Array | null} levels the display's, of P-Values of 16 bits; null where nobody calibrated it
  */
-export function fillTable(table, t, low, high) {
+export function fillTable(table, t, low, high, levels) {
   const { voi } = t;
   const shown =
     voi.kind === "lut"
@@ -82,7 +84,7 @@ export function fillTable(table, t, low, high) {
     let level = shown(modalityValue(t, stored));
     if (t.inverse) level = 1 - level;
     if (stored >= paddingLow && stored <= paddingHigh) level = 0;
-    const grey = rint(level * 255);
+    const grey = levels ? /** @type {number} */ (levels[rint(level * 65535)]) : rint(level * 255);
     table[stored & 0xffff] = (OPAQUE | (grey << 16) | (grey << 8) | grey) >>> 0;
   }
 }
@@ -93,6 +95,19 @@ export function fillTable(table, t, low, high) {
 export function applyTable(out, pixels, table) {
   const n = Math.min(out.length, pixels.length);
   for (let i = 0; i < n; i += 1) out[i] = /** @type {number} */ (table[/** @type {number} */ (pixels[i])]);
+}
+
+/**
+ * The levels of a display for a picture whose greys are P-Values of 8 bits, as the server makes them. Colours stay.
+ * @param {Uint32Array} words RGBA @param {Uint16Array} levels @param {boolean} inverted
+ */
+export function drivenGreys(words, levels, inverted) {
+  for (let i = 0; i < words.length; i += 1) {
+    const word = /** @type {number} */ (words[i]);
+    const v = word & 0xff;
+    if (((word >>> 8) & 0xff) === v && ((word >>> 16) & 0xff) === v) words[i] = (OPAQUE + /** @type {number} */ (levels[(inverted ? 255 - v : v) * 257]) * 0x010101) >>> 0;
+    else if (inverted) words[i] = (OPAQUE | ~word) >>> 0;
+  }
 }
 
 /**

@@ -36,9 +36,14 @@ const RGB = new Set(["RGB", "YBR_RCT", "YBR_ICT"]);
 /** @param {DataSet} ds whether it is a softcopy presentation state that the server applies */
 export const isState = (ds) => STATES.has(text(ds, Tag.SOPClassUID));
 
+/** @param {DataSet} ds of a presentation state @returns {boolean} whether it makes colours */
+export const isColourState = (ds) => COLOUR_STATES.has(text(ds, Tag.SOPClassUID));
+
 /** Softcopy presentation states that the server applies: grayscale, color, pseudo-color, blending, XA/XRF, and variable
  * Modality LUT (PS3.4 B.5). */
 const STATES = new Set([1, 2, 3, 4, 5, 12].map((n) => `1.2.840.10008.5.1.4.1.1.11.${n}`));
+/** Those of them that show colours. */
+const COLOUR_STATES = new Set([2, 3, 4].map((n) => `1.2.840.10008.5.1.4.1.1.11.${n}`));
 /** Angiography and radiofluoroscopy, whose Modality LUT is not for display (PS3.3 C.8.7.1.1.2). */
 const PROJECTION_XRAY = new Set([1, 2, 3].map((n) => `1.2.840.10008.5.1.4.1.1.12.${n}`));
 
@@ -46,7 +51,7 @@ const PROJECTION_XRAY = new Set([1, 2, 3].map((n) => `1.2.840.10008.5.1.4.1.1.12
 const VIDEOS = new Set(["1.1.1", "1.2.1", "1.4.1"].map((end) => `1.2.840.10008.5.1.4.1.1.77.${end}`));
 
 export class Image {
-  /** The presentation state under which it is shown, if it is not shown as it was stored. @type {{series: string, instance: string, label: string} | null} */
+  /** The presentation state under which it is shown, if it is not shown as it was stored. @type {{series: string, instance: string, label: string, coloured: boolean} | null} */
   state = null;
 
   /** @param {DataSet} ds metadata of one instance */
@@ -76,6 +81,12 @@ export class Image {
   /** Whether low values are bright: MONOCHROME1, or a Presentation LUT Shape that says so (PS3.3 C.7.6.3.1.2, C.11.6). */
   get inverse() {
     return this.photometric === "MONOCHROME1" || text(this.ds, Tag.PresentationLUTShape) === "INVERSE";
+  }
+
+  /** Whether a picture the server makes of it is greys, but for inks: P-Values, which a display's table is for. */
+  get rendersGreys() {
+    if (this.state) return !this.state.coloured;
+    return isState(this.ds) ? !isColourState(this.ds) : this.photometric.startsWith("MONOCHROME");
   }
 
   /** @param {number} frame 1-based @param {string} tag macro's sequence @returns {DataSet | undefined} the macro's item */

@@ -1,9 +1,10 @@
 // @ts-check
-// Start: one client, three pages, and the address that says which is shown. A page's code is fetched when it is wanted;
+// Start: one client, four pages, and the address that says which is shown. A page's code is fetched when it is wanted;
 // the viewer's is preloaded by index.html, since every way leads there.
 
 import { BASE } from "./base.js";
 import { DicomWeb } from "./dicomweb.js";
+import { display } from "./display/screen.js";
 import { Keyboard } from "./keyboard.js";
 import { formatRoute, parseRoute } from "./router.js";
 import { speak, t, wantedLanguage } from "./words.js";
@@ -12,6 +13,7 @@ import { speak, t, wantedLanguage } from "./words.js";
 /** @typedef {import("./viewer.js").ViewerPage} ViewerPage */
 /** @typedef {import("./panels/studies.js").StudiesPage} StudiesPage */
 /** @typedef {import("./volume/page.js").VolumePage} VolumePage */
+/** @typedef {import("./display/page.js").DisplayPage} DisplayPage */
 
 const root = /** @type {HTMLElement} */ (document.getElementById("app"));
 const client = new DicomWeb(`${BASE.pathname}dicomweb`);
@@ -24,7 +26,9 @@ let viewerPage = null;
 let studiesPage = null;
 /** @type {Promise<VolumePage> | null} */
 let volumePage = null;
-/** Page on the screen. @type {ViewerPage | StudiesPage | VolumePage | null} */
+/** @type {Promise<DisplayPage> | null} */
+let displayPage = null;
+/** Page on the screen. @type {ViewerPage | StudiesPage | VolumePage | DisplayPage | null} */
 let shown = null;
 
 async function help() {
@@ -33,9 +37,10 @@ async function help() {
 }
 
 async function makeViewer() {
-  const { ViewerPage } = await import("./viewer.js");
+  const [{ ViewerPage }] = await Promise.all([import("./viewer.js"), display.load()]);
   return new ViewerPage(client, {
     back: () => go(listAddress),
+    go,
     help,
     remember: (route) => history.replaceState(null, "", formatRoute(route)),
     planes: (route) => go(formatRoute(route)),
@@ -44,12 +49,19 @@ async function makeViewer() {
 
 /** Frames the viewer has are not fetched again. */
 async function makeVolume() {
-  const [{ VolumePage }, { FrameLoader }] = await Promise.all([import("./volume/page.js"), import("./loader.js")]);
+  const [{ VolumePage }, { FrameLoader }] = await Promise.all([import("./volume/page.js"), import("./loader.js"), display.load()]);
   return new VolumePage(client, (await viewerPage)?.loader ?? new FrameLoader(client), {
     back: (route) => go(formatRoute(route)),
+    go,
     help,
     remember: (route) => history.replaceState(null, "", formatRoute(route)),
   });
+}
+
+async function makeDisplay() {
+  const { DisplayPage } = await import("./display/page.js");
+  // Back to the images whose greys are in question, if the way led here from them.
+  return new DisplayPage({ back: () => (gone > 0 ? history.back() : go(listAddress)), help });
 }
 
 async function makeStudies() {
@@ -70,13 +82,17 @@ async function makeStudies() {
   return page;
 }
 
+/** How often a page of ours led to another. */
+let gone = 0;
+
 /** @param {string} address */
 function go(address) {
+  gone += 1;
   history.pushState(null, "", address);
   void show(parseRoute(location));
 }
 
-/** @param {ViewerPage | StudiesPage | VolumePage} page */
+/** @param {ViewerPage | StudiesPage | VolumePage | DisplayPage} page */
 function bring(page) {
   if (shown === page) return;
   shown?.hide();
@@ -100,6 +116,12 @@ async function show(route) {
     const page = await (viewerPage ??= makeViewer());
     bring(page);
     await page.show(route);
+    return;
+  }
+  if (route.page === "display") {
+    const page = await (displayPage ??= makeDisplay());
+    bring(page);
+    await page.show();
     return;
   }
   const page = await (studiesPage ??= makeStudies());

@@ -2,7 +2,8 @@
 // Stored values to a picture of the image's own size: one table of greys or colours, applied to every pixel, and what
 // covers them. The table is filled anew only when greys change, so that a drag of the window costs one pass.
 
-import { TABLE_SIZE, applyTable, fillTable } from "./greys.js";
+import { display } from "./display/screen.js";
+import { TABLE_SIZE, applyTable, drivenGreys, fillTable } from "./greys.js";
 import { layCover } from "./planes.js";
 
 /** @typedef {import("./loader.js").Entry} Entry */
@@ -17,6 +18,8 @@ export class Painter {
   #words = new Uint32Array(0);
   /** Whether frame or greys are others than those of the last time. */
   dirty = true;
+  /** Whether the picture is inverted already where it has to be. */
+  turned = false;
 
   /** @param {import("./loader.js").FrameLoader} loader has the tables and the covers */
   constructor(loader) {
@@ -25,10 +28,13 @@ export class Painter {
 
   /**
    * @param {Frame} frame @param {Entry} entry @param {import("./greys.js").GreyTransform | null} greys null for colour
+   * @param {boolean} [inverted] of what has no `greys`
    * @returns {HTMLCanvasElement | ImageBitmap}
    */
-  picture(frame, entry, greys) {
-    if (frame.kind === "bitmap") return frame.bitmap;
+  picture(frame, entry, greys, inverted = false) {
+    const driven = frame.kind === "bitmap" && display.levels !== null && entry.image.rendersGreys;
+    this.turned = greys !== null || driven;
+    if (frame.kind === "bitmap" && !driven) return frame.bitmap;
     const { columns, rows } = entry.image;
     const context = /** @type {CanvasRenderingContext2D} */ (this.#source.getContext("2d"));
     if (!this.#pixels || this.#pixels.width !== columns || this.#pixels.height !== rows) {
@@ -40,6 +46,14 @@ export class Painter {
     }
     if (!this.dirty) return this.#source;
     this.dirty = false;
+    if (frame.kind === "bitmap") {
+      context.drawImage(frame.bitmap, 0, 0, columns, rows);
+      this.#pixels = context.getImageData(0, 0, columns, rows);
+      this.#words = new Uint32Array(this.#pixels.data.buffer);
+      drivenGreys(this.#words, /** @type {Uint16Array} */ (display.levels), inverted);
+      context.putImageData(this.#pixels, 0, 0);
+      return this.#source;
+    }
     if (frame.kind === "colour") {
       this.#words.set(frame.pixels.subarray(0, this.#words.length));
     } else {
@@ -47,7 +61,7 @@ export class Painter {
       applyTable(this.#words, frame.pixels, this.#table);
     }
     const cover = this.loader.planes.cover(entry.image, entry.frame);
-    if (cover) layCover(this.#words, cover);
+    if (cover) layCover(this.#words, cover, greys ? display.levels : null);
     context.putImageData(this.#pixels, 0, 0);
     return this.#source;
   }
@@ -55,7 +69,7 @@ export class Painter {
   /** @param {import("./pixels.js").ValueFrame} frame @param {Entry} entry @param {import("./greys.js").GreyTransform | null} greys */
   #fill(frame, entry, greys) {
     if (greys) {
-      fillTable(this.#table, greys, frame.low, frame.high);
+      fillTable(this.#table, greys, frame.low, frame.high, display.levels);
       return;
     }
     const palette = this.loader.tables.palette(entry.image);

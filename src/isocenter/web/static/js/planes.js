@@ -1,6 +1,6 @@
 // @ts-check
-// What lies over an image's pixels: the display shutter (PS3.3 C.7.6.11) and overlay planes (C.9.2), as one cover of RGBA
-// words that is laid over the picture after every look-up of greys. The server's pixels/shutter.py and pixels/overlay.py
+// What lies over an image's pixels: the display shutter (PS3.3 C.7.6.11) and overlay planes (C.9.2), as one cover of
+// P-Values that is laid over the picture after every look-up of greys. The server's pixels/shutter.py and pixels/overlay.py
 // do the same.
 
 import { Tag, number, numbers, text, texts } from "./dataset.js";
@@ -8,10 +8,11 @@ import { fromBase64 } from "./tables.js";
 
 /** @typedef {import("./dataset.js").DataSet} DataSet */
 /** @typedef {import("./image.js").Image} Image */
-/** Words of a picture; 0 lets its pixel through. @typedef {Uint32Array} Cover */
+/** P-Values of 16 bits that cover pixels, made opaque by the bit above; 0 lets a pixel through. @typedef {Uint32Array} Cover */
 /** @typedef {{rows: number, columns: number, graphic: boolean, origin: [number, number], first: number, frames: number, data: import("./dataset.js").Attribute}} Plane */
 
-const WHITE = 0xffffffff;
+const OPAQUE = 0x10000;
+const WHITE = OPAQUE | 0xffff;
 const GROUPS = Array.from({ length: 16 }, (_, i) => (0x6000 + 2 * i).toString(16).toUpperCase());
 
 /**
@@ -104,8 +105,7 @@ function layShutter(cover, image, ds) {
   const shapes = texts(ds, Tag.ShutterShape);
   const openings = shapes.map((shape) => opening(ds, shape, image.aspect));
   if (openings.some((one) => one === null)) return; // not complete: nothing is hidden
-  const grey = Math.round((number(ds, Tag.ShutterPresentationValue) ?? 0) / 257);
-  const word = (0xff000000 | (grey << 16) | (grey << 8) | grey) >>> 0;
+  const word = OPAQUE | (number(ds, Tag.ShutterPresentationValue) ?? 0);
   for (let y = 0; y < image.rows; y += 1) {
     for (let x = 0; x < image.columns; x += 1) {
       if (!openings.every((one) => one?.(y + 1, x + 1))) cover[y * image.columns + x] = word;
@@ -157,11 +157,13 @@ export class PlaneStore {
   }
 }
 
-/** @param {Uint32Array} words of a picture @param {Cover} cover */
-export function layCover(words, cover) {
+/** @param {Uint32Array} words of a picture @param {Cover} cover @param {Uint16Array | null} levels of a calibrated display, under greys */
+export function layCover(words, cover, levels) {
   for (let i = 0; i < words.length; i += 1) {
-    const word = /** @type {number} */ (cover[i]);
-    if (word !== 0) words[i] = word;
+    const laid = /** @type {number} */ (cover[i]);
+    if (laid === 0) continue;
+    const p = laid & 0xffff;
+    words[i] = 0xff000000 + (levels ? /** @type {number} */ (levels[p]) : Math.round(p / 257)) * 0x010101;
   }
 }
 

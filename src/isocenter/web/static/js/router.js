@@ -12,7 +12,8 @@ import { BASE } from "./base.js";
 /**
  * @typedef {{page: "studies", text: string, modality: string, from: string, to: string}} StudiesRoute
  * @typedef {{page: "view", study: string, series: string, instance: string, frame: number, window: {center: number, width: number} | null, inverted: boolean, lie?: Lie, grid?: Grid, planes?: string}} ViewRoute `planes`: the volume in three planes, in the words of volume/state.js
- * @typedef {StudiesRoute | ViewRoute} Route
+ * @typedef {{page: "display", unread?: string[]}} DisplayRoute
+ * @typedef {StudiesRoute | ViewRoute | DisplayRoute} Route
  */
 
 const UID = /^[0-9.]{1,64}$/;
@@ -24,7 +25,8 @@ const ROOT = BASE.pathname;
 export function parseRoute(url) {
   const query = new URLSearchParams(url.search);
   const path = url.pathname.startsWith(ROOT) ? url.pathname.slice(ROOT.length) : url.pathname.slice(1);
-  const [page, study = "", series = "", instance = ""] = path.split("/").map((part) => (UID.test(part) || part === "view" ? part : ""));
+  const [page, study = "", series = "", instance = ""] = path.split("/").map((part) => (UID.test(part) || part === "view" || part === "display" ? part : ""));
+  if (page === "display") return { page };
   if (page === "view" && study) {
     const [center, width] = (query.get("window") ?? "").split(",").map(Number);
     const usable = center !== undefined && width !== undefined && Number.isFinite(center) && width > 0;
@@ -72,6 +74,8 @@ export function formatRoute(route) {
       if (route.grid.active > 0) query.set("cell", String(route.grid.active + 1));
       for (const cell of route.grid.cells) query.append("in", cell ? [cell.series, cell.instance, ...(cell.frame > 1 ? [cell.frame] : [])].join("/") : "");
     }
+  } else if (route.page === "display") {
+    path += "display";
   } else {
     if (route.text) query.set("q", route.text);
     if (route.modality) query.set("modality", route.modality);

@@ -5,6 +5,8 @@ import { Cine } from "./cine.js";
 import { Tag, personName, text } from "./dataset.js";
 import { RequestError, isAbort } from "./dicomweb.js";
 import { fill, h, icon, iconButton, nameElement } from "./dom.js";
+import { displayBadge } from "./display/badge.js";
+import { display } from "./display/screen.js";
 import { date } from "./format.js";
 import { LayersOffer } from "./layers/offer.js";
 import { Layout } from "./layout.js";
@@ -62,7 +64,7 @@ export class ViewerPage {
 
   /**
    * @param {import("./dicomweb.js").DicomWeb} client
-   * @param {{back: () => void, help: () => void, remember: (route: ViewRoute) => void, planes: (route: ViewRoute) => void}} actions
+   * @param {{back: () => void, go: (address: string) => void, help: () => void, remember: (route: ViewRoute) => void, planes: (route: ViewRoute) => void}} actions
    */
   constructor(client, actions) {
     this.client = client;
@@ -89,13 +91,14 @@ export class ViewerPage {
       this.active.updateLayers();
     });
     this.layout.addEventListener("shape", () => this.#fillEmpty());
+    display.addEventListener("change", () => this.layout.shown.forEach((viewport) => viewport.regrey()));
     this.book.addEventListener("change", () => this.layout.shown.forEach((viewport) => viewport.updateLayers()));
     this.tools.addEventListener("change", () => this.pen.cancel());
     this.#stage.append(this.strip.element, h("div.centre", null, this.layout.element, this.scrubber.element, this.#problem));
     this.element = h(
       "main.viewer-page",
       null,
-      h("header.bar", null, iconButton("back", "Study list", () => actions.back(), "Esc"), this.#title, this.toolbar.element),
+      h("header.bar", null, iconButton("back", "Study list", () => actions.back(), "Esc"), this.#title, displayBadge(actions.go), this.toolbar.element),
       this.#stage,
     );
     this.bindings = viewerBindings(this);

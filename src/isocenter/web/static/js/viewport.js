@@ -256,6 +256,11 @@ export class Viewport extends EventTarget {
   /** @param {boolean} inverted */
   setInverted(inverted) {
     this.inverted = inverted;
+    this.regrey();
+  }
+
+  /** Makes the greys anew: something that they go by is another. */
+  regrey() {
     this.#painter.dirty = true;
     this.#schedule();
     this.#changed("greys");
@@ -431,13 +436,13 @@ export class Viewport extends EventTarget {
     if (this.painted) {
       const { entry, frame } = this.painted;
       if (this.#fitted) this.#fit();
-      this.picture = this.#painter.picture(frame, entry, this.greys?.transform ?? null);
+      this.picture = this.#painter.picture(frame, entry, this.greys?.transform ?? null, this.inverted);
       const matrix = this.#matrix(entry.image);
       context.setTransform(...matrix);
       const whole = Number.isInteger(this.view.zoom) && entry.image.aspect === 1;
       context.imageSmoothingEnabled = !(whole && this.view.zoom === 1) && this.view.zoom < 8;
       context.imageSmoothingQuality = this.view.zoom < 0.6 ? "medium" : "low";
-      if (this.inverted && entry.image.kind !== "grey") context.filter = "invert(1)";
+      if (this.inverted && !this.#painter.turned) context.filter = "invert(1)";
       context.drawImage(this.picture, 0, 0, entry.image.columns, entry.image.rows);
       context.filter = "none";
     }

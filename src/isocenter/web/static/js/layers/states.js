@@ -4,7 +4,7 @@
 
 import { Tag, items, number, personName, text } from "../dataset.js";
 import { date, person, time } from "../format.js";
-import { Image, displayedArea, isState } from "../image.js";
+import { Image, displayedArea, isColourState, isState } from "../image.js";
 
 /** @typedef {import("../dataset.js").DataSet} DataSet */
 /** @typedef {import("../stack.js").Stack} Stack */
@@ -35,7 +35,7 @@ function presentedImage(image, { ds: state, label }) {
   const made = new Image(ds);
   made.kind = "rendered";
   made.frames = image.frames;
-  made.state = { series: text(state, Tag.SeriesInstanceUID), instance: text(state, Tag.SOPInstanceUID), label };
+  made.state = { series: text(state, Tag.SeriesInstanceUID), instance: text(state, Tag.SOPInstanceUID), label, coloured: isColourState(state) };
   const turned = (number(state, Tag.ImageRotation) ?? 0) % 180 !== 0;
   [made.rows, made.columns] = displayedArea(state, image.path.instance) ?? (turned ? [image.columns, image.rows] : [image.rows, image.columns]);
   return made;

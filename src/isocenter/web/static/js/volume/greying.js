@@ -1,6 +1,7 @@
 // @ts-check
 // The greys of a volume: the header of its middle slice speaks for all, and the table is the stack's (greys.js).
 
+import { display } from "../display/screen.js";
 import { automaticWindow, draggedWindow, fillTable, TABLE_SIZE } from "../greys.js";
 import { t } from "../words.js";
 
@@ -72,7 +73,7 @@ export class Greying {
   fill() {
     const { low, high } = this.data;
     this.#filled = [low, high];
-    fillTable(this.table, this.greys.transform, low, high);
+    fillTable(this.table, this.greys.transform, low, high, display.levels);
   }
 
   /** Whether values have come that the table does not know yet. */

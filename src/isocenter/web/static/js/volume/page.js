@@ -4,6 +4,8 @@
 import { asset } from "../base.js";
 import { Tag, personName, text } from "../dataset.js";
 import { RequestError, isAbort } from "../dicomweb.js";
+import { displayBadge } from "../display/badge.js";
+import { display } from "../display/screen.js";
 import { fill, h, icon, iconButton, nameElement } from "../dom.js";
 import { date } from "../format.js";
 import { Image } from "../image.js";
@@ -68,7 +70,7 @@ export class VolumePage {
 
   /**
    * @param {import("../dicomweb.js").DicomWeb} client @param {import("../loader.js").FrameLoader} loader
-   * @param {{back: (route: ViewRoute) => void, help: () => void, remember: (route: ViewRoute) => void}} actions
+   * @param {{back: (route: ViewRoute) => void, go: (address: string) => void, help: () => void, remember: (route: ViewRoute) => void}} actions
    */
   constructor(client, loader, actions) {
     this.client = client;
@@ -82,8 +84,9 @@ export class VolumePage {
       null,
       h("header.bar", null, iconButton("back", "Back to the images", () => this.#back(), "Esc"), this.#title, this.#toolbar),
       this.#stage,
-      h("footer.volume-foot", null, this.#progress, this.#which, this.#words, this.#probe),
+      h("footer.volume-foot", null, this.#progress, this.#which, this.#words, this.#probe, displayBadge(actions.go)),
     );
+    display.addEventListener("change", () => this.room?.greysChanged());
     this.bindings = volumeBindings(this);
     this.tools.addEventListener("change", () => this.#update());
     this.#which.addEventListener("change", () => this.#choose(Number(this.#which.value), ""));
