@@ -311,6 +311,16 @@ def test_irreversible_htj2k_does_not_wrap_around() -> None:
 # --- header and codestream disagree ---------------------------------------------------------------------------------
 
 
+def test_rle_segments_that_hold_padding() -> None:
+    """Some writers compress the bytes along that fill a plane up."""
+    planes = [np.arange(15, dtype=np.uint8) + 20 * n for n in range(3)]
+    packed = [bytes(imagecodecs.packbits_encode(np.append(plane, [0, 0, 0]))) for plane in planes]
+    offsets = np.cumsum([64, *map(len, packed)])[:3]
+    data = struct.pack("<16I", 3, *offsets, *[0] * 12) + b"".join(packed)
+    result = decode(RLE, data, Layout(3, 5, 3, photometric="RGB"))
+    np.testing.assert_array_equal(result.pixels, np.stack(planes, axis=-1).reshape(3, 5, 3))
+
+
 def test_codestream_of_lower_precision_than_bits_stored() -> None:
     pixels = gradient(20, 30, 1, 10)
     data = imagecodecs.jpeg2k_encode(pixels, codecformat="J2K", level=0, reversible=True, bitspersample=10)

@@ -37,21 +37,32 @@ def decode_rle(data: bytes | memoryview, rows: int, columns: int, samples: int, 
         raise PixelError("the RLE segments are too short for the image")
     result = np.empty((samples, size, itemsize), np.uint8)
     view = memoryview(data)
+    single = np.empty(size, np.uint8)
     for plane in range(planes):
-        segment = view[bounds[plane] : bounds[plane + 1]]
+        segment = bytes(view[bounds[plane] : bounds[plane + 1]])
         sample, byte = divmod(plane, itemsize)
-        result[sample, :, itemsize - 1 - byte] = _unpack(segment, size, plane + 1)
+        if itemsize == 1:
+            _unpack(segment, result[sample, :, 0], plane + 1)
+        else:
+            _unpack(segment, single, plane + 1)
+            result[sample, :, itemsize - 1 - byte] = single
     return result.view(f"<u{itemsize}").reshape(samples, rows, columns)
 
 
-def _unpack(segment: memoryview, size: int, number: int) -> np.ndarray:
+def _unpack(segment: bytes, plane: np.ndarray, number: int) -> None:
+    """The segment's bytes into all of `plane`, which is contiguous."""
     try:
-        unpacked = imagecodecs.packbits_decode(bytes(segment))
-    except Exception as error:  # noqa: BLE001  (the codec's errors have no common type)
-        raise PixelError(f"RLE segment {number}: {error}") from None
-    if len(unpacked) < size:
-        raise PixelError(f"RLE segment {number} unpacks to {len(unpacked)} bytes, {size} are needed")
-    return np.frombuffer(unpacked, np.uint8, size)
+        # In place of its result: the codec would go through the segment once more to learn how much that is.
+        unpacked = imagecodecs.packbits_decode(segment, out=plane.data)
+    except imagecodecs.PackbitsError:  # broken, or there is padding
+        try:
+            unpacked = imagecodecs.packbits_decode(segment)
+        except imagecodecs.PackbitsError as error:
+            raise PixelError(f"RLE segment {number}: {error}") from None
+        if len(unpacked) >= len(plane):
+            plane[:] = np.frombuffer(unpacked, np.uint8, len(plane))
+    if len(unpacked) < len(plane):
+        raise PixelError(f"RLE segment {number} unpacks to {len(unpacked)} bytes, {len(plane)} are needed")
 
 
 def encode_rle(pixels: np.ndarray) -> bytes:
