@@ -314,7 +314,7 @@ def test_irreversible_htj2k_does_not_wrap_around() -> None:
 def test_rle_segments_that_hold_padding() -> None:
     """Some writers compress the bytes along that fill a plane up."""
     planes = [np.arange(15, dtype=np.uint8) + 20 * n for n in range(3)]
-    packed = [bytes(imagecodecs.packbits_encode(np.append(plane, [0, 0, 0]))) for plane in planes]
+    packed = [bytes(imagecodecs.packbits_encode(np.append(plane, np.zeros(3, np.uint8)))) for plane in planes]
     offsets = np.cumsum([64, *map(len, packed)])[:3]
     data = struct.pack("<16I", 3, *offsets, *[0] * 12) + b"".join(packed)
     result = decode(RLE, data, Layout(3, 5, 3, photometric="RGB"))
