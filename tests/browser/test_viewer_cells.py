@@ -91,12 +91,6 @@ def nearest(number: int, to: Any) -> int:
     return int(np.argmin([abs(normal @ (to - origin)) for origin in origins]))
 
 
-def places(viewer: Viewer) -> list[str]:
-    """The place in its stack that each cell shows: "3 / 16"."""
-    found: list[str] = viewer.page.locator(".viewport .bottom-left .position").all_inner_texts()
-    return found
-
-
 def opened(viewer: Viewer, cells: int) -> None:
     viewer.page.wait_for_function(
         "(n) => document.querySelectorAll('.viewport:not(.is-loading) .bottom-left .position').length === n", arg=cells
@@ -112,6 +106,7 @@ def four(viewer: Viewer) -> None:
 
 
 def showing(viewer: Viewer, expected: list[str]) -> None:
+    """Waits until each cell shows its place in its stack: "3 / 16"."""
     viewer.page.wait_for_function(
         "(expected) => JSON.stringify([...document.querySelectorAll('.viewport .bottom-left .position')]"
         ".map((e) => e.textContent)) === JSON.stringify(expected)",
@@ -208,7 +203,7 @@ def test_the_address_keeps_the_cells(viewer: Viewer) -> None:
     viewer.page.goto("about:blank")
     viewer.page.go_back()
     opened(viewer, 4)
-    assert expected == places(viewer)
+    showing(viewer, expected)
     assert 1 == viewer.page.locator(".viewport:nth-child(2).is-active").count()
 
 

@@ -247,13 +247,11 @@ def test_a_pdf_is_shown_by_the_browsers_own_reader(chromium: Browser, address: s
     with watched(chromium, address, tolerate="outside: chrome") as viewer:
         viewer.page.goto(f"{address}/view/{STUDY}/{STUDY}.2")
         viewer.page.wait_for_selector(".document iframe[title=Letter]")
-        for _ in range(100):
-            painted = picture(viewer)
-            red = (painted[..., 0] > 200) & (painted[..., 1] < 60) & (painted[..., 2] < 60)
-            if red.sum() > 2000:
-                return
-            viewer.page.wait_for_timeout(100)
-        pytest.fail("the page of the PDF was not painted")
+        viewer.until(lambda: np.count_nonzero(red(picture(viewer))) > 2000)
+
+
+def red(painted: Any) -> Any:
+    return (painted[..., 0] > 200) & (painted[..., 1] < 60) & (painted[..., 2] < 60)
 
 
 def picture(viewer: Viewer) -> Any:

@@ -155,16 +155,14 @@ def cover(viewer: Viewer) -> Any:
 
 def covered(viewer: Viewer, expected: Any) -> Any:
     """Waits until these pixels are covered, and no others; gives what is there."""
-    found = None
-    for _ in range(100):
-        if viewer.page.locator("canvas.segment-cover:visible").count() == (1 if expected.any() else 0):
-            found = cover(viewer) if expected.any() else None
-            if found is None or np.array_equal(expected, found[..., 3] > 0):
-                return found
-        viewer.page.wait_for_timeout(50)
-    pytest.fail(
-        f"{expected.sum()} pixels are to be covered, not {None if found is None else (found[..., 3] > 0).sum()}"
+    shown = "canvas.segment-cover:visible"
+    if not expected.any():
+        viewer.until(lambda: viewer.page.locator(shown).count() == 0)
+        return None
+    viewer.until(
+        lambda: viewer.page.locator(shown).count() == 1 and np.array_equal(expected, cover(viewer)[..., 3] > 0)
     )
+    return cover(viewer)
 
 
 def srgb(lab: tuple[float, float, float]) -> Any:

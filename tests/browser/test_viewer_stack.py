@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -32,6 +31,18 @@ def window(viewer: Viewer) -> tuple[int, int]:
     found = re.search(r"W (-?\d+)\s+L (-?\d+)", viewer.text("bottom-right"))
     assert found
     return int(found[1]), int(found[2])
+
+
+def watch_position(viewer: Viewer) -> None:
+    """From now on window.seen gathers the places in the stack."""
+    viewer.page.evaluate(
+        """() => {
+          window.seen = [];
+          const position = document.querySelector('.scrub .position');
+          const seen = () => window.seen.push(parseInt(position.textContent));
+          new MutationObserver(seen).observe(position, { childList: true });
+        }"""
+    )
 
 
 def drag(viewer: Viewer, dx: int, dy: int, button: str = "left") -> None:
@@ -154,11 +165,8 @@ def test_cine_plays_at_the_headers_rate(viewer: Viewer) -> None:
     viewer.page.wait_for_selector("button[aria-label=Pause]")
     rate = viewer.page.locator(".rate").inner_text()
     assert f"{round(1000 / ds.FrameTime)} fps" == rate
-    seen = set()
-    for _ in range(12):
-        seen.add(position(viewer))
-        viewer.page.wait_for_timeout(60)
-    assert len(seen) >= 4
+    watch_position(viewer)
+    viewer.page.wait_for_function("() => new Set(window.seen).size >= 4")
     viewer.press("Space")
     stopped = position(viewer)
     viewer.page.wait_for_timeout(200)
@@ -287,21 +295,13 @@ def test_text_belongs_to_the_picture_while_the_next_one_is_on_its_way(viewer: Vi
     assert "12 / 12" == position(viewer)
     assert "1 / 12" in viewer.text("bottom-left")
     assert 1 == bright_slice(viewer)
-    wait_until(viewer, lambda: any("/2.25.70001.1.12/" in route.request.url for route in held))
+    viewer.until(lambda: any("/2.25.70001.1.12/" in route.request.url for route in held))
     released.append("/frames/")
     for route in held:
         route.continue_()
     viewer.shown()
     assert "12 / 12" in viewer.text("bottom-left")
     assert 12 == bright_slice(viewer)
-
-
-def wait_until(viewer: Viewer, ready: Callable[[], bool]) -> None:
-    for _ in range(200):
-        if ready():
-            return
-        viewer.page.wait_for_timeout(50)
-    raise AssertionError("it did not happen")
 
 
 def test_the_magnifying_glass_shows_the_pixels_around_the_pointer(viewer: Viewer) -> None:
@@ -355,14 +355,7 @@ def test_cine_plays_a_part_of_the_stack(viewer: Viewer) -> None:
     viewer.open(f"{STACK}/2.25.70001.1/2.25.70001.1.4")
     viewer.press("{", "ArrowDown", "ArrowDown", "}")
     assert viewer.page.locator(".played").is_visible()
-    viewer.page.evaluate(
-        """() => {
-          window.seen = [];
-          const position = document.querySelector('.scrub .position');
-          const seen = () => window.seen.push(parseInt(position.textContent));
-          new MutationObserver(seen).observe(position, { childList: true });
-        }"""
-    )
+    watch_position(viewer)
     viewer.press("Space")
     viewer.page.wait_for_function("() => window.seen.length > 12")
     viewer.press("Space")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -134,6 +135,28 @@ def test_padding_is_black_and_leaves_no_seam(planes: Viewer) -> None:
     rest = row[third + 6 : inside[-1]]
     assert 20 < rest.min() < rest.max() < 225
     assert row[third - 6 : third + 6].max() < 225
+
+
+def test_a_pane_is_busy_until_its_newest_plane_is_painted(planes: Viewer) -> None:
+    """A new size has the old plane painted at once; whoever waits for the picture waits for the new one."""
+    go(planes, 1, address("slab:mean,60", OBLIQUE_TURN))
+    planes.page.evaluate(
+        """() => {
+          const pane = document.querySelector('.pane.is-coronal');
+          window.busy = [];
+          new MutationObserver((all) => window.busy.push(...all.map((one) => one.oldValue)))
+            .observe(pane, { attributeFilter: ['aria-busy'], attributeOldValue: true });
+        }"""
+    )
+    for width in (1400, 900, 1300):
+        planes.page.set_viewport_size({"width": width, "height": 1000})
+        planes.page.wait_for_function(
+            "(width) => document.querySelector('.pane.is-coronal canvas').width > width / 3", arg=width
+        )
+        ready(planes)
+    said = [*planes.page.evaluate("() => window.busy"), "false"]
+    assert "true" in said
+    assert ("false", "false") not in pairwise(said)
 
 
 # --- linked

@@ -6,7 +6,8 @@ import asyncio
 import base64
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -25,6 +26,9 @@ from isocenter.web.app import create_app
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
+
+# Seconds that anything waited for may take: two Chromiums and their servers share two cores, and only failing costs it
+PATIENCE = 60.0
 
 
 @contextlib.asynccontextmanager
@@ -68,9 +72,15 @@ class Viewer:
         return url.startswith((f"{self.address}/", "data:", f"blob:{self.address}/"))
 
     def list(self, query: str = "") -> None:
-        """Opens the study list and waits for its rows."""
+        """Opens the study list and waits for all of its rows."""
         self.page.goto(f"{self.address}/{query}")
         self.page.wait_for_selector("tbody tr")
+        self.answered()
+
+    def answered(self) -> None:
+        """Waits until the list has all of its rows: they come in parts."""
+        self.page.wait_for_selector(".list-scroll[aria-busy=false]")
+        self.settle()
 
     def rows(self) -> list[str]:
         """Patient IDs of the rows of the study list, from the top."""
@@ -98,6 +108,13 @@ class Viewer:
         for key in keys:
             self.page.keyboard.press(key)
         self.settle()
+
+    def until(self, true: Callable[[], object]) -> None:
+        """Waits for what only Python sees, while the page goes on."""
+        end = time.monotonic() + PATIENCE
+        while not true():
+            assert time.monotonic() < end, "it did not happen"
+            self.page.wait_for_timeout(50)
 
     def text(self, corner: str) -> str:
         """Text of "top-left", "top-right", "bottom-left" or "bottom-right"."""
@@ -130,7 +147,7 @@ def watched(
     """A page that is closed at the end; then every problem that does not contain `tolerate` fails the test."""
     context = chromium.new_context(viewport={"width": width, "height": height}, locale=locale)
     page = Viewer(context.new_page(), address)
-    page.page.set_default_timeout(15_000)
+    page.page.set_default_timeout(PATIENCE * 1000)
     page.watch()
     try:
         yield page

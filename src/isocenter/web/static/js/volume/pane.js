@@ -47,7 +47,7 @@ export class Pane {
   #canvas = h("canvas.picture", { tabindex: "-1" });
   #context = /** @type {CanvasRenderingContext2D} */ (this.#canvas.getContext("2d", { alpha: false }));
   #source = document.createElement("canvas");
-  /** @type {{values: Uint16Array, mask: Uint8Array, width: number, height: number, last: boolean} | null} */
+  /** @type {{values: Uint16Array, mask: Uint8Array, width: number, height: number, asked: number, whole: boolean} | null} */
   #plane = null;
   /** Kept from picture to picture of one size. @type {ImageData | null} */
   #image = null;
@@ -60,7 +60,7 @@ export class Pane {
   #greys = h("div.corner.bottom-right");
   #edges = { top: h("div.edge.top"), right: h("div.edge.right"), bottom: h("div.edge.bottom"), left: h("div.edge.left") };
   #bar = h("div.scale-bar", null, h("i"), h("span"));
-  /** Cuts asked for; and whether the last is on the canvas, whole and of all slices. */
+  /** Cuts asked for: busy until the last is on the canvas, whole and of all slices. An older one may be painted after. */
   #asked = 0;
 
   /**
@@ -178,7 +178,7 @@ export class Pane {
     const asked = this.#asked;
     this.element.setAttribute("aria-busy", "true");
     data.cut(this.name, cut, (plane) => {
-      this.#plane = { ...plane, width, height, last: !moving && data.complete && asked === this.#asked };
+      this.#plane = { ...plane, width, height, asked, whole: !moving && data.complete };
       this.paint();
     });
     this.draw();
@@ -215,7 +215,7 @@ export class Pane {
       /** @type {CanvasRenderingContext2D} */ (this.#source.getContext("2d")).putImageData(image, 0, 0);
       context.drawImage(this.#source, 0, 0, this.width, this.height);
     }
-    if (plane.last) this.element.setAttribute("aria-busy", "false");
+    if (plane.whole && plane.asked === this.#asked) this.element.setAttribute("aria-busy", "false");
     this.draw();
   }
 
