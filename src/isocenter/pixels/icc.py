@@ -1,4 +1,8 @@
-"""Colour consistency (PS3.3 C.11.15): an image's ICC profile, and its colours in another space, by LittleCMS."""
+"""Colour consistency (PS3.3 C.11.15): an image's ICC profile, and its colours in another space, by LittleCMS.
+
+A profile is a program of tables that somebody sent, for a library in C: where codecs run in processes of their own
+(isolation.py), it does, too.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isocenter.errors import PixelError
+from isocenter.pixels import isolation
 from isocenter.pixels.header import Attributes
 from isocenter.pixels.image import Image
 
@@ -55,10 +60,19 @@ def convert(rgb: NDArray[np.uint8], profile: bytes, target: bytes) -> NDArray[np
     # The header tells the colour space of the data (ICC.1 section 7.2).
     if len(profile) < 128 or profile[16:20] != b"RGB ":
         raise PixelError("the ICC profile is not one of RGB colours", tag_path="(0028,2000)")
+    pool = isolation.current()
+    try:
+        return converted(rgb, profile, target) if pool is None else pool.convert(rgb, profile, target)
+    except PixelError as error:
+        raise PixelError(error.message, tag_path="(0028,2000)") from None
+
+
+def converted(rgb: NDArray[np.uint8], profile: bytes, target: bytes) -> NDArray[np.uint8]:
+    """The same in this process, of a profile of RGB."""
     try:
         shown = imagecodecs.cms_transform(
             np.ascontiguousarray(rgb), profile, target, colorspace="rgb", outcolorspace="rgb"
         )
     except imagecodecs.CmsError:
-        raise PixelError("the ICC profile cannot be used", tag_path="(0028,2000)") from None
+        raise PixelError("the ICC profile cannot be used") from None
     return np.asarray(shown, np.uint8)

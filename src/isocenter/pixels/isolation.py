@@ -1,9 +1,9 @@
 """Native codecs in processes of their own: a crash, a hang or a bomb costs one frame.
 
 `isolated()` starts a pool; while it runs, every codestream of this process is decoded, encoded and recompressed there
-(`decode_codestream`, `encode` and `kept` of codecs.py look for it). `isocenter serve` always has one, library users
-have it by that call. What is not native code (native frames, deflate) or as little as PackBits stays where it is
-called.
+(`decode_codestream`, `encode` and `kept` of codecs.py look for it), and every ICC profile of an image is read there
+(`convert` of icc.py). `isocenter serve` always has one, library users have it by that call. What is not native code
+(native frames, deflate) or as little as PackBits stays where it is called.
 
 A worker is a fresh interpreter (isolation_worker.py) with limits on address space and time, and one thread of ours
 waits for it at a time. Codestream and samples go through memory that both have mapped; requests and replies are short
@@ -29,6 +29,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isocenter.errors import CodecMissing, PixelError
 from isocenter.pixels.decoded import Decoded
@@ -188,6 +189,14 @@ class Pool:
     def recompress(self, transfer_syntax: str, source: str, data: bytes) -> bytes:
         """As `same[source]` of the row of `transfer_syntax` in this process; PixelError also where it crashed."""
         return self._done(data, {"recompress": transfer_syntax, "source": source}, _octets)
+
+    def convert(self, rgb: NDArray[np.uint8], profile: bytes, target: bytes) -> NDArray[np.uint8]:
+        """As `icc.converted` in this process; PixelError also for a profile on which the library crashed."""
+        question: Message = {"profiles": [len(profile), len(target)], "shape": rgb.shape}
+        found = self._done(profile + target + rgb.tobytes(), question, _octets)
+        if len(found) != rgb.size:
+            raise PixelError(_NONSENSE)
+        return np.frombuffer(bytearray(found), np.uint8).reshape(rgb.shape)
 
     def _done(self, data: bytes | memoryview, question: Message, result: Callable[[Message, _Worker], T]) -> T:
         """`result` of what a worker answers to `question` about `data`."""
