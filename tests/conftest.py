@@ -15,6 +15,7 @@ from collections.abc import Generator, Iterator
 from functools import lru_cache
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,6 +25,10 @@ import interop_table  # noqa: E402  (the folder of this file is not a package)
 import peers  # noqa: E402
 import private_network  # noqa: E402
 from certificates import Certificates  # noqa: E402
+
+# No example has a time of its own: the machine is shared. What the environment chose (CI) stays.
+hypothesis.settings.register_profile("patient", hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

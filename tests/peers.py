@@ -11,6 +11,7 @@ delayed acknowledgement of Linux, and no comparison with them would be fair.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -22,7 +23,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,11 +109,17 @@ def require_private_network() -> None:
         )
 
 
+_turn = itertools.count(os.getpid())  # processes that share a network do not begin alike
+
+
 def free_port() -> int:
-    """A loopback TCP port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A loopback TCP port on which nobody listens and which was not given out before. It is below those that the kernel
+    takes itself (ip_local_port_range), or any connection might have it before whoever asked listens there."""
+    while True:
+        port = 20_000 + next(_turn) % 12_000
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 # --- processes ------------------------------------------------------------------------------------------------------
@@ -172,7 +179,7 @@ def running(
     log: Path,
     ports: Sequence[int] = (),
     environment: dict[str, str] | None = None,
-    timeout: float = 30.0,
+    timeout: float = 60.0,
 ) -> Iterator[Running]:
     """Start a server, wait until it listens on all `ports`, and end it (SIGTERM, after ten seconds SIGKILL)."""
     with log.open("ab") as output:
@@ -362,13 +369,13 @@ def orthanc(
     argv = [find_program("Orthanc") or "", file]
     with running(argv, log=folder / "orthanc.log", ports=[dicom_port, http_port]) as server:
         peer = OrthancPeer(aet, dicom_port, f"http://127.0.0.1:{http_port}", folder, server)
-        wait_until(lambda: _answers(peer.url + "/system"), server, 30.0)
+        wait_until(lambda: _answers(peer.url + "/system"), server, 60.0)
         yield peer
 
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
+        with urllib.request.urlopen(url, timeout=30) as answer:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False

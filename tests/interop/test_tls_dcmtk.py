@@ -101,12 +101,13 @@ def test_the_wrong_kind_of_port_ends_soon(
     tls: bool, tmp_path: Path, certificates: Certificates, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def call(address: str) -> None:
-        settings = Settings().replace(tls_ca=certificates.ca, dimse_connect_timeout=5.0)
-        async with asyncio.timeout(3), isocenter.connect(address, settings=settings, tls=tls):
+        settings = Settings().replace(tls_ca=certificates.ca, dimse_connect_timeout=90.0)
+        async with asyncio.timeout(60), isocenter.connect(address, settings=settings, tls=tls):
             pytest.fail("one side speaks TLS, the other does not")
 
     caplog.set_level(logging.INFO, "isocenter")
-    with receiver(tmp_path / "in", **rows(certificates)) as server, pytest.raises(NetworkError) as failed:
+    patient = rows(certificates, dimse_artim_timeout=90.0)  # neither side's patience ends it
+    with receiver(tmp_path / "in", **patient) as server, pytest.raises(NetworkError) as failed:
         asyncio.run(call(server.address if tls else server.tls_address))
     assert type(failed.value) is (NotTls if tls else AssociationAborted)
     if not tls:

@@ -200,7 +200,7 @@ def call(port: int, **rows: object) -> NetworkError:
     """What connecting with TLS ends with; nobody here accepts an association."""
 
     async def work() -> None:
-        settings = Settings().replace(dimse_connect_timeout=1.0, **rows)
+        settings = Settings().replace(dimse_connect_timeout=30.0, **rows)
         async with isocenter.connect(f"THEM@127.0.0.1:{port}", settings=settings, tls=True):
             pytest.fail("there is nobody who could accept an association")
 

@@ -154,7 +154,8 @@ def test_a_connection_that_comes_while_the_server_stops(make_loop: Callable[[], 
 
 # --- we are the client -----------------------------------------------------------------------------------------------
 
-SETTINGS = Settings().replace(dimse_connect_timeout=1.0, dimse_response_timeout=1.0, dimse_artim_timeout=0.5)
+# How long a peer may take that does not answer; the others have all the time they need.
+IMPATIENT = Settings().replace(dimse_connect_timeout=2.0, dimse_response_timeout=2.0, dimse_artim_timeout=0.5)
 
 
 def silent(scp: RawSCP) -> None:
@@ -200,21 +201,22 @@ def half_an_answer(scp: RawSCP) -> None:
     ],
 )
 def test_no_association_comes_of_it(script: Callable[[RawSCP], None], error: type[NetworkError]) -> None:
-    with raw_scp(script) as address, pytest.raises(error), isocenter.sync.connect(address, settings=SETTINGS):
+    settings = IMPATIENT if error is PeerTimeout else Settings()
+    with raw_scp(script) as address, pytest.raises(error), isocenter.sync.connect(address, settings=settings):
         pytest.fail("there is no association")
 
 
 def test_no_response() -> None:
-    with raw_scp(accepts_and_is_silent) as address, pytest.raises(PeerTimeout), connected(address) as pacs:
+    with (
+        raw_scp(accepts_and_is_silent) as address,
+        pytest.raises(PeerTimeout),
+        isocenter.sync.connect(address, settings=IMPATIENT) as pacs,
+    ):
         pacs.echo()
 
 
-def connected(address: str) -> isocenter.sync.BlockingPeer:
-    return isocenter.sync.connect(address, settings=SETTINGS)
-
-
 def test_no_answer_to_a_release() -> None:
-    with raw_scp(accepts_and_is_silent) as address, connected(address):
+    with raw_scp(accepts_and_is_silent) as address, isocenter.sync.connect(address, settings=IMPATIENT):
         pass
 
 
@@ -252,7 +254,7 @@ def test_release_collision() -> None:
         assert scp.socket.recv(10) == b""
         done.set()
 
-    with raw_scp(script) as address, connected(address):
+    with raw_scp(script) as address, isocenter.sync.connect(address):
         pass
     assert done.is_set()
 
@@ -266,7 +268,7 @@ def test_the_peer_ends_it_while_we_wait_for_a_response(ending: bytes) -> None:
         if ending:
             scp.event()
 
-    with raw_scp(script) as address, pytest.raises(NetworkError), connected(address) as pacs:
+    with raw_scp(script) as address, pytest.raises(NetworkError), isocenter.sync.connect(address) as pacs:
         pacs.echo()
 
 
@@ -276,10 +278,10 @@ def test_a_peer_that_stops_reading_while_we_send() -> None:
     def script(scp: RawSCP) -> None:
         scp.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         scp.accept()
-        done.wait(20)
+        done.wait(120)
 
     async def send(address: str) -> None:
-        settings = SETTINGS.replace(dimse_idle_timeout=1.0)
+        settings = Settings().replace(dimse_idle_timeout=1.0, dimse_artim_timeout=0.5)
         association = await associate(
             parse_address(address), [Proposal(CT, (EXPLICIT,))], calling="X", settings=settings
         )
@@ -287,7 +289,7 @@ def test_a_peer_that_stops_reading_while_we_send() -> None:
             chunks = (bytes(1 << 20) for _ in range(64))
             with pytest.raises(AssociationAborted, match="silent"):
                 await association.request(association.context_for(CT), store_request(1, CT, "1.2.3"), chunks)
-            await asyncio.wait_for(association.over.wait(), 10)
+            await asyncio.wait_for(association.over.wait(), 60)
         finally:
             done.set()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -27,6 +26,7 @@ from isocenter.services.storage import StorageService
 from isocenter.services.verification import VerificationService
 from isocenter.settings import Settings
 from non_patient_objects import hanging_protocol
+from peers import free_port
 from skins.test_move_destinations import study_of
 from skins.web_harness import saved
 
@@ -35,11 +35,6 @@ QUICK = {"jobs_retry_first": 0.2, "jobs_retry_longest": 0.4, "jobs_interval": 0.
 
 def peer_at(port: int, aet: str = "THERE") -> KnownPeer:
     return KnownPeer("there", aet, "127.0.0.1", port)  # type: ignore[arg-type]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def sent(node: Node, objects: list[bytes], calling: str = "SCANNER") -> None:
@@ -54,7 +49,7 @@ def jobs_of(data: Path) -> list[Job]:
 
 def until(data: Path, fulfilled: Callable[[list[Job]], bool]) -> list[Job]:
     """The jobs of a data folder, when they are as wanted."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while not fulfilled(jobs := jobs_of(data)):
         assert time.monotonic() < end, jobs
         time.sleep(0.05)
