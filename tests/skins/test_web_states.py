@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from pydicom.dataset import Dataset
 
 import isocenter
@@ -76,3 +77,26 @@ def test_blending_takes_the_nearest_slice(web: Web) -> None:
     )  # fmt: skip
     place = [saved(ds) for ds in below].index(web.get(paths[1], "application/dicom").content)
     assert (png(web, of_another) == HOT[over[place].pixel_array]).all()
+
+
+@pytest.mark.parametrize(
+    ("last", "what"),
+    [("6", "planar reconstructions"), ("8", "advanced blending"), ("9", "renderings of volumes")],
+)
+def test_a_kind_that_is_not_applied_is_refused_by_name(web: Web, last: str, what: str) -> None:
+    """Not as an object without pixel data; it is stored and given back as any other."""
+    (image, *_) = slices()
+    (shown,) = put(web, saved(image))
+    state = presentation_state(image)
+    state.SOPClassUID = state.file_meta.MediaStorageSOPClassUID = f"1.2.840.10008.5.1.4.1.1.11.{last}"
+    (path,) = put(web, saved(state))
+    by_uri = query(
+        shown, contentType="image/png", presentationUID=state.SOPInstanceUID,
+        presentationSeriesUID=state.SeriesInstanceUID,
+    )  # fmt: skip
+    for address in (f"{path}/rendered", f"{path}/thumbnail", f"{path.partition('/instances')[0]}/rendered", by_uri):
+        response = web.get(address)
+        assert response.status_code == 422
+        assert f"presentation states for {what}" in response.text
+        assert "(0008,0016)" in response.text
+    assert web.get(path, "application/dicom").content == saved(state)

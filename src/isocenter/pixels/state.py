@@ -59,7 +59,13 @@ _REFUSED = {
     "10": "renderings of volumes",
     "11": "renderings of volumes",
 }
+_FAMILY = "1.2.840.10008.5.1.4.1.1.11."
 _MOST_ITEMS = 10_000
+
+
+def is_state(sop_class: str) -> bool:
+    """Whether the SOP class is one of presentation states, also of a kind that PresentationState refuses by name."""
+    return sop_class in KINDS or (sop_class.startswith(_FAMILY) and sop_class.removeprefix(_FAMILY) in _REFUSED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +91,7 @@ class PresentationState:
         self.sop_class = attributes.text(_SOP_CLASS)
         self.kind = KINDS.get(self.sop_class, "")
         if not self.kind:
-            family, _, last = self.sop_class.rpartition(".")
-            what = _REFUSED.get(last) if family == "1.2.840.10008.5.1.4.1.1.11" else None
+            what = _REFUSED[self.sop_class.removeprefix(_FAMILY)] if is_state(self.sop_class) else ""
             raise PixelError(
                 f"presentation states for {what} are not applied"
                 if what

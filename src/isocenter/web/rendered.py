@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from isocenter.errors import BadRequest, NoSuchFrame, NotFound, PixelError
 from isocenter.model import InstanceRef
-from isocenter.pixels.state import KINDS
+from isocenter.pixels.state import is_state
 from isocenter.std.implementation import IMPLEMENTATION_VERSION_NAME as VERSION
 from isocenter.web.bulkdata import PIXEL_DATA, answer_alone, find_document
 from isocenter.web.caching import unchanged, validated
@@ -94,7 +94,7 @@ async def _respond(request: Request, default_viewport: tuple[int, int] | None) -
     if len(numbers) > 1 and offer != GIF:
         raise BadRequest("several frames can be rendered as image/gif, one as a picture")
     frame = numbers[0] if numbers else None
-    if all(ref.sop_class in KINDS for ref in refs):
+    if all(is_state(ref.sop_class) for ref in refs):
         image, frame, rendering = await by_state(context, refs[len(refs) // 2], rendering)
         refs = [image]
         numbers = [frame] if frame is not None else []

@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from isocenter.errors import BadRequest, NotAcceptable
 from isocenter.model import InstanceRef, Scope, is_uid
-from isocenter.pixels.state import KINDS
+from isocenter.pixels.state import is_state
 from isocenter.std.implementation import IMPLEMENTATION_VERSION_NAME as VERSION
 from isocenter.std.sop_classes import SOP_CLASSES
 from isocenter.std.transfer_syntaxes import TRANSFER_SYNTAXES
@@ -111,7 +111,7 @@ async def _rendering(context: Context, parameters: Mapping[str, str], ref: Insta
         given = {**parameters, "study": ref.study}
         scope = _scope(given, "study", "presentationSeriesUID", "presentationUID")
         state = (await context.archive.select(scope))[0]
-        if state.sop_class not in KINDS:
+        if not is_state(state.sop_class):
             raise BadRequest("presentationUID is not that of a presentation state")
         result = await under_state(context, state, result)
     return result
