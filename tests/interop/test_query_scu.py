@@ -204,7 +204,7 @@ def test_a_cancelled_search_ends_and_the_association_lives_on() -> None:
                 assert match.PatientID == "7"
                 if number == 100:
                     break
-            assert finder.closed.wait(10)
+            assert finder.closed.wait(60)
             finder.closed.clear()
         pacs.echo()
     assert finder.searches == 3
@@ -262,7 +262,7 @@ def test_a_search_ends_with_its_association() -> None:
         for _ in range(5):
             next(answers)
         association.abort()
-        assert finder.closed.wait(10)
+        assert finder.closed.wait(60)
 
 
 # --- the command ---------------------------------------------------------------------------------------------------

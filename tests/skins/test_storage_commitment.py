@@ -36,6 +36,7 @@ from isocenter.dimse.endpoint import dimse_listeners, dimse_server, listening_so
 from isocenter.errors import AssociationAborted, InvalidArgument, PeerTimeout
 from isocenter.net.commitment import Reports
 from isocenter.net.tls import server_context
+from isocenter.server import Node
 from isocenter.services.base import Peer, Request
 from isocenter.services.normalized import Operation, encoded
 from isocenter.services.storage_commitment import (
@@ -111,6 +112,16 @@ def test_an_scu_that_hears_events_only_where_it_listens_gets_the_report_there(tm
     assert frozenset(references) == heard.reports[0].committed
 
 
+async def lost_when_asked(pacs: isocenter.net.client.Peer, node: Node) -> None:
+    """Has the association aborted once the request is answered."""
+    association = pacs._association
+    assert association is not None
+    async with asyncio.timeout(60):
+        while not await node.archive.jobs.listed() or association._waiting:
+            await asyncio.sleep(0.01)
+    association.abort()
+
+
 def test_a_listening_scu_waits_on_although_its_association_is_lost(tmp_path: Path) -> None:
     settings = Settings().replace(dimse_port=0, dimse_drain_timeout=0.1)
     (listener,) = dimse_listeners(settings)
@@ -122,14 +133,12 @@ def test_a_listening_scu_waits_on_although_its_association_is_lost(tmp_path: Pat
         pacs = isocenter.connect(address, calling="MODALITY", reports=reports)
         async with pacs:
             waiting = asyncio.create_task(pacs.commit(references))
-            await asyncio.sleep(0.1)
-            assert pacs._association is not None
-            pacs._association.abort()
+            await lost_when_asked(pacs, node)
             report = await waiting
         await server.close()
         return report
 
-    later = {**QUICK, "commitment_delay": 0.3}
+    later = {**QUICK, "commitment_delay": 1.0}
     with ours.node(tmp_path, peers=[modality(listener.address[1])], **later) as node:
         references = stored(node.address, objects(2))
         report = asyncio.run(scenario(node.address, references))
@@ -279,16 +288,14 @@ def test_a_peer_with_tls_is_called_with_tls(tmp_path: Path, certificates: Certif
         await server.listen(listener, server_context(settings))
         async with isocenter.connect(address, calling="MODALITY", settings=settings, tls=True, reports=reports) as pacs:
             waiting = asyncio.create_task(pacs.commit(references))
-            await asyncio.sleep(0.1)
-            assert pacs._association is not None
-            pacs._association.abort()
+            await lost_when_asked(pacs, node)
             report = await waiting
         await server.close()
         return report
 
     listener = listening_socket("127.0.0.1", 0, "DIMSE", secured=True)
     secured = dataclasses.replace(modality(listener.getsockname()[1]), tls=True)
-    with ours.node(tmp_path / "data", peers=[secured], **{**QUICK, "commitment_delay": 0.3}, **rows) as node:
+    with ours.node(tmp_path / "data", peers=[secured], **{**QUICK, "commitment_delay": 1.0}, **rows) as node:
         assert node.tls_address is not None
         settings = Settings().replace(**rows)
         with isocenter.sync.connect(node.tls_address, settings=settings, tls=True) as pacs:

@@ -21,7 +21,7 @@ import isocenter
 from certificates import Certificates
 from isocenter.dimse.endpoint import dimse_listeners, dimse_server
 from isocenter.errors import AssociationAborted, CertificateRequired
-from isocenter.net.tls import client_context
+from isocenter.net.tls import _Phase, client_context
 from isocenter.services.verification import VerificationService
 from isocenter.settings import Settings
 from ours import receiver
@@ -89,36 +89,48 @@ def test_both_sides_on_one_loop_and_the_refused_learn_why(loop: str, certificate
         runner.run(work())
 
 
-def closed_after(connection: socket.socket) -> float:
-    """Seconds until the other side closes."""
-    begun = time.monotonic()
-    connection.settimeout(10)
+def wait_for_end(connection: socket.socket) -> None:
+    """Until the other side closes; TimeoutError before ARTIM's default has come."""
+    connection.settimeout(20)
     while connection.recv(65536):
         pass
-    return time.monotonic() - begun
 
 
 def test_who_does_not_finish_the_handshake_is_gone_after_artim(tmp_path: Path, certificates: Certificates) -> None:
     with receiver(tmp_path / "in", **rows(certificates, dimse_artim_timeout=0.6)) as server:
-        silent = socket.create_connection(("127.0.0.1", server.tls_port))
-        halting = socket.create_connection(("127.0.0.1", server.tls_port))
-        halting.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")  # the beginning of a ClientHello
-        assert 0.2 < closed_after(silent) < 3
-        assert closed_after(halting) < 3
-        silent.close()
-        halting.close()
+        begun = time.monotonic()
+        with (
+            socket.create_connection(("127.0.0.1", server.tls_port)) as silent,
+            socket.create_connection(("127.0.0.1", server.tls_port)) as halting,
+        ):
+            halting.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")  # the beginning of a ClientHello
+            for connection in (silent, halting):
+                wait_for_end(connection)
+                assert time.monotonic() - begun > 0.5
 
 
 def test_who_is_silent_after_the_handshake_has_no_longer(tmp_path: Path, certificates: Certificates) -> None:
     context = client_context(caller(certificates))
-    with receiver(tmp_path / "in", **rows(certificates, dimse_artim_timeout=0.6)) as server:
-        begun = time.monotonic()
-        with socket.create_connection(("127.0.0.1", server.tls_port)) as plain:
-            time.sleep(0.4)  # of its time
-            with context.wrap_socket(plain, server_hostname="127.0.0.1") as secured:
-                assert secured.version() == "TLSv1.3"
-                assert secured.recv(1) == b"", "closed with close_notify"
-                assert time.monotonic() - begun < 0.9, "one timer for handshake and request"
+    with (
+        receiver(tmp_path / "in", **rows(certificates, dimse_artim_timeout=3.0)) as server,
+        socket.create_connection(("127.0.0.1", server.tls_port)) as plain,
+    ):
+        until(lambda: any(link.transport for link in server.server._links))
+        (link,) = server.server._links
+        end = link.connection.next_timeout()
+        assert end is not None
+        with context.wrap_socket(plain, server_hostname="127.0.0.1") as secured:
+            assert secured.version() == "TLSv1.3"
+            until(lambda: getattr(link.transport, "_phase", None) is _Phase.OPEN)
+            assert link.connection.next_timeout() == end, "one timer for handshake and request"
+            assert secured.recv(1) == b"", "closed with close_notify"
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_one_byte_at_a_time(tmp_path: Path, certificates: Certificates) -> None:
@@ -187,7 +199,7 @@ def test_a_crowd_in_the_waiting_room_is_turned_away(
         waiting = [socket.create_connection(("127.0.0.1", port)) for _ in range(3)]
         try:
             with socket.create_connection(("127.0.0.1", port)) as one_too_many:
-                assert closed_after(waiting[0]) < 3, "who has waited longest goes"
+                wait_for_end(waiting[0])  # who has waited longest goes
                 one_too_many.settimeout(0.2)
                 with pytest.raises(TimeoutError):
                     one_too_many.recv(1)

@@ -127,7 +127,7 @@ def test_a_follower_misses_nothing_and_ends() -> None:
         await asyncio.sleep(0.05)
         add(1)
         feed.end()
-        await asyncio.wait_for(following, 5)
+        await asyncio.wait_for(following, 60)
         assert seen == list(range(2, 10))
         assert feed._followers == []
 

@@ -250,10 +250,8 @@ def test_one_address_does_not_keep_others_out(tmp_path: Path) -> None:
         silent = [socket.create_connection(node.web, timeout=10) for _ in range(60)]
         try:
             assert httpx.get(f"{node.url}healthz").status_code == 200
-            ended = [ends_within(one, 0.2) for one in silent]
-            assert sum(ended) >= 40
-            assert not all(ended)
-            assert ended[0], "the oldest goes first"
+            assert all(ends_within(one, 20) for one in silent[:40]), "the oldest go first"
+            assert not all(ends_within(one, 0.1) for one in silent[40:])
         finally:
             for one in silent:
                 one.close()
