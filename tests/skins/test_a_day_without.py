@@ -79,8 +79,8 @@ class Site:
         self.node.archive.jobs.wake()
 
     def next_try(self, kind: str) -> tuple[float, float]:
-        """Turn the clock to when the job is due, and let it be tried once. For how long it had waited then, at least and
-        at most: nobody knows how long the try before took."""
+        """Turn the clock to when the job is due, and let it be tried once. For how long it had waited then, at least
+        and at most: nobody knows how long the try before took."""
         job = self.until(kind, lambda job: job.state == "waiting")
         least, most = job.next_at - self.clock(), job.next_at - self._turned
         self.turn_to(job.next_at)
