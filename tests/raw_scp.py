@@ -6,46 +6,20 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from isocenter.ul import events
-from isocenter.ul.connection import Config, Connection
 from isocenter.ul.negotiation import Policy, Support, negotiate
 from isocenter.wire import pdu
-from isocenter.wire.command import CommandSet, response_to
+from raw_peer import RawPeer
 
 
-@dataclass(frozen=True)
-class Message:
-    """One request, whole."""
-
-    context: int
-    command: CommandSet
-    data: bytes
-
-
-class RawSCP:
+class RawSCP(RawPeer):
     """One connection of a peer, for a script."""
 
     def __init__(self, sock: socket.socket) -> None:
-        self.socket = sock
-        self.connection = Connection(requestor=False, now=0, config=Config(idle=1e9, lifetime=1e9))
+        super().__init__(sock, requestor=False)
         self.rq: pdu.AssociateRQ | None = None
-
-    def event(self) -> events.UpperLayerEvent | None:
-        """The next event; None when the peer has closed."""
-        while (event := self.connection.next_event()) is None:
-            data = self.socket.recv(1 << 20)
-            if not data:
-                return None
-            self.connection.receive_data(data, 0)
-        return event
-
-    def send(self, raw: bytes) -> None:
-        self.socket.sendall(raw)
-
-    def flush(self) -> None:
-        self.send(b"".join(self.connection.data_to_send()))
 
     def accept(self, operations: int | None = None) -> None:
         """Accept everything in the first transfer syntax. `operations` is our part of the window (0: unlimited), None:
@@ -58,25 +32,6 @@ class RawSCP:
         assert isinstance(answer, pdu.AssociateAC)
         window = None if operations is None else (operations, 1)
         self.connection.accept(replace(answer, user=replace(answer.user, async_operations=window)))
-        self.flush()
-
-    def message(self) -> Message | None:
-        """The next request with its data set; None when the association is over."""
-        event = self.event()
-        if not isinstance(event, events.MessageStarted):
-            return None
-        data = bytearray()
-        more = event.has_data
-        while more:
-            chunk = self.event()
-            if not isinstance(chunk, events.DataSetChunk):
-                return None
-            data += b"".join(chunk.views)
-            more = not chunk.last
-        return Message(event.context_id, event.command, bytes(data))
-
-    def answer(self, message: Message, status: int = 0) -> None:
-        self.connection.send_message(message.context, response_to(message.command, status))
         self.flush()
 
     def released(self) -> None:

@@ -8,35 +8,20 @@ from collections.abc import Iterator
 
 from isocenter.services.storage import store_request
 from isocenter.ul import events
-from isocenter.ul.connection import Config, Connection
 from isocenter.wire import pdu
+from raw_peer import RawPeer
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 ECHO = "1.2.840.10008.1.1"
 EXPLICIT = "1.2.840.10008.1.2.1"
+_USER = pdu.UserInformation(max_length=16384)
 
 
-class RawSCU:
-    """A plain socket and, for reading answers, a Connection in the requestor's role."""
+class RawSCU(RawPeer):
+    """An association that the test opens, or what is none."""
 
     def __init__(self, port: int, timeout: float = 20.0) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout)
-        self.connection = Connection(requestor=True, now=0, config=Config(idle=1e9, lifetime=1e9))
-
-    def send(self, *parts: bytes | bytearray | memoryview) -> None:
-        self.socket.sendall(b"".join(parts))
-
-    def flush(self) -> None:
-        self.send(*self.connection.data_to_send())
-
-    def event(self) -> events.UpperLayerEvent | None:
-        """The next event; None when the peer closes."""
-        while (event := self.connection.next_event()) is None:
-            data = self.socket.recv(65536)
-            if not data:
-                return None
-            self.connection.receive_data(data, 0)
-        return event
+        super().__init__(socket.create_connection(("127.0.0.1", port), timeout), requestor=True)
 
     def rest(self) -> bytes:
         """All bytes until the peer closes."""
@@ -46,12 +31,16 @@ class RawSCU:
         return out
 
     def associate(
-        self, *contexts: tuple[str, tuple[str, ...]], called: str = "ISOCENTER", calling: str = "RAW"
+        self,
+        *contexts: tuple[str, tuple[str, ...]],
+        called: str = "ISOCENTER",
+        calling: str = "RAW",
+        user: pdu.UserInformation = _USER,
     ) -> events.UpperLayerEvent | None:
         proposed = tuple(
             pdu.ProposedContext(2 * n + 1, a, t) for n, (a, t) in enumerate(contexts or ((CT, (EXPLICIT,)),))
         )
-        self.connection.associate(pdu.AssociateRQ(called, calling, proposed, pdu.UserInformation(max_length=16384)))
+        self.connection.associate(pdu.AssociateRQ(called, calling, proposed, user))
         self.connection.transport_connected(0)
         self.flush()
         return self.event()

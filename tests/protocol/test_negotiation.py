@@ -71,10 +71,22 @@ def test_called_title_is_not_tested_unless_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "ours", "expected"), [(None, 4, None), ((1, 1), 4, (1, 1)), ((8, 8), 4, (4, 1)), ((0, 0), 4, (4, 1))]
+    ("asked", "operations", "window", "expected"),
+    [
+        (None, 4, 2, None),
+        ((1, 1), 4, 2, (1, 1)),
+        ((8, 8), 4, 2, (4, 2)),
+        ((0, 0), 4, 2, (4, 2)),
+        ((0, 1), 4, 2, (4, 1)),
+        ((1, 0), 4, 2, (1, 2)),
+        ((3, 5), 4, 8, (3, 5)),
+    ],
 )
-def test_asynchronous_window(asked: tuple[int, int] | None, ours: int, expected: tuple[int, int] | None) -> None:
-    answer = negotiate(rq(user=UserInformation(async_operations=asked)), replace(POLICY, operations=ours))
+def test_asynchronous_window(
+    asked: tuple[int, int] | None, operations: int, window: int, expected: tuple[int, int] | None
+) -> None:
+    policy = replace(POLICY, operations=operations, window=window)
+    answer = negotiate(rq(user=UserInformation(async_operations=asked)), policy)
     assert isinstance(answer, AssociateAC)
     assert expected == answer.user.async_operations
 

@@ -62,10 +62,11 @@ async def hangs_up(every: int) -> AsyncIterator[int]:
 
 
 def moved(data: Path, every: int, count: int) -> tuple[list[str], Progress]:
+    """One object at a time; tests/skins/test_window_retrieve.py has several under way."""
     study, uids, objects = study_of(count)
     with ours.background(lambda: hangs_up(every)) as port:
         there = KnownPeer("there", "THERE", "127.0.0.1", port)  # type: ignore[arg-type]
-        with ours.node(data, peers=[there]) as node, isocenter.sync.connect(node.address) as pacs:
+        with ours.node(data, peers=[there], dimse_window=1) as node, isocenter.sync.connect(node.address) as pacs:
             assert {outcome.status for outcome in pacs.store(objects)} == {0}
             *_, last = pacs.move("THERE", "STUDY", StudyInstanceUID=study)
     return uids, last
@@ -168,7 +169,7 @@ def moved_to_slow(data: Path, seen: Slow, requests: int = 1, **rows: Any) -> tup
     async def all_of_them(address: str) -> list[list[Progress]]:
         return list(await asyncio.gather(*(move(address) for _ in range(requests))))
 
-    with ours.node(data, peers=[there], **rows) as node:
+    with ours.node(data, peers=[there], dimse_window=1, **rows) as node:
         with isocenter.sync.connect(node.address) as pacs:
             assert {outcome.status for outcome in pacs.store(objects)} == {0}
         return uids, asyncio.run(all_of_them(node.address))

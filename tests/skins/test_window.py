@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import select
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from pydicom.data import get_testdata_file
 import isocenter
 import ours
 from command import isocenter as run_isocenter
+from ct_objects import number, number_of, objects
 from isocenter.dimse.endpoint import dimse_listeners, dimse_server
 from isocenter.net.address import parse_address
 from isocenter.net.requestor import Proposal, associate
@@ -25,43 +25,16 @@ from isocenter.std.sop_classes import STUDY_ROOT_FIND
 from isocenter.ul import events
 from isocenter.wire import pdu
 from isocenter.wire.command import Verb
-from raw_scp import Message, RawSCP, raw_scp
+from raw_peer import Message
+from raw_scp import RawSCP, raw_scp
 from raw_scu import CT, EXPLICIT
-
-RAW = Path(str(get_testdata_file("CT_small.dcm"))).read_bytes()
-UID = b"1.3.6.1.4.1.5962.1.1.1.1.1.20040119072730.12322"
-
-
-def objects(count: int) -> list[bytes]:
-    """The same object under UIDs of its own."""
-    assert RAW.count(UID) == 2
-    return [RAW.replace(UID, UID[:-5] + b"%05d" % (10000 + n)) for n in range(count)]
-
-
-def number(message: Message) -> int:
-    """Which of objects() it is."""
-    return int(str(message.command["AffectedSOPInstanceUID"])[-5:]) - 10000
-
-
-def quiet(scp: RawSCP, seconds: float = 0.2) -> bool:
-    """Whether the peer sends nothing more for now."""
-    return not select.select([scp.socket], [], [], seconds)[0] and not scp.connection.has_input
-
-
-def gather(scp: RawSCP, count: int) -> list[Message]:
-    got = []
-    for _ in range(count):
-        message = scp.message()
-        assert message is not None
-        got.append(message)
-    return got
 
 
 def stored(address: str, count: int, window: int = 8) -> list[tuple[int, int | None]]:
     settings = Settings().replace(dimse_window=window)
     with isocenter.sync.connect(address, settings=settings) as peer:
         outcomes = list(peer.store(objects(count)))
-    return [(int(outcome.sop_instance[-5:]) - 10000, outcome.status) for outcome in outcomes]
+    return [(number_of(outcome.sop_instance), outcome.status) for outcome in outcomes]
 
 
 def again(scp: RawSCP) -> bool:
@@ -86,11 +59,11 @@ def test_as_many_as_was_agreed_and_outcomes_in_order(answered: int | None, asked
         offered.append(scp.rq.user.async_operations)
         left = 12
         while left:
-            messages = gather(scp, min(expected, left))
-            assert quiet(scp)
+            messages = scp.messages(min(expected, left))
+            assert scp.quiet()
             assert len({message.command["MessageID"] for message in messages}) == len(messages)
             for message in reversed(messages):
-                scp.answer(message, 0xB000 + number(message))
+                scp.answer(message, 0xB000 + number(message.command))
             left -= len(messages)
         scp.released()
 
@@ -106,16 +79,16 @@ def test_a_slow_one_stops_those_behind_it_only_after_a_while() -> None:
             return
         slow = scp.message()
         assert slow is not None
-        ahead = gather(scp, 3)
+        ahead = scp.messages(3)
         others = 0
         while ahead:
             scp.answer(ahead.pop(0))
             others += 1
             if others < 15:
-                ahead += gather(scp, 1) if others <= 12 else []
-        assert quiet(scp), "sixteen are begun, the first of them included"
+                ahead += scp.messages(1) if others <= 12 else []
+        assert scp.quiet(), "sixteen are begun, the first of them included"
         scp.answer(slow)
-        for message in gather(scp, 20 - 16):
+        for message in scp.messages(20 - 16):
             scp.answer(message)
         scp.released()
 
@@ -132,13 +105,13 @@ def test_an_abort_in_the_middle_gives_each_its_outcome_and_the_rest_goes_on() ->
             return
         associations.append([])
         if len(associations) == 1:
-            first = gather(scp, 4)
+            first = scp.messages(4)
             scp.answer(first[2])
-            gather(scp, 1)
+            scp.messages(1)
             scp.send(pdu.encode_abort(pdu.Abort(0, 0)))
             return
         while (message := scp.message()) is not None:
-            associations[-1].append(number(message))
+            associations[-1].append(number(message.command))
             scp.answer(message)
         scp.connection.release_response()
         scp.flush()
@@ -157,7 +130,7 @@ def test_leaving_early_waits_for_what_is_under_way() -> None:
         scp.accept(4)
         if not again(scp):
             return
-        messages = gather(scp, 4)
+        messages = scp.messages(4)
         for message in messages:
             scp.answer(message)
         while isinstance(event := scp.event(), events.MessageStarted):
@@ -203,7 +176,7 @@ def test_the_command(options: list[object], expected: object) -> None:
         scp.accept(2)
         assert scp.rq is not None
         offered.append(scp.rq.user.async_operations)
-        scp.answer(gather(scp, 1)[0])
+        scp.answer(scp.messages(1)[0])
         scp.released()
 
     offered: list[object] = []
@@ -259,14 +232,14 @@ def test_a_cancel_does_not_come_between_the_fragments_of_a_data_set() -> None:
     assert seen == [Verb.C_FIND, Verb.C_STORE, Verb.C_CANCEL]
 
 
-class _Together:
+class Together:
     """Sinks that answer only when `wanted` of them are waiting."""
 
     def __init__(self, wanted: int) -> None:
         self._wanted = wanted
         self._waiting: list[asyncio.Future[Reply]] = []
 
-    def __call__(self, request: Request) -> _Together:
+    def __call__(self, request: Request) -> Together:
         return self
 
     def write(self, views: Sequence[memoryview]) -> None:
@@ -293,7 +266,7 @@ def _done() -> asyncio.Future[Reply]:
 @contextlib.asynccontextmanager
 async def together(wanted: int) -> AsyncIterator[str]:
     settings = Settings().replace(dimse_port=0)
-    server = dimse_server((VerificationService(), StorageService(_Together(wanted))), settings)
+    server = dimse_server((VerificationService(), StorageService(Together(wanted))), settings)
     for listener in dimse_listeners(settings):
         await server.listen(listener.socket, listener.tls)
     yield f"ISOCENTER@127.0.0.1:{server.address[1]}"

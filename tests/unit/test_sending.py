@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 import pytest
 
 from isocenter.dimse.sending import Prepared, Sender, Work
-from isocenter.errors import AssociationAborted, NotFound
+from isocenter.errors import AssociationAborted, NetworkError, NotFound
 from isocenter.model import InstanceRef
 from isocenter.services.base import Cancellation, Response
 from isocenter.services.retrieve import Suboperation
+from isocenter.ul.connection import Payload
 from isocenter.ul.negotiation import Agreed
 from isocenter.wire.command import CommandSet
 
@@ -57,11 +58,20 @@ class Disk:
 
 @dataclass
 class Receiver:
-    """An invoker that notes what was there of the objects when each was sent; the association may be lost."""
+    """An invoker that answers one object as soon as `window` are under way, and the rest when `expected` were sent; the
+    association may be lost while an object is sent, or after so many answers."""
 
     disk: Disk
     lost_at: int | None = None
+    window: int = 1
+    expected: int = 0
+    backwards: bool = False
+    statuses: dict[int, int] = field(default_factory=dict)
+    lost_after: int | None = None
     sent: list[int] = field(default_factory=list)
+    answered: list[int] = field(default_factory=list)
+    aloft: dict[int, Callable[[Response | NetworkError], None]] = field(default_factory=dict)
+    most: int = 0
     usable: bool = True
     sends_files: bool = False
 
@@ -72,23 +82,41 @@ class Receiver:
         return len(self.sent) + 1
 
     async def request(
+        self, context: Agreed, command: CommandSet, data_set: Iterable[Payload] | None = None
+    ) -> Response:
+        raise NotImplementedError
+
+    async def post(
         self,
         context: Agreed,
         command: CommandSet,
-        data_set: Iterable[bytes | bytearray | memoryview] | None = None,
-        *,
-        meanwhile: Callable[[], None] | None = None,
-    ) -> Response:
+        data_set: Iterable[Payload] | None,
+        answered: Callable[[Response | NetworkError], None],
+    ) -> None:
         number = int(command["AffectedSOPInstanceUID"].rpartition(".")[2])
         assert data_set is not None
         assert [b"ab"] == list(data_set)
         if number == self.lost_at:
+            self._lose()
             raise AssociationAborted("lost")
         self.sent.append(number)
-        assert meanwhile is not None
-        meanwhile()
-        await asyncio.sleep(0)
-        return Response({"Status": 0})
+        self.aloft[number] = answered
+        self.most = max(self.most, len(self.aloft))
+        asyncio.get_running_loop().call_soon(self._answer)
+
+    def _answer(self) -> None:
+        """One answer where no more may be sent, and all where no more will be."""
+        if self.lost_after is not None and len(self.answered) >= self.lost_after:
+            self._lose()
+        while self.aloft and (len(self.aloft) == self.window or len(self.sent) == self.expected):
+            number = (max if self.backwards else min)(self.aloft)
+            self.answered.append(number)
+            self.aloft.pop(number)(Response({"Status": self.statuses.get(number, 0)}))
+
+    def _lose(self) -> None:
+        aloft, self.aloft = self.aloft, {}
+        for answered in aloft.values():
+            asyncio.get_running_loop().call_soon(answered, AssociationAborted("lost"))
 
 
 async def sent(disk: Disk, work: Work, receiver: Receiver) -> list[Suboperation]:
@@ -180,3 +208,87 @@ def test_after_a_cancel_nothing_more_is_sent(cold: set[int]) -> None:
 
     assert 11 == asyncio.run(cancel())
     assert list(range(11)) == receiver.sent
+
+
+# --- several under way ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cold", [set(), set(range(40))])
+@pytest.mark.parametrize("window", [2, 8])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_as_many_are_under_way_as_the_window_has_room_for(cold: set[int], window: int, backwards: bool) -> None:
+    disk = Disk(cold=cold, gone={7})
+    statuses = {3: 0xB000, 4: 0xA700}
+    receiver = Receiver(disk, window=window, expected=39, backwards=backwards, statuses=statuses)
+    steps = asyncio.run(sent(disk, Work(refs(40), Cancellation()), receiver))
+    assert (window, [n for n in range(40) if n != 7]) == (receiver.most, receiver.sent)
+    expected = {f"1.1.{n}": statuses.get(n, 0) for n in range(40)} | {"1.1.7": None}
+    assert expected == {step.sop_instance: step.status for step in steps}
+    assert len(steps) == len(expected)
+    assert [f"1.1.{n}" for n in receiver.answered] == [step.sop_instance for step in steps if step.status is not None]
+
+
+def test_of_several_under_way_only_one_is_prepared_ahead() -> None:
+    disk = Disk()
+    receiver = Receiver(disk, window=4)
+
+    async def take() -> None:
+        async with aclosing(Sender(disk, {}).send(Work(refs(40), Cancellation()), receiver)) as steps:
+            for count in range(1, 20):
+                await anext(steps)
+                assert len(receiver.sent) <= count + 4
+                assert len(disk.made) <= max(BATCH, len(receiver.sent) + 1)
+
+    asyncio.run(take())
+
+
+@pytest.mark.parametrize("cold", [set(), set(range(40))])
+def test_each_that_is_unanswered_when_the_association_dies_has_failed(cold: set[int]) -> None:
+    disk = Disk(cold=cold)
+    work = Work(refs(40), Cancellation())
+    receiver = Receiver(disk, window=8, lost_after=11)
+    steps: list[Suboperation] = []
+
+    async def lose() -> None:
+        async for step in Sender(disk, {}).send(work, receiver):
+            steps.append(step)
+
+    with pytest.raises(AssociationAborted):
+        asyncio.run(lose())
+    assert list(range(11)) == [int(step.sop_instance[4:]) for step in steps if step.status == 0]
+    assert list(range(11, 19)) == sorted(int(step.sop_instance[4:]) for step in steps if step.lost)
+    assert 11 + 8 + len(work) == 40
+    assert "1.1.19" == work.take(1)[0].instance
+
+
+def test_one_that_cannot_be_written_takes_those_under_way_with_it() -> None:
+    disk = Disk()
+    work = Work(refs(40), Cancellation())
+    steps: list[Suboperation] = []
+
+    async def lose() -> None:
+        async for step in Sender(disk, {}).send(work, Receiver(disk, window=4, lost_at=10)):
+            steps.append(step)
+
+    with pytest.raises(AssociationAborted):
+        asyncio.run(lose())
+    assert [f"1.1.{n}" for n in range(11)] == sorted(
+        (step.sop_instance for step in steps), key=lambda one: int(one[4:])
+    )
+    assert {"1.1.7", "1.1.8", "1.1.9", "1.1.10"} == {step.sop_instance for step in steps if step.lost}
+    assert 29 == len(work)
+
+
+def test_after_a_cancel_those_under_way_are_waited_for() -> None:
+    disk, cancellation = Disk(), Cancellation()
+    receiver = Receiver(disk, window=4, expected=11 + 3)
+    seen: list[str] = []
+
+    async def cancel() -> None:
+        async for step in Sender(disk, {}).send(Work(refs(40), cancellation), receiver):
+            seen.append(step.sop_instance)
+            cancellation.requested = len(seen) >= 11
+
+    asyncio.run(asyncio.wait_for(cancel(), 20))
+    assert [f"1.1.{n}" for n in range(14)] == seen
+    assert list(range(14)) == receiver.sent

@@ -60,6 +60,7 @@ def _config(offered: Services, settings: Settings, peers: Iterable[KnownPeer]) -
         check_called=settings.dimse_check_called_aet,
         max_pdu=settings.dimse_max_pdu,
         operations=settings.dimse_operations,
+        window=settings.dimse_window,
         preference=_preferred(settings.dimse_transfer_syntaxes),
         callers={peer.aet: allowed(offered.supports, peer.services) for peer in peers},
         check_calling=settings.dimse_check_calling_aet,

@@ -1,8 +1,9 @@
 """Jobs of kind "forward": instances of the archive to a peer by C-STORE, as they are stored or transcoded.
 
 One try goes over all that is left, on one association after the other. The object that an association was lost with
-waits for the next try, so that one that takes the peer down does not stand before the others for ever. Where the rule
-wants commitment, what the peer took becomes part of a job that asks for it, in the transaction that says it was taken.
+waits for the next try, so that one that takes the peer down does not stand before the others for ever; where several
+were under way, they go once more one by one, as it shows only then which it was. Where the rule wants commitment, what
+the peer took becomes part of a job that asks for it, in the transaction that says it was taken.
 """
 
 from __future__ import annotations
@@ -69,17 +70,21 @@ class Forwarder:
         self, work: Work, peer: KnownPeer, proposals: Sequence[Proposal], refs: Sequence[InstanceRef]
     ) -> None:
         left = sending.Work(refs, Cancellation())
-        barren = 0
+        classes = {ref.instance: ref.sop_class for ref in refs}
+        settings, barren = self._settings, 0
         while not left.over:
-            association = await associate_with(peer, proposals, self._settings)
-            classes = {ref.instance: ref.sop_class for ref in refs}
-            tally = _Tally(work, classes, self._settings.commitment_ask_after)
+            association = await associate_with(peer, proposals, settings)
+            tally = _Tally(work, classes, settings.commitment_ask_after)
             try:
                 await self._on_one(association, left, tally)
             except NetworkError as error:
                 if isinstance(error, OperationFailed):
                     raise
                 work.trouble = str(error)
+                if len(tally.lost) > 1:
+                    left.put_back([ref for ref in refs if ref.instance in tally.lost])
+                    settings = settings.replace(dimse_window=1)
+                    continue
                 barren = 0 if tally.answered else barren + 1
                 if barren == _MOST_BARREN:
                     raise
@@ -90,7 +95,6 @@ class Forwarder:
             async with aclosing(sender.send(left, association)) as steps:
                 async for step in steps:
                     await tally.take(step)
-            tally.settle()
             await association.release()
         except BaseException:
             association.abort()
@@ -104,20 +108,22 @@ class _Tally:
 
     def __init__(self, work: Work, classes: Mapping[str, str], ask_after: float) -> None:
         self.answered = 0
+        self.lost: set[str] = set()  # what the association ended with
         self._work = work
         self._ask_after = ask_after
         self._classes = classes
         self._done: list[str] = []
         self._failed: dict[str, str] = {}
-        self._unsent: Suboperation | None = None
         self._refused = 0
         self._saved_at = time.monotonic()
 
     async def take(self, step: Suboperation) -> None:
         """One outcome. Raises OperationFailed after too many temporary refusals in a row."""
-        self.settle()
+        if step.lost:
+            self.lost.add(step.sop_instance)
+            return
         if step.status is None:
-            self._unsent = step
+            self._failed[step.sop_instance] = step.why
             return
         self.answered += 1
         self._refused = 0 if self._sorted(step.sop_instance, step.status) else self._refused + 1
@@ -137,12 +143,6 @@ class _Tally:
             return True
         self._work.trouble = text
         return False
-
-    def settle(self) -> None:
-        """The association went on after an object that was not sent: it is the object that cannot be sent."""
-        if self._unsent is not None:
-            self._failed[self._unsent.sop_instance] = self._unsent.why
-            self._unsent = None
 
     async def save(self) -> None:
         done, self._done, failed, self._failed = self._done, [], self._failed, {}

@@ -26,4 +26,5 @@ async def associate_with(
         settings=settings,
         tls=client_context(settings) if peer.tls else None,
         services=services or Services(),
+        window=settings.dimse_window,
     )

@@ -1,5 +1,7 @@
 """C-STORE of what is stored, for retrieval and forwarding: in which presentation context, which bytes, one by one.
 
+Where the association's window allows it, several are under way (PS3.7 D.3.3.3).
+
 The beginning of the next object is read while the receiver has the one before: in place where the page cache has it,
 else in a thread, a few at a time. (Two threads that take turns with Python's lock for each object cost more than all
 the rest, so there is none where nothing would wait.) The rest of a large object follows in pieces while it is sent;
@@ -26,7 +28,7 @@ from isocenter.errors import DataSetError, FrameRetrieveError, IsocenterError, N
 from isocenter.iod.uids import UIDs
 from isocenter.model import FrameRange, InstanceRef
 from isocenter.pixels.extract import New, extracted
-from isocenter.services.base import Cancellation, Invoker
+from isocenter.services.base import Cancellation, Invoker, Response
 from isocenter.services.retrieve import Suboperation
 from isocenter.services.storage import even_chunks, store_request
 from isocenter.std.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, transfer_syntax
@@ -120,6 +122,39 @@ class Work:
             yield Suboperation(self._left.popleft().instance, None)
 
 
+class _Aloft:
+    """Sub-operations that are sent and wait for their responses, in whatever order these come."""
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self.lost: NetworkError | None = None  # why there will be no more responses
+        self._ended: deque[Suboperation] = deque()
+        self._arrival: asyncio.Future[None] | None = None
+
+    def answered(self, instance: str, outcome: Response | NetworkError) -> None:
+        """One came back, or will not."""
+        self.waiting -= 1
+        if isinstance(outcome, NetworkError):
+            self.lost = outcome
+            self._ended.append(Suboperation(instance, None, str(outcome), lost=True))
+        else:
+            self._ended.append(Suboperation(instance, outcome.status))
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)
+
+    def ended(self) -> Iterator[Suboperation]:
+        """Those that have ended and were not taken yet."""
+        while self._ended:
+            yield self._ended.popleft()
+
+    async def arrival(self) -> bool:
+        """Wait until one has ended; False if there is none to wait for."""
+        if not self._ended and self.waiting:
+            self._arrival = asyncio.get_running_loop().create_future()
+            await self._arrival
+        return bool(self._ended)
+
+
 class Sender:
     """Performs C-STORE sub-operations on an association, whoever opened it; `elements` go into every request."""
 
@@ -128,30 +163,48 @@ class Sender:
         self._elements = elements
 
     async def send(self, work: Work, invoker: Invoker) -> AsyncGenerator[Suboperation, None]:
-        """One sub-operation after the other until the work is over; what was taken too much is put back.
+        """Sub-operations until the work is over, in the order in which they end; what was taken too much is put back.
 
-        Raises NetworkError when the association is lost, after the sub-operation it was lost with.
+        As many are under way as the association's window allows, each written whole before the next one, so that of
+        the objects no more is in memory than with one. Raises NetworkError when the association is lost, and OSError
+        when an object cannot be read to its end, after the sub-operations that it was lost with.
         """
-        ahead = _Ahead(self._content, work, invoker)
+        ahead, aloft = _Ahead(self._content, work, invoker), _Aloft()
+        failure: NetworkError | OSError | None = None
         try:
-            while (one := await ahead.next()) is not None:
+            while True:
+                for step in aloft.ended():
+                    yield step
+                failure = failure or aloft.lost
+                one = await ahead.next() if failure is None and aloft.waiting < invoker.window else None
+                if one is None:
+                    if not await aloft.arrival():
+                        break
+                    continue
                 with one:
-                    ref = one.ref
                     if one.context is None:
-                        log.warning("%s: not sent: %s", ref.instance, one.why)
-                        yield Suboperation(ref.instance, None, one.why)
+                        log.warning("%s: not sent: %s", one.ref.instance, one.why)
+                        yield Suboperation(one.ref.instance, None, one.why)
                         continue
-                    command = store_request(invoker.next_message_id(), ref.sop_class, ref.instance) | self._elements
-                    deflated = transfer_syntax(one.context.transfer_syntax).deflated
-                    data_set = one.parts or even_chunks(one.chunks, pad=deflated)
                     try:
-                        response = await invoker.request(one.context, command, data_set, meanwhile=ahead.look)
+                        await self._post(one, one.context, invoker, aloft)
                     except (NetworkError, OSError) as error:
-                        yield Suboperation(ref.instance, None, str(error))
-                        raise
-                yield Suboperation(ref.instance, response.status)
+                        failure = error
+                        yield Suboperation(one.ref.instance, None, str(error), lost=True)
+                        continue
+                ahead.look()
         finally:
             ahead.close()
+        if failure is not None:
+            raise failure
+
+    async def _post(self, one: Prepared, context: Agreed, invoker: Invoker, aloft: _Aloft) -> None:
+        ref = one.ref
+        command = store_request(invoker.next_message_id(), ref.sop_class, ref.instance) | self._elements
+        deflated = transfer_syntax(context.transfer_syntax).deflated
+        data_set = one.parts or even_chunks(one.chunks, pad=deflated)
+        await invoker.post(context, command, data_set, partial(aloft.answered, ref.instance))
+        aloft.waiting += 1
 
 
 class _Ahead:

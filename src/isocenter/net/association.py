@@ -181,15 +181,10 @@ class Association(Link):
                 return self._message_id
 
     async def request(
-        self,
-        context: Agreed,
-        command: CommandSet,
-        data_set: Iterable[Payload] | None = None,
-        *,
-        meanwhile: Callable[[], None] | None = None,
+        self, context: Agreed, command: CommandSet, data_set: Iterable[Payload] | None = None
     ) -> Response:
-        """Send one request and wait for its response. Chunks of `data_set`, but the last, have an even length.
-        `meanwhile` is called when it is written, while the peer has it; parts of files are for where `sends_files`.
+        """Send one request and wait for its response. Chunks of `data_set`, but the last, have an even length; parts of
+        files are for where `sends_files`.
 
         Several tasks may do so at a time: as many as the window allows are sent, the others wait in their order.
         Raises PeerTimeout (and aborts) when no response comes, AssociationAborted when the association ends.
@@ -197,11 +192,32 @@ class Association(Link):
         mailbox = await self._expect(command)
         try:
             await self._send(context.id, command, data_set)
-            if meanwhile is not None:
-                meanwhile()
             return await self._next(mailbox)
         finally:
             self._forget(command)
+
+    async def post(
+        self,
+        context: Agreed,
+        command: CommandSet,
+        data_set: Iterable[Payload] | None,
+        answered: Callable[[Response | NetworkError], None],
+    ) -> None:
+        """The same up to where it is written; `answered` is called once and later, with the response or with what
+        request() would have raised while it waited. What this raises was not sent whole, and `answered` is not called.
+        """
+        mailbox = await self._expect(command)
+        try:
+            await self._send(context.id, command, data_set)
+        except BaseException:
+            self._forget(command)
+            raise
+
+        def hand_over(outcome: Response | NetworkError) -> None:
+            self._forget(command)
+            answered(outcome)
+
+        self._patience.watch(mailbox, hand_over)
 
     async def responses(
         self, context: Agreed, command: CommandSet, data_set: Iterable[Payload] | None = None

@@ -65,6 +65,7 @@ class Peer(StoragePeer, QueryRetrieveVerbs, NormalizedVerbs):
             tls=self._way.tls,
             identity=self._way.identity,
             services=services,
+            performing=self._way.settings.dimse_operations,
         )
         try:
             yield association

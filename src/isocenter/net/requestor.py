@@ -92,6 +92,7 @@ class Requestor(Association):
             asked, allowed = self._rq.user.async_operations, event.ac.user.async_operations
             if asked is not None and allowed is not None:  # PS3.7 D.3.3.3: not answered is 1, and 0 is unlimited
                 self.set_window(min(asked[0], allowed[0] or asked[0]))
+                self.operations = min(asked[1], allowed[1] or asked[1])
             if not self._established.done():
                 self._established.set_result(None)
         elif isinstance(event, events.AssociationRefused):
@@ -119,11 +120,12 @@ async def associate(
     services: Services = _NO_SERVICES,
     identity: UserIdentity | None = None,
     window: int = 1,
+    performing: int = 1,
 ) -> Requestor:
     """Open an association; `services` serve what the peer requests on it (sub-operations, event reports).
 
     `window` is how many requests of ours we should like to have outstanding at a time; Association.window, what came
-    of it.
+    of it. `performing` is how many of the peer's own it may have under way on it: sub-operations of a C-GET.
     `identity` says on whose behalf (net.identity.user_identity); Requestor.identity_confirmed, whether the peer heeded
     it. With `tls` (net.tls.client_context) the connection is secured first, within the same connect timeout. Raises
     ConnectFailed, TlsError, AssociationRejected, AssociationAborted or PeerTimeout.
@@ -133,7 +135,7 @@ async def associate(
     contexts = tuple(
         ProposedContext(2 * n + 1, p.abstract_syntax, p.transfer_syntaxes) for n, p in enumerate(proposals)
     )
-    user = _user_information(proposals, settings, identity, window)
+    user = _user_information(proposals, settings, identity, (window, performing))
     rq = AssociateRQ(address.aet, calling, contexts, user)
     loop = asyncio.get_running_loop()
     link = Requestor(rq, settings, services)
@@ -172,13 +174,13 @@ async def associate(
 
 
 def _user_information(
-    proposals: Sequence[Proposal], settings: Settings, identity: UserIdentity | None, window: int
+    proposals: Sequence[Proposal], settings: Settings, identity: UserIdentity | None, operations: tuple[int, int]
 ) -> UserInformation:
     return UserInformation(
         max_length=settings.dimse_max_pdu,
         implementation_class_uid=IMPLEMENTATION_CLASS_UID,
         implementation_version_name=IMPLEMENTATION_VERSION_NAME,
-        async_operations=(window, 1) if window > 1 else None,
+        async_operations=None if operations == (1, 1) else operations,  # PS3.7 D.3.3.3: invoked, performed
         roles=tuple(
             RoleSelection(uid, scu=False, scp=True) for uid in {p.abstract_syntax: 0 for p in proposals if p.scp}
         ),

@@ -139,7 +139,9 @@ class Acceptor(Association):
             return
         self.contexts = agreed(rq, answer, generalized(rq, self._server.config.policy))
         self.peer = Peer(rq.calling, rq.called, self.peer_address, rq.user.implementation_version_name, user)
-        self.operations = answer.user.async_operations[0] if answer.user.async_operations else 1
+        if answer.user.async_operations is not None:
+            self.operations, window = answer.user.async_operations
+            self.set_window(window)
         self.associated = True
         log.debug("%s %s: association, %d contexts", self.peer_address, rq.calling, len(self.contexts))
         if user:

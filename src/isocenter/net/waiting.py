@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 from isocenter.errors import NetworkError, PeerTimeout
@@ -25,18 +26,16 @@ class Mailbox:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    async def wait(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Until something is there."""
-        while not self._came:
-            self._waiter = loop.create_future()
-            await self._waiter
+    def arrival(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
+        """Done as soon as something is there."""
+        self._waiter = loop.create_future()
+        if self._came:
+            self._waiter.set_result(None)
+        return self._waiter
 
-    def take(self) -> Response:
-        """The next one. Raises it if it is an error."""
-        one = self._came.popleft()
-        if isinstance(one, NetworkError):
-            raise one
-        return one
+    def take(self) -> Response | NetworkError:
+        """The next one."""
+        return self._came.popleft()
 
 
 class Hearing(Protocol):
@@ -65,14 +64,31 @@ class Patience:
     async def next(self, mailbox: Mailbox) -> Response:
         """The next response. Raises PeerTimeout and what came instead of one."""
         if not mailbox:
-            self._since[mailbox] = now = self._loop.time()
-            if self._timer is None:
-                self._timer = self._loop.call_at(now + self._seconds, self._look)
+            arrival = self._begin(mailbox)
             try:
-                await mailbox.wait(self._loop)
+                await arrival
             finally:
                 del self._since[mailbox]
-        return mailbox.take()
+        one = mailbox.take()
+        if isinstance(one, NetworkError):
+            raise one
+        return one
+
+    def watch(self, mailbox: Mailbox, answered: Callable[[Response | NetworkError], None]) -> None:
+        """The same without a task that waits: `answered` is called with what next() would give or raise."""
+
+        def hand_over(_: asyncio.Future[None]) -> None:
+            del self._since[mailbox]
+            answered(mailbox.take())
+
+        self._begin(mailbox).add_done_callback(hand_over)
+
+    def _begin(self, mailbox: Mailbox) -> asyncio.Future[None]:
+        """From now on somebody waits."""
+        self._since[mailbox] = now = self._loop.time()
+        if self._timer is None:
+            self._timer = self._loop.call_at(now + self._seconds, self._look)
+        return mailbox.arrival(self._loop)
 
     def end(self) -> None:
         """Nobody will wait any more. The link is let go of, as it holds us: what is over is to be gone at once, and not

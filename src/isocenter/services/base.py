@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from isocenter.errors import BadRequest, DataSetError, IsocenterError, LimitExceeded, OutOfResources
+from isocenter.errors import BadRequest, DataSetError, IsocenterError, LimitExceeded, NetworkError, OutOfResources
 from isocenter.std.statuses import GENERAL, PENDING, PENDING_WITH_WARNING, SUCCESS
 from isocenter.ul.connection import Payload
 from isocenter.ul.negotiation import Agreed, Support
@@ -88,6 +88,10 @@ class Invoker(Protocol):
         """Whether requests can be sent."""
 
     @property
+    def window(self) -> int:
+        """How many requests may be outstanding (PS3.7 D.3.3.3)."""
+
+    @property
     def sends_files(self) -> bool:
         """Whether a data set had better be sent as parts of its file than as bytes that were read from it."""
 
@@ -98,14 +102,20 @@ class Invoker(Protocol):
         """A Message ID that no outstanding request of ours has."""
 
     async def request(
+        self, context: Agreed, command: CommandSet, data_set: Iterable[Payload] | None = None
+    ) -> Response:
+        """Send a request and wait for the (first) response. Raises NetworkErrors."""
+
+    async def post(
         self,
         context: Agreed,
         command: CommandSet,
-        data_set: Iterable[Payload] | None = None,
-        *,
-        meanwhile: Callable[[], None] | None = None,
-    ) -> Response:
-        """Send a request, do `meanwhile`, and wait for the (first) response. Raises NetworkErrors."""
+        data_set: Iterable[Payload] | None,
+        answered: Callable[[Response | NetworkError], None],
+    ) -> None:
+        """Send a request when there is a place for it in the window, and return when it is written. `answered` is
+        called once and later, with the response or with why there is none. Raises NetworkErrors, and whatever
+        `data_set` raises; `answered` is not called then."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,11 +106,13 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Suboperation:
-    """What became of one C-STORE sub-operation: its status, None where nothing was sent, and why not."""
+    """What became of one C-STORE sub-operation: its status; None where nothing was sent or nothing came back, and why.
+    `lost`: the association ended with it, so that it may be there or not, and another try may do better."""
 
     sop_instance: str
     status: int | None
     why: str = ""
+    lost: bool = False
 
     @property
     def warned(self) -> bool:

@@ -53,6 +53,7 @@ class Policy:
     check_called: bool = False
     max_pdu: int = 1024 * 1024
     operations: int = 1  # requests of one association that we perform at a time
+    window: int = 1  # requests of ours on it that may be outstanding: sub-operations of C-GET, event reports
     preference: tuple[str, ...] = field(default=())  # transfer syntaxes we prefer; empty: the peer's order
     callers: Mapping[str, Callable[[str], Support | None]] = field(default_factory=dict)
     check_calling: bool = False
@@ -106,9 +107,9 @@ def negotiate(rq: AssociateRQ, policy: Policy) -> AssociateAC | AssociateRJ:
         return AssociateRJ(1, 1, 7)
     window = None
     if rq.user.async_operations is not None:
-        # PS3.7 D.3.3.3: 0 is unlimited; what we invoke on an association of the peer's goes one at a time.
-        invoked = rq.user.async_operations[0] or policy.operations
-        window = (min(invoked, policy.operations), 1)
+        # PS3.7 D.3.3.3, as the requestor sees it: what it may invoke, and what it is to perform. 0 is unlimited.
+        invoked, performed = rq.user.async_operations
+        window = (min(invoked or policy.operations, policy.operations), min(performed or policy.window, policy.window))
     user = UserInformation(
         max_length=policy.max_pdu,
         implementation_class_uid=policy.implementation_class_uid,
