@@ -17,7 +17,7 @@ function bySeriesNumber(a, b) {
 }
 
 /** Modalities without pictures of their own. */
-const NO_PICTURE = new Set(["SR", "PR", "KO", "RTSTRUCT", "RTPLAN", "REG", "DOC", "ECG", "HD", "PLAN", "RWV", "FID", "M3D"]);
+export const NO_PICTURE = new Set(["SR", "PR", "KO", "RTSTRUCT", "RTPLAN", "REG", "DOC", "ECG", "HD", "PLAN", "RWV", "FID", "M3D"]);
 
 /** @param {DataSet} series */
 function hasPicture(series) {

@@ -1,15 +1,20 @@
 // @ts-check
-// The study list: search as you type, modality chips with counts, date ranges, sortable columns.
+// The study list: search as you type, modality chips with counts, date ranges, sortable columns. Searching and sorting
+// are the server's; the page holds the rows that are on the screen and little more.
 
-import { BASE, asset } from "../base.js";
-import { Tag, number, personName, text, texts } from "../dataset.js";
+import { asset } from "../base.js";
+import { Tag, text } from "../dataset.js";
 import { RequestError, isAbort } from "../dicomweb.js";
-import { fill, h, icon, iconButton, nameElement } from "../dom.js";
-import { age, count, date, plural, time } from "../format.js";
+import { fill, h, icon, iconButton } from "../dom.js";
+import { count, plural } from "../format.js";
 import { formatRoute } from "../router.js";
-import { planSearch, runSearch, sortStudies } from "../search.js";
+import { searchTerms, sortTerm } from "../search.js";
+import { StudyPages, tally } from "../studypages.js";
 import { t } from "../words.js";
+import { say, told } from "./dialog.js";
+import { RowWindow } from "./rowwindow.js";
 import { StudyMenu } from "./studymenu.js";
+import { showPictures, studyRow, waitingRow } from "./studyrow.js";
 
 /** @typedef {import("../dataset.js").DataSet} DataSet */
 /** @typedef {import("../search.js").Column} Column */
@@ -17,10 +22,8 @@ import { StudyMenu } from "./studymenu.js";
 /** @typedef {import("../keyboard.js").Binding} Binding */
 
 const DEBOUNCE = 160;
-/** Studies fetched without being asked for more. */
-const MOST = 1000;
-/** Rows put on the page at a time. */
-const ROWS = 100;
+/** Pictures are fetched when the list has come to rest for so long (ms). */
+const AT_REST = 120;
 
 /** @type {{id: Column, label: string, descending?: boolean}[]} */
 const COLUMNS = [
@@ -57,26 +60,24 @@ export class StudiesPage {
   #head = h("tr");
   #body = h("tbody");
   #state = h("div.list-state", { hidden: true });
-  #end = h("div.list-end");
-  #scroll = h("div.list-scroll", null, h("table.studies", null, h("thead", null, this.#head), this.#body), this.#state, this.#end);
+  #table = h("table.studies", null, h("thead", null, this.#head), this.#body);
+  #space = h("div.rows-space", null, this.#table);
+  #scroll = h("div.list-scroll", null, this.#space, this.#state);
   /** @type {Criteria} */
   #criteria = { text: "", modality: "", from: "", to: "" };
   #days = 0;
   /** @type {{column: Column, descending: boolean}} */
   #sort = { column: "date", descending: true };
-  #most = MOST;
-  /** @type {DataSet[]} */
-  #found = [];
-  #complete = true;
-  /** Chip counts of the last search without a modality. @type {Map<string, number>} */
-  #counts = new Map();
-  /** @type {DataSet[]} sorted, filtered */
-  #rows = [];
-  #drawn = 0;
+  /** How many studies of the search, its modality apart, have each modality. @type {Record<string, number>} */
+  #counts = {};
+  /** What is shown; null before the first answer. @type {StudyPages | null} */
+  #pages = null;
   #selected = -1;
   #timer = 0;
-  /** @type {AbortController | null} */
+  #rest = 0;
+  /** @type {{pages: StudyPages, counting: AbortController} | null} */
   #running = null;
+  #rows;
   #menu;
   element;
 
@@ -113,7 +114,13 @@ export class StudiesPage {
     this.#search.addEventListener("keydown", (event) => this.#onSearchKey(event));
     this.#body.addEventListener("click", (event) => this.#onRowClick(event));
     this.#body.addEventListener("contextmenu", (event) => this.#onContextMenu(event));
-    new IntersectionObserver((seen) => seen.some((e) => e.isIntersecting) && this.#drawMore(), { root: this.#scroll, rootMargin: "400px" }).observe(this.#end);
+    this.#rows = new RowWindow(this.#scroll, this.#space, this.#body, {
+      row: (index) => this.#row(index),
+      looked: (from, to) => {
+        this.#pages?.look(from, to);
+        this.#rested();
+      },
+    });
     this.#drawHead();
   }
 
@@ -124,6 +131,8 @@ export class StudiesPage {
       { keys: ["ArrowDown", "j"], label: "Next study", group: "Study list", run: () => this.#select(this.#selected + 1) },
       { keys: ["ArrowUp", "k"], label: "Previous study", group: "Study list", run: () => this.#select(this.#selected - 1) },
       { keys: ["Home"], label: "First study", group: "Study list", run: () => this.#select(0) },
+      { keys: ["End"], label: "Last study", group: "Study list", run: () => this.#select(Infinity) },
+      { keys: ["PageDown", "PageUp"], label: "A screen on or back", group: "Study list", run: (key) => this.#select(this.#selected + (key === "PageDown" ? this.#rows.fit : -this.#rows.fit)) },
       { keys: ["Enter"], label: "Open the study", group: "Study list", run: () => this.#openSelected() },
       { keys: ["m"], label: "Menu of the study", group: "Study list", run: () => this.#onSelected((study) => this.#showMenu(study)) },
       { keys: ["d"], label: "Download the study", group: "Study list", run: () => this.#onSelected((study) => this.#menu.download(study)) },
@@ -142,18 +151,22 @@ export class StudiesPage {
     this.#criteria = { ...criteria };
     if (this.#search.value !== criteria.text) this.#search.value = criteria.text;
     this.#days = SPANS.find(({ days }) => days > 0 && criteria.from === dayValue(days - 1))?.days ?? 0;
-    this.#most = MOST;
-    return this.#run();
+    return this.#run(true);
   }
 
   /** The page is going off the screen. */
   hide() {
     clearTimeout(this.#timer);
-    this.#running?.abort();
+    this.#stop();
   }
 
   reload() {
-    void this.#run();
+    void this.#run(false);
+  }
+
+  #stop() {
+    this.#running?.pages.stop();
+    this.#running?.counting.abort();
   }
 
   /** @param {Partial<Criteria>} change */
@@ -165,21 +178,25 @@ export class StudiesPage {
 
   // --- searching
 
-  async #run() {
-    this.#running?.abort();
-    const running = new AbortController();
+  /** @param {boolean} fromTop */
+  async #run(fromTop) {
+    this.#stop();
+    const terms = searchTerms(this.#criteria);
+    const pages = new StudyPages(this.client, [...terms, ["includefield", "StudyDescription"], sortTerm(this.#sort.column, this.#sort.descending)], {
+      come: (first, n) => this.#pages === pages && this.#came(first, n),
+      failed: (error) => this.#pages === pages && say(told(error)),
+    });
+    const running = { pages, counting: new AbortController() };
     this.#running = running;
     this.#scroll.setAttribute("aria-busy", "true");
-    const criteria = this.#criteria;
     this.#drawFilters();
     const slow = window.setTimeout(() => this.element.classList.add("is-searching"), 250);
+    void this.#tally(running.counting.signal);
     try {
-      const plan = planSearch(criteria);
-      const { studies, complete } = await runSearch(this.client, plan, this.#most, (so) => this.#take(so, false), running.signal);
-      this.#take(studies, complete);
+      await pages.begin();
+      if (this.#running === running) this.#take(pages, fromTop);
     } catch (error) {
-      if (isAbort(error)) return;
-      this.#fail(error);
+      if (!isAbort(error) && this.#running === running) this.#fail(error);
     } finally {
       clearTimeout(slow);
       if (this.#running === running) {
@@ -189,25 +206,56 @@ export class StudiesPage {
     }
   }
 
-  /** @param {DataSet[]} studies @param {boolean} complete */
-  #take(studies, complete) {
-    this.#found = studies;
-    this.#complete = complete;
-    if (!this.#criteria.modality) {
-      this.#counts = new Map();
-      for (const study of studies) for (const m of new Set(texts(study, Tag.ModalitiesInStudy))) if (m) this.#counts.set(m, (this.#counts.get(m) ?? 0) + 1);
+  /** @param {AbortSignal} signal */
+  async #tally(signal) {
+    try {
+      this.#counts = await tally(this.client, searchTerms({ ...this.#criteria, modality: "" }), signal);
+      this.#drawFilters();
+    } catch (error) {
+      // Chips without numbers of today are better than none; what is wrong is told by the list itself.
+      if (!isAbort(error) && !(error instanceof RequestError)) throw error;
     }
-    this.#drawFilters();
-    this.#drawRows();
+  }
+
+  /** @param {StudyPages} pages @param {boolean} fromTop */
+  #take(pages, fromTop) {
+    const chosen = this.#study(this.#selected);
+    const same = pages.at(this.#selected);
+    if (!chosen || !same || text(same, Tag.StudyInstanceUID) !== text(chosen, Tag.StudyInstanceUID)) this.#selected = -1;
+    this.#pages = pages;
+    fill(this.#count, plural(pages.total, "study", "studies"));
+    this.#table.setAttribute("aria-rowcount", String(pages.total + 1));
+    this.#state.hidden = pages.total > 0;
+    this.#scroll.classList.toggle("is-empty", pages.total === 0);
+    this.#rows.show(pages.total, fromTop);
+    if (pages.total === 0) this.#sayEmpty();
+  }
+
+  /** @param {number} first @param {number} n */
+  #came(first, n) {
+    this.#rows.renew(first, n);
+    if (this.#selected >= first && this.#selected < first + n && document.activeElement === document.body) {
+      this.#rows.row(this.#selected)?.querySelector("a")?.focus({ preventScroll: true });
+    }
+    this.#rested();
+  }
+
+  #rested() {
+    clearTimeout(this.#rest);
+    this.#rest = window.setTimeout(() => showPictures(this.#body, this.client.root), AT_REST);
+  }
+
+  /** @param {number} index @returns {DataSet | undefined} */
+  #study(index) {
+    return index < 0 ? undefined : this.#pages?.at(index);
   }
 
   /** @param {unknown} error */
   #fail(error) {
-    this.#found = [];
-    this.#rows = [];
-    fill(this.#body);
+    this.#pages = null;
+    this.#selected = -1;
+    this.#rows.show(0);
     fill(this.#count);
-    fill(this.#end);
     const known = error instanceof RequestError;
     this.#say(
       "alert",
@@ -229,13 +277,14 @@ export class StudiesPage {
   #drawHead() {
     fill(
       this.#head,
+      h("td.c-picture"),
       ...COLUMNS.map(({ id, label, descending = false }) => {
         const current = this.#sort.column === id;
         const button = h("button", { type: "button" }, t(label), icon(this.#sort.descending && current ? "down" : "up"));
         button.addEventListener("click", () => {
           this.#sort = { column: id, descending: current ? !this.#sort.descending : descending };
           this.#drawHead();
-          this.#drawRows();
+          void this.#run(true);
           /** @type {HTMLElement | null} */ (this.#head.querySelector(`.c-${id} button`))?.focus();
         });
         return h(`th.c-${id}`, { scope: "col", "aria-sort": current ? (this.#sort.descending ? "descending" : "ascending") : "none" }, button);
@@ -253,8 +302,8 @@ export class StudiesPage {
         h("button", { type: "button", "aria-pressed": String(days === this.#days), onclick: () => this.#apply({ from: days ? dayValue(days - 1) : "", to: "" }) }, t(label)),
       ),
     );
-    const shown = [...this.#counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
-    if (modality && !this.#counts.has(modality)) shown.unshift([modality, 0]);
+    const shown = Object.entries(this.#counts).sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
+    if (modality && !(modality in this.#counts)) shown.unshift([modality, 0]);
     fill(
       this.#chips,
       ...shown.map(([name, n]) =>
@@ -266,22 +315,6 @@ export class StudiesPage {
         ),
       ),
     );
-  }
-
-  #drawRows() {
-    const selected = text(this.#rows[this.#selected], Tag.StudyInstanceUID);
-    this.#rows = sortStudies(this.#found, this.#sort.column, this.#sort.descending);
-    fill(this.#body);
-    this.#drawn = 0;
-    this.#selected = selected ? this.#rows.findIndex((ds) => text(ds, Tag.StudyInstanceUID) === selected) : -1;
-    this.#drawMore();
-    const images = this.#rows.reduce((n, ds) => n + (number(ds, Tag.NumberOfStudyRelatedInstances) ?? 0), 0);
-    fill(this.#count, `${plural(this.#rows.length, "study", "studies")}${this.#complete ? "" : "+"}`, h("span.muted", null, ` · ${plural(images, "object", "objects")}`));
-    const more = h("button.button", { type: "button", onclick: () => { this.#most += MOST; this.reload(); } }, t("Load more"));
-    fill(this.#end, !this.#complete && this.#rows.length >= this.#most && h("p", null, t("There are more studies. Narrow the search, or "), more));
-    this.#state.hidden = this.#rows.length > 0;
-    this.#scroll.classList.toggle("is-empty", this.#rows.length === 0);
-    if (this.#rows.length === 0 && this.#complete) this.#sayEmpty();
   }
 
   #sayEmpty() {
@@ -298,37 +331,12 @@ export class StudiesPage {
     );
   }
 
-  #drawMore() {
-    const next = this.#rows.slice(this.#drawn, this.#drawn + ROWS);
-    this.#body.append(...next.map((study, i) => this.#row(study, this.#drawn + i)));
-    this.#drawn += next.length;
-  }
-
-  /** @param {DataSet} study @param {number} index */
-  #row(study, index) {
-    const uid = text(study, Tag.StudyInstanceUID);
-    const href = formatRoute({ page: "view", study: uid, series: "", instance: "", frame: 1, window: null, inverted: false });
-    const born = [text(study, Tag.PatientSex), date(text(study, Tag.PatientBirthDate)), age(text(study, Tag.PatientAge))].filter(Boolean).join(" · ");
-    const modalities = texts(study, Tag.ModalitiesInStudy).filter(Boolean);
-    const figure = (/** @type {string} */ tag) => {
-      const n = number(study, tag);
-      return n === undefined ? "" : count(n);
-    };
-    return h(
-      index === this.#selected ? "tr.is-selected" : "tr",
-      { "data-index": index, "data-study": uid },
-      h("td.c-name", null, h("a", { href }, nameElement(personName(study, Tag.PatientName), text(study, Tag.SpecificCharacterSet))), born && h("span.born", null, born)),
-      h("td.c-id", null, text(study, Tag.PatientID)),
-      h("td.c-date", null, h("span", null, date(text(study, Tag.StudyDate))), h("span.muted", null, time(text(study, Tag.StudyTime)))),
-      h("td.c-modality", null, ...modalities.map((m) => h("span.badge", null, m))),
-      h("td.c-description", { title: text(study, Tag.StudyDescription) || false }, text(study, Tag.StudyDescription)),
-      h("td.c-accession", null, text(study, Tag.AccessionNumber)),
-      h("td.c-series", null, figure(Tag.NumberOfStudyRelatedSeries)),
-      h("td.c-images", null, figure(Tag.NumberOfStudyRelatedInstances), h("span.unit", null, number(study, Tag.NumberOfStudyRelatedInstances) === 1 ? " image" : " images")),
-      // Shown where OHIF is mounted; account.js asks.
-      h("td.c-ohif", null, h("a.badge", { href: new URL(`ohif/viewer?StudyInstanceUIDs=${uid}`, BASE).href, target: "_blank", title: "Open in OHIF, in a new tab" }, "OHIF")),
-      h("td.c-more", null, iconButton("more", t("Menu of the study"), (event) => this.#onMore(event), "M")),
-    );
+  /** @param {number} index */
+  #row(index) {
+    const study = this.#study(index);
+    const row = study ? studyRow(study, index, (event) => this.#onMore(event)) : waitingRow(index);
+    row.classList.toggle("is-selected", index === this.#selected);
+    return row;
   }
 
   // --- choosing
@@ -343,9 +351,9 @@ export class StudiesPage {
     } else if (event.key === "Enter") {
       clearTimeout(this.#timer);
       if (this.#search.value !== this.#criteria.text) this.#apply({ text: this.#search.value });
-      else if (this.#rows.length > 0) {
+      else if (this.#pages && this.#pages.total > 0) {
         this.#select(Math.max(0, this.#selected));
-        if (this.#rows.length === 1) this.#openSelected();
+        if (this.#pages.total === 1) this.#openSelected();
         else this.#search.blur();
       }
     } else if (event.key === "Escape" && this.#search.value === "") this.#search.blur();
@@ -383,7 +391,7 @@ export class StudiesPage {
 
   /** @param {(study: DataSet) => void} run */
   #onSelected(run) {
-    const study = this.#rows[this.#selected];
+    const study = this.#study(this.#selected);
     if (study) run(study);
   }
 
@@ -394,7 +402,7 @@ export class StudiesPage {
 
   /** At the end of the chosen row. @param {DataSet} study */
   #showMenu(study) {
-    const row = this.#body.rows[this.#selected];
+    const row = this.#rows.row(this.#selected);
     const { right = 0, bottom = 0 } = row?.querySelector(".c-more")?.getBoundingClientRect() ?? {};
     this.#menu.show(study, right - 288, bottom - 8, row?.querySelector("a") ?? null);
   }
@@ -407,17 +415,18 @@ export class StudiesPage {
 
   /** @param {number} index */
   #select(index) {
-    if (this.#rows.length === 0) return;
-    const to = Math.min(this.#rows.length - 1, Math.max(0, index));
-    while (this.#drawn <= to) this.#drawMore();
+    const total = this.#pages?.total ?? 0;
+    if (total === 0) return;
+    const to = Math.min(total - 1, Math.max(0, index));
+    this.#rows.reveal(to);
     this.#mark(to);
-    const row = this.#body.rows[to];
-    row?.scrollIntoView({ block: "nearest" });
-    row?.querySelector("a")?.focus({ preventScroll: true });
+    const link = this.#rows.row(to)?.querySelector("a");
+    if (link) link.focus({ preventScroll: true });
+    else if (document.activeElement instanceof HTMLElement) document.activeElement.blur(); // until it has come
   }
 
   #openSelected() {
-    const study = this.#rows[this.#selected];
+    const study = this.#study(this.#selected);
     if (study) this.actions.open(text(study, Tag.StudyInstanceUID));
   }
 }

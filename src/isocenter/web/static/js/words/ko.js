@@ -2,6 +2,7 @@
 // The interface in Korean, by its English words. What is missing here is shown in English.
 
 import { DISPLAY } from "./ko-display.js";
+import { LIST } from "./ko-list.js";
 
 /** @type {Record<string, string>} */
 export const KOREAN = {
@@ -381,4 +382,5 @@ export const KOREAN = {
   "Volume rendering needs WebGL2, which this browser does not offer here. The planes do without it.": "볼륨 렌더링에는 WebGL2가 필요하지만 이 브라우저에는 없습니다. 단면은 WebGL2 없이도 됩니다.",
   "The graphics card was taken away. Open the planes again to render.": "그래픽 카드를 사용할 수 없게 되었습니다. 렌더링하려면 단면을 다시 여십시오.",
   ...DISPLAY,
+  ...LIST,
 };

@@ -1,0 +1,11 @@
+// @ts-check
+// Korean for the study list and what is reached from it.
+
+/** @type {Record<string, string>} */
+export const LIST = {
+  "A screen on or back": "한 화면 앞뒤로",
+  "image": "영상",
+  "images": "영상",
+  "Last study": "마지막 검사",
+  "Open in OHIF, in a new tab": "새 탭에서 OHIF로 열기",
+};
