@@ -93,10 +93,11 @@ class Viewer:
         self.shown()
 
     def shown(self) -> None:
-        """Waits until the frame that was asked for is on the canvas."""
+        """Waits until the frame that was asked for is on the canvas, and the viewer around it."""
         self.page.wait_for_function(
             "() => { const v = document.querySelector('.viewport'); return v && !v.classList.contains('is-empty') && "
-            "!v.classList.contains('is-loading') && v.querySelector('.bottom-right').textContent !== '' }"
+            "!v.classList.contains('is-loading') && v.querySelector('.bottom-right').textContent !== '' && "
+            "!v.closest('[aria-busy]') }"
         )
         self.settle()
 

@@ -5,16 +5,26 @@ from __future__ import annotations
 import re
 import shutil
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
+import anyio
 import httpx
 import imagecodecs
+import pydicom
 import pytest
+from pydicom.data import get_testdata_file
 
+from isocenter.errors import ArchiveBusy
+from isocenter.model import Origin
 from isocenter.web.assets import STATIC, Assets
-from skins.web_harness import Web
+from isocenter.web.site_tokens import issue
+from skins.conftest import archived
+from skins.web_harness import Web, saved
 
+LIST = ("js/panels/studies.js", "js/panels/upload.js", "js/panels/language.js")
 LASTING = "private, max-age=31536000, immutable"
 
 
@@ -39,7 +49,7 @@ def reached(*names: str) -> set[str]:
 @pytest.mark.parametrize(
     ("path", "modules"),
     [
-        ("/", ("js/main.js", "js/panels/studies.js", "js/panels/upload.js")),
+        ("/", ("js/main.js", *LIST)),
         ("/view/1.2.3?window=40,400", ("js/main.js", "js/viewer.js")),
         ("/view/1.2.3/4.5?planes=a", ("js/main.js", "js/volume/page.js", "js/loader.js")),
     ],
@@ -47,7 +57,7 @@ def reached(*names: str) -> set[str]:
 def test_a_page_names_all_modules_that_it_begins_with_and_no_others(
     web: Web, path: str, modules: tuple[str, ...]
 ) -> None:
-    page = web.get(path).text
+    page = web.get(path).text.partition("<template")[0]
     preloaded = re.findall(r'<link rel="modulepreload" href="[./]*static/[0-9a-f]{16}/([^"]+)">', page)
     assert reached(*modules) == set(preloaded)
     assert len(preloaded) == len(set(preloaded))
@@ -113,3 +123,140 @@ def test_text_comes_compressed_for_whoever_takes_that(web: Web, coding: str, und
 
 async def _raw(answer: httpx.Response) -> list[bytes]:
     return [piece async for piece in answer.aiter_raw()]
+
+
+# --- the first image of an address
+
+
+def slices(study: str, series: str, numbers: list[int | None], **attributes: Any) -> list[bytes]:
+    """CTs of a series; the UID of each ends with its place in `numbers`."""
+    made = []
+    for place, number in enumerate(numbers):
+        ds = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
+        ds.StudyInstanceUID, ds.SeriesInstanceUID = study, series
+        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"{series}.{place}"
+        ds.InstanceNumber = number
+        for keyword, value in attributes.items():
+            setattr(ds, keyword, value)
+        made.append(saved(ds))
+    return made
+
+
+def first_of(web: Web, path: str) -> str:
+    """What a page says is shown first: "series/instance", or "" for nothing."""
+    found = re.search(r'data-first="([^"]*)"', web.get(path).text)
+    return found[1] if found else ""
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    """Studies 1.1 to 1.7, each with something else about its first image."""
+    with archived(tmp_path_factory.mktemp("pages")) as web:
+        objects = [
+            *slices("1.1", "1.1.9", [3, 1, 2], SeriesNumber=5),
+            *slices("1.1", "1.1.8", [1], SeriesNumber=7),
+            *slices("1.1", "1.1.7", [1], SeriesNumber=1, Modality="SEG"),
+            *slices("1.2", "1.2.1", [1, 0, 2]),
+            *slices("1.3", "1.3.1", [1, 1]),
+            *slices("1.4", "1.4.1", [None, 7]),
+            *slices("1.5", "1.5.1", [1], BitsStored=12),  # High Bit is 15
+            *slices("1.6", "1.6.1", [1], NumberOfFrames=2, PixelData=bytes(2 * 2 * 128 * 128)),
+            *slices("1.7", "1.7.1", [1], PatientID="<b>7", PatientName='"><script>'),
+        ]
+        assert 200 == web.store(*objects).status_code
+        yield web
+
+
+@pytest.mark.parametrize(
+    ("path", "first"),
+    [
+        ("/view/1.1", "1.1.9/1.1.9.1"),  # the lowest Series Number of what was acquired, Instance Number 1
+        ("/view/1.1/", "1.1.9/1.1.9.1"),
+        ("/view/1.1/1.1.8", "1.1.8/1.1.8.0"),
+        ("/view/1.1/1.1.9/1.1.9.0", "1.1.9/1.1.9.0"),
+        ("/view/1.1/1.1.9/1.1.9.0?frame=1", "1.1.9/1.1.9.0"),
+        ("/view/1.2", "1.2.1/1.2.1.1"),
+        ("/view/1.6/1.6.1/1.6.1.0?frame=2", "1.6.1/1.6.1.0"),
+        # Which it is, the viewer finds out: two are the first, none has the number, ...
+        ("/view/1.3", ""),
+        ("/view/1.4", ""),
+        ("/view/1.5", ""),  # the server makes its picture
+        ("/view/1.6", ""),  # it moves, and what does not comes before it
+        ("/view/1.1?window=40,400", ""),  # only the viewer knows all that an address can say
+        ("/view/1.1/1.1.9/1.1.9.0?grid=2x1", ""),
+        ("/view/1.9", ""),
+        ("/view/1.1/1.2.1", ""),
+        ("/view/1.1/1.1.9/1.2.1.0", ""),
+        ("/view/", ""),
+        ("/view/x", ""),
+        ("/", ""),
+    ],
+)
+def test_the_first_image_of_an_address(stored: Web, path: str, first: str) -> None:
+    assert first == first_of(stored, path)
+    assert ('as="fetch"' in stored.get(path).text) == bool(first)
+
+
+@pytest.mark.parametrize("path", ["/view/1.1", "/view/1.6/1.6.1/1.6.1.0?frame=2"])
+def test_what_a_page_asks_for_is_what_the_viewer_takes(stored: Web, path: str) -> None:
+    page = stored.get(path)
+    head, frame = (
+        str(page.url.join(link))
+        for link in re.findall(r'<link rel="preload" as="fetch" crossorigin href="([^"]+)">', page.text)
+    )
+    (described,) = stored.get(head, accept="*/*").json()
+    answer = stored.get(frame, accept="*/*")
+    assert "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1" == answer.headers["content-type"]
+    assert described["00280010"]["Value"][0] * described["00280011"]["Value"][0] * 2 == len(answer.content)
+    assert LASTING == answer.headers["cache-control"]
+    client = (STATIC / "js" / "dicomweb.js").read_text()
+    assert f'"{urlsplit(frame).query}"' in client, "letter by letter, or it would be fetched twice"
+
+
+def test_what_is_needed_for_the_first_image_is_little_and_the_rest_waits_in_the_page(stored: Web) -> None:
+    at_once, _, later = stored.get("/view/1.1").text.partition('<template id="later">')
+    first, rest = (
+        {name.partition("/js/")[2] for name in named(part) if name.endswith(".js")} for part in (at_once, later)
+    )
+    assert {f"js/{name}" for name in first} == reached("js/main.js", "js/first.js")
+    assert {f"js/{name}" for name in first | rest} == reached("js/main.js", "js/first.js", "js/viewer.js")
+    assert not first & rest
+    assert not {"tools.js", "toolbar.js", "measure/pen.js", "panels/series.js", "linking.js", "layers/offer.js"} & first
+
+
+def test_nothing_of_a_patient_stands_in_a_page(stored: Web) -> None:
+    page = stored.get("/view/1.7").text
+    assert "data-first" in page
+    assert "<b>7" not in page
+    assert "><script>" not in page.replace('<script type="module"', "")
+
+
+def test_who_may_not_see_a_study_is_not_told_of_its_images(tmp_path: Path) -> None:
+    _, token = issue(tmp_path / "tokens", "one", ["read"], patients=["P1"])
+    with archived(tmp_path / "data", web_tokens=str(tmp_path / "tokens")) as web:
+        objects = [*slices("1.1", "1.1.1", [1], PatientID="P1"), *slices("1.2", "1.2.1", [1], PatientID="P2")]
+
+        async def ingest() -> None:
+            for data in objects:
+                await web.archive.ingest([data], Origin("test"))
+
+        web.portal.call(ingest)
+        asked = {"authorization": f"Bearer {token}"}
+        assert 'data-first="1.1.1/1.1.1.0"' in web.get("/view/1.1", headers=asked).text
+        assert "data-first" not in web.get("/view/1.2", headers=asked).text
+        assert 401 == web.get("/view/1.1").status_code
+
+
+def test_a_page_does_not_wait_for_an_index_that_is_not_there(fake: Web) -> None:
+    async def find(query: object) -> None:
+        raise ArchiveBusy("the index is locked")
+
+    async def wait(query: object) -> None:
+        await anyio.sleep_forever()
+
+    for work in (find, wait):
+        fake.archive.find = work
+        page = fake.get("/view/1.1")
+        assert 200 == page.status_code
+        assert "data-first" not in page.text
+        assert "js/viewer.js" in page.text.partition("<template")[0]

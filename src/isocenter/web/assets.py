@@ -93,11 +93,12 @@ class Assets:
                     waiting.append(reached)
         return list(found)
 
-    def page(self, name: str, up: str, head: Iterable[str]) -> bytes:
+    def page(self, name: str, up: str, head: Iterable[str], first: str = "") -> bytes:
         """A page whose address is so far below the application ("../", twice, or "./"): its files by their lasting
-        addresses, with `head` at the end of its head."""
+        addresses, with `head` at the end of its head. `first` (UIDs) says to it what it shows first."""
         text = self._files[name].decode().replace(_OWN, f'="{up}{self.base}')
-        return text.replace("</head>", "".join(f"{line}\n" for line in head) + "</head>", 1).encode()
+        text = text.replace("</head>", "".join(f"{line}\n" for line in head) + "</head>", 1)
+        return (text.replace('id="app"', f'id="app" data-first="{first}"', 1) if first else text).encode()
 
     @property
     def base(self) -> str:

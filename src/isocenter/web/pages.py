@@ -1,20 +1,47 @@
 """The pages of the viewer, each with what it is about to ask for.
 
-A page is the same few lines whatever it shows; it reads its own address. But the server reads the address, too, and
-names the modules in the page's head: the browser has asked for all of them before the first line of the viewer runs.
+A page is the same few lines whatever it shows; it reads its own address. But a browser that has to run modules before
+it knows what is wanted asks for the image last of all. So the server reads the address, too, and names the modules, the
+image's header and its first frame in the page's head: the browser has asked for all of them before the first line of
+the viewer runs. That is a help and nothing else. What the page shows it decides itself; if the guess was wrong, or took
+too long to make, the image comes as it would have come.
+
+Of what is stored, nothing but UIDs stands in a page.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
+from typing import Any
 
+import anyio
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from isocenter.errors import IsocenterError
+from isocenter.model import Equal, Found, Level, Query, is_uid
+from isocenter.std.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
 from isocenter.web.assets import Assets, own_assets
 from isocenter.web.caching import ASK_AGAIN
+from isocenter.web.context import DICOMWEB, context_of
+from isocenter.web.negotiate import OCTET_STREAM
+from isocenter.web.qido import INSTANCE_UID, SERIES_UID, STUDY_UID
+
+_PATIENCE = 1.0  # seconds that a page waits for what is only a help
+_SERIES_NUMBER, _MODALITY, _INSTANCE_NUMBER = 0x00200011, 0x00080060, 0x00200013
+_SAMPLES, _PHOTOMETRIC, _FRAMES = 0x00280002, 0x00280004, 0x00280008
+_ALLOCATED, _STORED, _HIGH_BIT = 0x00280100, 0x00280101, 0x00280102
+_DESCRIBED = (_INSTANCE_NUMBER, _SAMPLES, _PHOTOMETRIC, _FRAMES, _ALLOCATED, _STORED, _HIGH_BIT)
+# Modalities of what was made from images, or is none: js/panels/series.js puts them last.
+_LATER = frozenset(
+    ("SR", "PR", "KO", "RTSTRUCT", "RTPLAN", "REG", "DOC", "ECG", "HD", "PLAN", "RWV", "FID", "M3D", "SEG")
+)
+_FIRST_NUMBERS = ("0", "1")
+
+FRAME_QUERY = f"accept={OCTET_STREAM};transfer-syntax={EXPLICIT_VR_LITTLE_ENDIAN}"
+"""How the viewer asks for frames (js/dicomweb.js), letter by letter, or the browser would ask for two things."""
 
 
 @cache
@@ -27,10 +54,18 @@ def _preloading(assets: Assets, up: str, names: tuple[str, ...]) -> Iterator[str
         yield f'<link rel="modulepreload" href="{up}{assets.base}{name}">'
 
 
+def _later(assets: Assets, up: str, needed: tuple[str, ...], name: str) -> Iterator[str]:
+    """What a module needs more than those. The page takes it from here when what it shows first is on the screen."""
+    yield '<template id="later">'
+    yield from _preloading(assets, up, tuple(one for one in _modules(assets, name) if one not in needed))
+    yield "</template>"
+
+
 async def studies(request: Request) -> Response:
     """`/`: the list of studies."""
     assets = own_assets()
-    head = _preloading(assets, "", _modules(assets, "js/main.js", "js/panels/studies.js", "js/panels/upload.js"))
+    needed = _modules(assets, "js/main.js", "js/panels/studies.js", "js/panels/upload.js", "js/panels/language.js")
+    head = [*_preloading(assets, "", needed), *_later(assets, "", needed, "js/viewer.js")]
     return _answer(assets.page("index.html", "", head))
 
 
@@ -40,22 +75,90 @@ async def view(request: Request) -> Response:
     scope = request.scope
     below = scope.get("raw_path") or scope["path"].encode()
     up = "../" * (below.removeprefix(scope.get("root_path", "").encode()).count(b"/") - 1)
-    if request.query_params.get("planes"):
+    uids = [part if is_uid(part) else "" for part in request.path_params["path"].split("/")[:3]]
+    study, series, instance = (*uids, "", "", "")[:3]
+    if request.query_params.get("planes") and series:
         names = _modules(assets, "js/main.js", "js/volume/page.js", "js/loader.js")
         return _answer(assets.page("index.html", up, _preloading(assets, up, names)))
-    names = _modules(assets, "js/main.js", "js/viewer.js")
-    return _answer(assets.page("index.html", up, _preloading(assets, up, names)))
-
-
-async def display(request: Request) -> Response:
-    """`/display`: the calibration of the screen."""
-    assets = own_assets()
-    head = _preloading(assets, "", _modules(assets, "js/main.js", "js/display/page.js"))
-    return _answer(assets.page("index.html", "", head))
+    first = None
+    # What else an address says, of windows and of several cells, the viewer itself has to read first.
+    if study and set(request.query_params) <= {"frame"}:
+        with anyio.move_on_after(_PATIENCE):
+            first = await _first(request, study, series, instance)
+    if first is None:
+        names = _modules(assets, "js/main.js", "js/viewer.js")
+        return _answer(assets.page("index.html", up, _preloading(assets, up, names)))
+    needed = _modules(assets, "js/main.js", "js/first.js")
+    at = f"{up}{DICOMWEB[1:]}/studies/{study}/series/{first.series}/instances/{first.instance}"
+    head = [
+        f'<link rel="preload" as="fetch" crossorigin href="{at}/metadata">',
+        f'<link rel="preload" as="fetch" crossorigin href="{at}/frames/{_frame(request)}?{FRAME_QUERY}">',
+        *_preloading(assets, up, needed),
+        *_later(assets, up, needed, "js/viewer.js"),
+    ]
+    return _answer(assets.page("index.html", up, head, f"{first.series}/{first.instance}"))
 
 
 def _answer(page: bytes) -> Response:
     return Response(page, media_type="text/html", headers={"cache-control": ASK_AGAIN})
+
+
+def _frame(request: Request) -> int:
+    text = request.query_params.get("frame", "")
+    return max(1, int(text)) if text.isascii() and text.isdigit() and len(text) < 8 else 1
+
+
+async def _first(request: Request, study: str, series: str, instance: str) -> Found | None:
+    """The instance whose image the address shows first, if that is one that the viewer makes of the frame's values;
+    None if there is none, or nobody can tell without looking further."""
+    archive = context_of(request).archive
+    within = Equal(STUDY_UID, (study,))
+    try:
+        if not series:
+            found = await archive.find(Query(Level.SERIES, (within,), include=(_SERIES_NUMBER, _MODALITY)))
+            series = min(found, key=_series_order).series or "" if found else ""
+        within_series = within, Equal(SERIES_UID, (series,))
+        which = Equal(INSTANCE_UID, (instance,)) if instance else Equal(_INSTANCE_NUMBER, _FIRST_NUMBERS)
+        rows = await archive.find(Query(Level.IMAGE, (*within_series, which), include=_DESCRIBED, limit=3, bare=True))
+    except IsocenterError:
+        return None  # as the viewer will be told when it asks
+    rows.sort(key=_instance_order)
+    if not rows or (len(rows) > 1 and _instance_order(rows[0]) == _instance_order(rows[1])):
+        return None
+    several = (_value(rows[0].attributes, _FRAMES) or 1) != 1  # which come after single images, and move
+    return rows[0] if _is_grey(rows[0].attributes) and (instance or not several) else None
+
+
+def _series_order(series: Found) -> tuple[bool, float, str]:
+    """As js/panels/series.js puts them."""
+    attributes = series.attributes
+    return _value(attributes, _MODALITY) in _LATER, _number(_value(attributes, _SERIES_NUMBER)), series.series or ""
+
+
+def _instance_order(instance: Found) -> float:
+    return _number(_value(instance.attributes, _INSTANCE_NUMBER))
+
+
+def _is_grey(attributes: Mapping[str, Any]) -> bool:
+    """Whether the viewer shows the values of a frame by tables of its own, as most of js/image.js's kindOf says."""
+    allocated, stored = _value(attributes, _ALLOCATED), _value(attributes, _STORED)
+    return (
+        _value(attributes, _SAMPLES) == 1
+        and str(_value(attributes, _PHOTOMETRIC)).startswith("MONOCHROME")
+        and allocated in (8, 16)
+        and stored is not None
+        and _value(attributes, _HIGH_BIT) == stored - 1
+    )
+
+
+def _value(attributes: Mapping[str, Any], tag: int) -> Any:
+    """The first value of an attribute; None without one."""
+    values = attributes.get(f"{tag:08X}", {}).get("Value")
+    return values[0] if values else None
+
+
+def _number(value: Any) -> float:
+    return value if isinstance(value, (int, float)) else float("inf")
 
 
 def routes() -> Iterator[BaseRoute]:
@@ -63,6 +166,5 @@ def routes() -> Iterator[BaseRoute]:
     assets = own_assets()
     yield Route("/", studies, methods=["GET"])
     yield Route("/view/{path:path}", view, methods=["GET"])
-    yield Route("/display", display, methods=["GET"])
     yield Route("/static/{version}/{path:path}", assets.lasting_file, methods=["GET"])
     yield Route("/{path:path}", assets.file, methods=["GET"])

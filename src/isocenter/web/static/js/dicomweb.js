@@ -9,8 +9,8 @@ import { t } from "./words.js";
 /** @typedef {{study: string, series: string, instance: string}} InstancePath */
 
 const JSON_TYPE = "application/dicom+json";
-/** Uncompressed frames, whatever syntax the object is stored in. */
-const RAW_FRAMES = 'multipart/related; type="application/octet-stream"; transfer-syntax=1.2.840.10008.1.2.1';
+/** Uncompressed frames, whatever syntax the object is stored in. In the address, as web/pages.py has it letter by letter. */
+const RAW_FRAMES = "accept=application/octet-stream;transfer-syntax=1.2.840.10008.1.2.1";
 
 /** What went wrong, in words for the screen. `status` is 0 when the server was not reached. */
 export class RequestError extends Error {
@@ -49,17 +49,19 @@ export class DicomWeb {
   #ahead = new Map();
 
   /**
-   * Asks for what a view will need while its code is still being loaded.
-   * @param {InstancePath} at series and instance may be "" @param {number} frame
+   * Asks for what a view will need while its code is still being loaded; ends when all of it has come, or will not.
+   * @param {InstancePath} at series and instance may be "" @param {number} frame 0: none
    */
   ahead(at, frame) {
     const early = (/** @type {string} */ key, /** @type {Promise<any>} */ answer) => {
       this.#ahead.set(key, answer);
-      answer.catch(() => undefined);
+      return answer;
     };
-    early(`series ${at.study}`, this.searchSeries(at.study));
-    if (at.series) early(`metadata ${at.series}`, this.seriesMetadata(at.study, at.series));
-    if (at.instance) early(`frame ${at.instance} ${frame}`, this.frame(at, frame));
+    return Promise.allSettled([
+      early(`series ${at.study}`, this.searchSeries(at.study)),
+      at.series && early(`metadata ${at.series}`, this.seriesMetadata(at.study, at.series)),
+      at.instance && frame && early(`frame ${at.instance} ${frame}`, this.frame(at, frame)),
+    ]);
   }
 
   /** @template T @param {string} key @param {() => Promise<T>} ask @returns {Promise<T>} */
@@ -117,6 +119,11 @@ export class DicomWeb {
     return this.#once(`metadata ${series}`, () => this.json(`/studies/${study}/series/${series}/metadata`, [], signal));
   }
 
+  /** Asked for as the page did it already, without a word of our own. @param {InstancePath} at @returns {Promise<DataSet[]>} */
+  async instanceMetadata(at) {
+    return (await this.ask(`${this.root}${this.#instance(at)}/metadata`, {})).json();
+  }
+
   /** @param {InstancePath} at */
   #instance(at) {
     return `/studies/${at.study}/series/${at.series}/instances/${at.instance}`;
@@ -129,7 +136,7 @@ export class DicomWeb {
    */
   frame(at, frame, signal) {
     return this.#once(`frame ${at.instance} ${frame}`, async () =>
-      this.#firstPart(await this.#get(`${this.root}${this.#instance(at)}/frames/${frame}`, RAW_FRAMES, signal)),
+      this.#firstPart(await this.ask(`${this.root}${this.#instance(at)}/frames/${frame}?${RAW_FRAMES}`, { signal: signal ?? null })),
     );
   }
 

@@ -18,11 +18,15 @@ export class Layout extends EventTarget {
   /** @type {GridShape} */
   shape = { columns: 1, rows: 1 };
 
-  /** @param {import("./loader.js").FrameLoader} loader @param {(viewport: Viewport) => void} oncreate */
-  constructor(loader, oncreate) {
+  /**
+   * @param {import("./loader.js").FrameLoader} loader @param {(viewport: Viewport) => void} oncreate for each cell's
+   * @param {Viewport} [first] that of the first cell, which is there already
+   */
+  constructor(loader, oncreate, first) {
     super();
     this.loader = loader;
     this.oncreate = oncreate;
+    if (first) this.#add(first);
     this.setShape(this.shape);
     this.active = /** @type {Viewport} */ (this.viewports[0]);
     this.activate(this.active);
@@ -46,17 +50,19 @@ export class Layout extends EventTarget {
   /** @param {GridShape} shape */
   setShape({ columns, rows }) {
     this.shape = { columns, rows };
-    while (this.viewports.length < columns * rows) {
-      const viewport = new Viewport(this.loader);
-      this.viewports.push(viewport);
-      this.oncreate(viewport);
-    }
+    while (this.viewports.length < columns * rows) this.#add(new Viewport(this.loader));
     const shown = this.viewports.slice(0, columns * rows);
     this.element.style.gridTemplate = `repeat(${rows}, minmax(0, 1fr)) / repeat(${columns}, minmax(0, 1fr))`;
     this.element.classList.toggle("has-cells", shown.length > 1);
     this.element.replaceChildren(...shown.map(({ element }) => element));
     if (this.active && !shown.includes(this.active)) this.activate(/** @type {Viewport} */ (shown[0]));
     this.dispatchEvent(new Event("shape"));
+  }
+
+  /** @param {Viewport} viewport */
+  #add(viewport) {
+    this.viewports.push(viewport);
+    this.oncreate(viewport);
   }
 
   /** @returns {Viewport[]} on the screen */

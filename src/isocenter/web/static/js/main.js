@@ -1,6 +1,6 @@
 // @ts-check
-// Start: one client, four pages, and the address that says which is shown. A page's code is fetched when it is wanted;
-// the viewer's is preloaded by index.html, since every way leads there.
+// Start: one client, four pages, and the address that says which is shown. A page's code is fetched when it is wanted,
+// and what the page was sent with says what is wanted next (web/pages.py).
 
 import { BASE } from "./base.js";
 import { DicomWeb } from "./dicomweb.js";
@@ -36,15 +36,36 @@ async function help() {
   showHelp(keyboard.bindings, viewerPage !== null && shown === (await viewerPage));
 }
 
-async function makeViewer() {
-  const [{ ViewerPage }] = await Promise.all([import("./viewer.js"), display.load()]);
-  return new ViewerPage(client, {
+/** Modules that the page names for when what it shows first is on the screen. */
+function takeLater() {
+  const later = document.getElementById("later");
+  if (later instanceof HTMLTemplateElement) document.head.append(later.content);
+}
+
+/** @param {import("./router.js").ViewRoute} route */
+async function makeViewer(route) {
+  const [firstSeries = "", instance = ""] = (root.dataset.first ?? "").split("/");
+  delete root.dataset.first;
+  const at = instance ? { study: route.study, series: firstSeries, instance } : route;
+  /** @type {Promise<unknown> | null} */
+  let series = null;
+  const ask = () => (series ??= client.ahead(at, instance ? 0 : route.frame));
+  if (!instance) void ask();
+  await display.load();
+  const first = instance ? await (await import("./first.js")).showFirst(client, root, at, route.frame, ask) : null;
+  void ask();
+  takeLater();
+  // With an image on the screen the viewer comes with its whole series, and nothing changes under the user's hands.
+  const [{ ViewerPage }] = await Promise.all([import("./viewer.js"), first && series]);
+  const page = new ViewerPage(client, {
     back: () => go(listAddress),
     go,
     help,
     remember: (route) => history.replaceState(null, "", formatRoute(route)),
     planes: (route) => go(formatRoute(route)),
-  });
+  }, first);
+  first?.element.remove();
+  return page;
 }
 
 /** Frames the viewer has are not fetched again. */
@@ -112,8 +133,7 @@ async function show(route) {
     return;
   }
   if (route.page === "view") {
-    if (!viewerPage) client.ahead({ study: route.study, series: route.series, instance: route.instance }, route.frame);
-    const page = await (viewerPage ??= makeViewer());
+    const page = await (viewerPage ??= makeViewer(route));
     bring(page);
     await page.show(route);
     return;
@@ -129,6 +149,7 @@ async function show(route) {
   document.title = `${t("Studies")} · Isocenter`;
   listAddress = formatRoute(route);
   await page.show(route);
+  takeLater();
 }
 
 // Pages are made of words: these come first. English costs nothing.

@@ -65,18 +65,20 @@ export class ViewerPage {
   /**
    * @param {import("./dicomweb.js").DicomWeb} client
    * @param {{back: () => void, go: (address: string) => void, help: () => void, remember: (route: ViewRoute) => void, planes: (route: ViewRoute) => void}} actions
+   * @param {import("./first.js").First | null} [first] what is on the screen already
    */
-  constructor(client, actions) {
+  constructor(client, actions, first = null) {
     this.client = client;
     this.actions = actions;
-    this.loader = new FrameLoader(client);
+    this.#study = first?.study ?? "";
+    this.loader = first?.loader ?? new FrameLoader(client);
     this.tools = new ToolBox();
     this.book = new Book();
     this.pen = new Pen(this.book);
     this.lens = new Lens();
     this.scrubber = new Scrubber();
     this.strip = new SeriesStrip(client, (series, clip) => void this.openSeries(series, { clip }));
-    this.layout = new Layout(this.loader, (viewport) => this.#adopt(viewport));
+    this.layout = new Layout(this.loader, (viewport) => this.#adopt(viewport), first?.viewport);
     this.linking = new Linking(this.layout);
     this.grids = new GridMenu(this);
     this.windows = new WindowMenu(() => this.layout.active);
@@ -102,6 +104,7 @@ export class ViewerPage {
       this.#stage,
     );
     this.bindings = viewerBindings(this);
+    this.strip.clear();
     this.#follow();
   }
 

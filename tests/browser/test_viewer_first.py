@@ -1,0 +1,194 @@
+"""The first image comes with the page: what a browser asks for before it, in which order, and what it keeps."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+import viewer_objects as objects
+from viewer_page import Viewer, served, watched
+
+import ours
+from isocenter.net.identity import set_user
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Request, Route
+
+pytestmark = pytest.mark.browser
+
+STUDY = "2.25.70001"
+FIRST_MARK = "() => performance.getEntriesByName('isocenter-first-image').length > 0"
+BUSY = "main[aria-busy] canvas.picture"
+READY = "main.viewer-page:not([aria-busy]) .toolbar"
+FRAME = re.compile(r"/instances/[0-9.]+/frames/1\?accept=")
+BOX = "() => document.querySelector('canvas.picture').getBoundingClientRect().toJSON()"
+
+
+@dataclass
+class Asked:
+    """Paths that a page asked its server for, in their order."""
+
+    paths: list[str] = field(default_factory=list)
+
+    def note(self, request: Request) -> None:
+        self.paths.append(urlsplit(request.url).path)
+
+    def modules(self) -> set[str]:
+        return {path.split("/js/")[1] for path in self.paths if "/js/" in path}
+
+    def index(self, end: str) -> int:
+        return next(i for i, path in enumerate(self.paths) if path.endswith(end))
+
+
+@pytest.fixture
+def asked(viewer: Viewer) -> Asked:
+    asked = Asked()
+    viewer.page.on("request", asked.note)
+    return asked
+
+
+class Held:
+    """Requests whose answers do not come before `release`."""
+
+    def __init__(self, viewer: Viewer, pattern: str) -> None:
+        self.routes: list[Route] = []
+        self._open = False
+        viewer.page.route(pattern, self._come)
+
+    def _come(self, route: Route) -> None:
+        if self._open:
+            route.continue_()
+        else:
+            self.routes.append(route)
+
+    def release(self) -> None:
+        self._open = True
+        for route in self.routes:
+            route.continue_()
+
+
+def test_header_and_frame_are_asked_for_before_any_module_has_come(viewer: Viewer, asked: Asked) -> None:
+    """The browser knows of them from the page itself: they go out while every module is held back."""
+    modules = Held(viewer, "**/js/**")
+    with (
+        viewer.page.expect_response(re.compile(r"/instances/[0-9.]+/metadata$")),
+        viewer.page.expect_response(FRAME) as frame,
+    ):
+        viewer.page.goto(f"{viewer.address}/view/{STUDY}", wait_until="commit")
+    assert "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1" == frame.value.headers["content-type"]
+    assert modules.routes
+    assert not any(path.endswith("/series") for path in asked.paths)
+    modules.release()
+    viewer.shown()
+    assert 1 == sum("/frames/1" in path for path in asked.paths[: asked.index("/series")])
+    assert 1 == sum(path.endswith(f"{STUDY}.1.1/frames/1") for path in asked.paths), "it is fetched once"
+
+
+def test_the_image_does_not_wait_for_the_viewer_around_it(viewer: Viewer, asked: Asked) -> None:
+    """Nor for the series it is in; both come to where it is, and nothing moves."""
+    rest = Held(viewer, "**/js/viewer.js")
+    viewer.page.goto(f"{viewer.address}/view/{STUDY}")
+    viewer.page.wait_for_function(FIRST_MARK)
+    viewer.page.wait_for_selector(BUSY)
+    for module in ("viewer.js", "tools.js", "measure/book.js", "panels/series.js", "volume/offer.js", "layout.js"):
+        assert module not in asked.modules() or asked.index("/js/first.js") < asked.index(f"/js/{module}")
+    before, painted = viewer.page.evaluate(BOX), viewer.canvas()
+    assert painted.max() > 100
+    rest.release()
+    viewer.page.wait_for_selector(READY)
+    viewer.shown()
+    assert 1 == viewer.page.locator("canvas.picture").count()
+    assert before == viewer.page.evaluate(BOX)
+    assert (painted == viewer.canvas()).all()
+    assert "1 / " in viewer.text("bottom-left")
+
+
+@pytest.mark.parametrize(
+    "path", [f"{STUDY}/{STUDY}.1/{STUDY}.1.6", f"{STUDY}/{STUDY}.1", f"{STUDY}/{STUDY}.1/{STUDY}.1.6?window=300,1500"]
+)
+def test_any_address_of_an_image_shows_it_as_before(viewer: Viewer, asked: Asked, path: str) -> None:
+    viewer.open(path)
+    assert ("6 / " if "1.6" in path else "1 / ") in viewer.text("bottom-left")
+    frames = [one for one in asked.paths if one.endswith((f"{STUDY}.1.6/frames/1", f"{STUDY}.1.1/frames/1"))]
+    assert len(frames) == len(set(frames))
+
+
+def test_what_is_stored_and_no_image_that_the_browser_greys_is_not_foretold(viewer: Viewer) -> None:
+    for study in ("1.2.3.4.5.6.7", "2.25.1", "x"):
+        page = viewer.page.request.get(f"{viewer.address}/view/{study}").text()
+        assert "data-first" not in page
+        assert 'as="fetch"' not in page
+
+
+def test_the_frame_that_fails_is_told_of_by_the_viewer(viewer: Viewer) -> None:
+    viewer.page.route(FRAME, lambda route: route.fulfill(status=500, body="{}"))
+    viewer.page.goto(f"{viewer.address}/view/{STUDY}")
+    viewer.page.wait_for_selector(".viewport-message:visible")
+    viewer.page.wait_for_selector(READY)
+    viewer.problems.clear()  # the failed requests themselves
+    viewer.page.unroute(FRAME)
+    viewer.page.click(".viewport-message .button")
+    viewer.shown()
+
+
+def test_a_second_visit_asks_for_no_file_again(viewer: Viewer, asked: Asked) -> None:
+    viewer.open(STUDY)
+    viewer.page.goto("about:blank")
+    viewer.page.evaluate("() => performance.clearResourceTimings()")
+    viewer.open(STUDY)
+    came = viewer.page.evaluate(
+        "() => performance.getEntriesByType('resource').map((e) => [new URL(e.name).pathname, e.transferSize])"
+    )
+    files = {path: size for path, size in came if path.startswith("/static/")}
+    assert any(path.endswith("/js/first.js") for path in files)
+    assert {} == {path: size for path, size in files.items() if size}
+
+
+def test_a_page_from_before_an_upgrade_goes_on(viewer: Viewer) -> None:
+    """Its version's modules are gone: it gets those of now for what it has not loaded yet."""
+    old = "0123456789abcdef"
+    viewer.page.route("**/view/*", lambda route: _aged(route, old))
+    viewer.open(STUDY)
+    assert old in viewer.page.evaluate("() => document.querySelector('script').src")
+    viewer.press("?")
+    viewer.page.wait_for_selector(".dialog, dialog")
+    viewer.press("Escape", "d")
+    viewer.page.wait_for_selector(".header-panel td.tag")
+
+
+def _aged(route: Route, version: str) -> None:
+    answer = route.fetch()
+    route.fulfill(response=answer, body=re.sub(r"static/[0-9a-f]{16}/", f"static/{version}/", answer.text()))
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server that asks who one is."""
+    folder = tmp_path_factory.mktemp("guarded")
+    set_user(folder / "users", "anna", "right")
+    files = [objects.encoded(ds) for ds in objects.stack()]
+    with ours.background(lambda: served(folder / "data", files, web_users=str(folder / "users"))) as url:
+        yield url
+
+
+def test_who_signed_in_gets_the_first_image_with_the_page_too(chromium: Browser, guarded: str, tmp_path: Path) -> None:
+    with watched(chromium, guarded, tolerate="status of 401") as page:
+        asked = Asked()
+        page.page.on("request", asked.note)
+        page.page.goto(f"{guarded}/view/{STUDY}")
+        page.page.wait_for_selector("#user:visible")
+        assert not any("/dicomweb/" in path for path in asked.paths), "nobody tells a stranger what there is"
+        page.page.fill("#user", "anna")
+        page.page.fill("#passcode", "right")
+        refused: list[int] = []
+        page.page.on("response", lambda answer: refused.append(answer.status) if answer.status >= 400 else None)
+        page.page.click("#enter")
+        page.shown()
+        assert [] == refused
+        assert 1 == sum(path.endswith(f"{STUDY}.1.1/frames/1") for path in asked.paths)
+        assert asked.index("/frames/1") < asked.index("/series")
