@@ -20,6 +20,7 @@ from certificates import Certificates
 from command import started
 from isocenter.services.storage import store_request
 from isocenter.ul import events
+from measured import peak
 from raw_scu import CT, raw_scu
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -49,14 +50,6 @@ def data_set(uid: str) -> Iterator[bytes]:
     block = bytes(range(256)) * (CHUNK // 256)
     for _ in range(GIGABYTE // CHUNK):
         yield block
-
-
-def peak(pid: int) -> int:
-    """The most resident memory process `pid` has had, in bytes."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    raise AssertionError("no VmHWM")
 
 
 def test_four_gigabyte_objects_at_once(tmp_path: Path) -> None:

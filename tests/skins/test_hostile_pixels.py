@@ -7,8 +7,6 @@ bounded memory, and what was stored comes back.
 from __future__ import annotations
 
 import http.client
-import resource
-import time
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -20,10 +18,10 @@ import ours
 from hostile_pixels import CERTAIN, HARMLESS, TABLE
 from isocenter.pixels import isolation
 from isocenter.wire.part10 import file_meta
-from measured import measured
+from measured import Spent, measured
 from pixel_objects import DEFLATED_FRAME, ENCAPSULATED, EXPLICIT, RLE, data_set, element
 
-SECONDS = 2.0
+SECONDS = 2.0  # of a processor, of all processes together
 MEMORY = 200 << 20
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 # What is no data set that can be read up to its end, and so is not stored
@@ -50,25 +48,19 @@ def lies() -> list[tuple[str, str, bytes]]:
 
 
 class Asker:
-    """One connection to the server; whoever is slow to answer fails."""
+    """One connection to the server, which runs in this process."""
 
     def __init__(self, url: str) -> None:
         host, _, port = url.removeprefix("http://").rstrip("/").partition(":")
-        self.connection = http.client.HTTPConnection(host, int(port), timeout=30)
+        self.connection = http.client.HTTPConnection(host, int(port), timeout=60)
 
-    def __call__(self, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, bytes, float]:
-        start = time.monotonic()
+    def __call__(self, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, bytes]:
         self.connection.request(method, path, body, {key.replace("_", "-"): value for key, value in headers.items()})
         response = self.connection.getresponse()
-        data = response.read()
-        return response.status, data, time.monotonic() - start
+        return response.status, response.read()
 
     def close(self) -> None:
         self.connection.close()
-
-
-def peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def believable(what: str, uid: str) -> bool:
@@ -82,9 +74,11 @@ def test_the_server_says_what_it_cannot_show(lies: list[tuple[str, str, bytes]],
         pool = isolation.current()
         assert pool is not None
         isolation.warm()
-        before, pids = peak(), pool.processes()
+        pids = pool.processes()
         for (what, instance, data), (_, _, _, uid) in zip(lies, TABLE, strict=True):
+            spent = Spent(pids)
             stored = store(ask, data)
+            assert spent.seconds < SECONDS, what
             if stored != 200:
                 assert what in REFUSED, (what, stored)
                 continue
@@ -93,17 +87,18 @@ def test_the_server_says_what_it_cannot_show(lies: list[tuple[str, str, bytes]],
                 ("frames", "/frames/1", "application/octet-stream"),
                 ("rendered", "/rendered", "image/png"),
             ):
-                status, body, seconds = ask("GET", path + below, Accept=accept)
+                spent = Spent(pids)
+                status, body = ask("GET", path + below, Accept=accept)
                 answers[resource_][status] += 1
-                assert seconds < SECONDS, (what, resource_, seconds)
+                assert spent.seconds < SECONDS, (what, resource_)
+                assert spent.memory < MEMORY, (what, resource_)
                 assert status in (200, 404, 406, 409, 422), (what, resource_, status, body[:200])
                 if status == 200 and resource_ != "frames":
                     assert believable(what, uid), (what, resource_)
                 elif status != 200:
                     assert b"crashed" not in body, (what, resource_)
-            status, again, seconds = ask("GET", path, Accept='application/dicom; transfer-syntax="*"')
-            assert (status, again == data, seconds < SECONDS) == (200, True, True), what
-        assert peak() - before < MEMORY
+            status, again = ask("GET", path, Accept='application/dicom; transfer-syntax="*"')
+            assert (status, again == data) == (200, True), what
         assert pool.processes() == pids, "no decoder died of it"
     assert sum(answers["rendered"].values()) >= 200
     assert answers["rendered"][422] >= 150, answers
@@ -111,11 +106,10 @@ def test_the_server_says_what_it_cannot_show(lies: list[tuple[str, str, bytes]],
 
 def store(ask: Asker, data: bytes) -> int:
     body = b"--x\r\nContent-Type: application/dicom\r\n\r\n" + data + b"\r\n--x--\r\n"
-    status, _, seconds = ask(
+    status, _ = ask(
         "POST", "/dicomweb/studies", body, Content_Type='multipart/related; type="application/dicom"; boundary=x',
         Accept="application/dicom+json",
     )  # fmt: skip
-    assert seconds < SECONDS
     return status
 
 
