@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import inspect
 import json
 import os
@@ -9,10 +10,11 @@ import resource
 import signal
 import subprocess
 import sys
+import termios
 import time
 import types
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from pydicom.data import get_testdata_file
@@ -134,6 +136,15 @@ def test_an_interrupt_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
     assert done.stderr == "\ninterrupted\n"
 
 
+def left_in(pipe: IO[bytes]) -> int:
+    """Bytes that nobody has read."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
+def is_asleep(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+
+
 def test_ctrl_c_ends_a_command_without_a_traceback() -> None:
     with subprocess.Popen(
         [*ISOCENTER, "dump", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -141,7 +152,10 @@ def test_ctrl_c_ends_a_command_without_a_traceback() -> None:
         assert process.stdin is not None
         process.stdin.write(b"\0" * 200_000)  # more than a pipe holds: it was read, so the command runs
         process.stdin.flush()
-        time.sleep(0.5)  # let it wait for more: a signal that comes between two reads is seen after the next one
+        # Let it wait for more: a signal that comes between two reads is seen after the next one.
+        while left_in(process.stdin) or not is_asleep(process.pid):
+            assert process.poll() is None
+            time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         process.wait(30)
         assert process.stderr is not None

@@ -56,7 +56,7 @@ def test_a_bar_appears_after_a_second_with_rate_and_time_left(tmp_path: Path) ->
     assert "/30" in shown
     assert "/s" in shown
     assert "0:00:0" in shown
-    assert "working" not in on_a_terminal(sys.executable, "-c", BAR.format(pause=0.001), environment=TERMINAL)
+    assert "working" not in on_a_terminal(sys.executable, "-c", BAR.format(pause=0), environment=TERMINAL)
 
 
 def test_no_bar_without_a_terminal() -> None:

@@ -32,7 +32,7 @@ class Writer:
 
     def sync(self) -> None:
         self.begun.set()
-        assert self.free.wait(10)
+        assert self.free.wait(60)
         if self.fails is not None:
             raise self.fails
         self.story.append(f"sync {self.name}")
