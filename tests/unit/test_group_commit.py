@@ -11,7 +11,7 @@ import pytest
 
 from isocenter.archive.commit import GroupCommit, Waiting
 from isocenter.errors import ArchiveBusy, DataSetError, IsocenterError, OutOfResources
-from isocenter.index.base import Applied, Entry, Index
+from isocenter.index.base import Applied, Entry, Index, More
 from isocenter.store.base import BlobStore, BlobWriter
 
 
@@ -60,10 +60,12 @@ class Rows:
         self.story = story
         self.fails: Exception | None = None
 
-    def apply(self, entries: Sequence[Entry], on_conflict: str) -> list[Applied]:
+    def apply(self, entries: Sequence[Entry], on_conflict: str, more: More) -> list[Applied]:
         if self.fails is not None:
             raise self.fails
         names = [cast(str, entry) for entry in map(_name, entries)]
+        while further := more():
+            names += map(_name, further)
         self.story.append("rows " + " ".join(names))
         return [Applied("stored", cast(Any, name)) for name in names]
 
@@ -124,7 +126,10 @@ def test_who_comes_while_another_is_synced_is_synced_too_and_shares_its_transact
         await asyncio.to_thread(bench.group.close)
 
     asyncio.run(story())
-    assert bench.story == ["sync a", "sync b", "close a", "close b", "directories a b", "rows a b"]
+    assert bench.story == [
+        "hasten a", "sync a", "directories a", "hasten b", "sync b", "directories a b", "rows a b",
+        "close a", "close b",
+    ]  # fmt: skip
 
 
 def test_who_comes_still_later_does_not_hold_up_the_first(bench: Bench) -> None:
@@ -176,7 +181,29 @@ def test_what_was_synced_elsewhere_is_not_synced_again(bench: Bench) -> None:
         await asyncio.to_thread(bench.group.close)
 
     asyncio.run(story())
-    assert bench.story == ["close big", "directories big", "rows big"]
+    assert bench.story == ["directories big", "rows big", "close big"]
+
+
+def test_who_cannot_be_made_durable_is_not_committed_with_those_beside_him(
+    bench: Bench,
+) -> None:
+    async def story() -> None:
+        held = Writer("held", bench.story, held=True)
+        bad = Writer("bad", bench.story, fails=OutOfResources("no space"))
+        waiting = [bench.waiting(held), bench.waiting(bad), bench.waiting(Writer("good", bench.story))]
+        bench.examined(waiting[0])
+        await _until(held.begun)
+        for one in waiting[1:]:
+            bench.examined(one)
+        held.free.set()
+        assert (await waiting[0].done).kind == (await waiting[2].done).kind == "stored"
+        with pytest.raises(OutOfResources):
+            await waiting[1].done
+        await asyncio.to_thread(bench.group.close)
+
+    asyncio.run(story())
+    assert [line for line in bench.story if line.startswith("rows")] == ["rows held good"]
+    assert bench.place("sync good") < bench.place("rows good")
 
 
 @pytest.mark.parametrize("moment", ["sync", "examination"])
@@ -197,7 +224,7 @@ def test_a_refused_object_leaves_nothing_and_harms_nobody(bench: Bench, moment: 
 
     asyncio.run(story())
     assert "abandon bad" in bench.story
-    assert bench.place("rows good")
+    assert bench.place("sync good") < bench.place("rows good")
     assert not any(line.startswith("rows") and "bad" in line for line in bench.story)
 
 

@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 Statistics = Counts
 _T = TypeVar("_T")
 _ANSWERS = 512  # answers handed over at a time
+# The disk is asked for each object; but one with gigabytes to spare is not full a tenth of a second later.
+_PLENTY, _PLENTY_LASTS = 4 << 30, 0.1
 
 
 class Archive:
@@ -73,6 +75,7 @@ class Archive:
             store, self._group, self._threads, limits, Examiner(limits), self._require_space, self._log
         )
         self._minimum_free = settings.archive_minimum_free
+        self._free, self._free_until = 0, 0.0
         self.feed: Feed[Change] = Feed(self.changes)
         self.jobs = JobQueue(index.jobs, settings, clock=clock)
         self.work = Worklist(index.work, settings, clock)
@@ -187,7 +190,11 @@ class Archive:
         return disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
 
     def _require_space(self) -> None:
-        if self.space()[0] < self._minimum_free:
+        now = time.monotonic()
+        if now < self._free_until and self._free - self._minimum_free > _PLENTY:
+            return
+        self._free, self._free_until = self.space()[0], now + _PLENTY_LASTS
+        if self._free < self._minimum_free:
             raise OutOfResources("less space is free on the data disk than archive.minimum_free")
 
     async def ingest(self, stream: AsyncIterable[Buffer] | Iterable[Buffer], origin: Origin) -> Outcome:

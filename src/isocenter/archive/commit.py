@@ -1,8 +1,9 @@
 """Group commit: bytes, names and rows made durable for all objects that wait at that moment.
 
-A single thread takes whatever has gathered while it was busy: it makes the bytes of those that came durable, syncs the
-directories that need it once, and applies one transaction for those that were examined meanwhile. Nobody waits for
-company: one object alone is committed at once, and while that happens the next ones gather.
+A single thread takes whatever has gathered while it was busy. It has the disk begin with the bytes and writes the rows
+meanwhile, in a transaction that is committed when bytes and directory entries are durable; until then nobody sees the
+rows, and a power cut leaves none of them. Nobody waits for company: one object alone is committed at once, and while
+that happens the next ones gather.
 
 One thread and not a pool: a hand-over from thread to thread costs more of the processor than it spares, and files of
 which the disk heard before the first is waited for share the commit of its journal (measured with four at a time:
@@ -41,6 +42,10 @@ class Waiting:
         self.durable = durable
 
 
+class _NotDurable(Exception):
+    """The bytes of an object whose row is written could not be made durable."""
+
+
 class GroupCommit:
     """The thread that makes objects durable and visible."""
 
@@ -51,14 +56,11 @@ class GroupCommit:
         self._limit = limit
         self._queue: SimpleQueue[Waiting | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="isocenter-commit", daemon=True)
-        self._closed = False
+        self._closed = self._ending = False
         self._thread.start()
 
     def put(self, waiting: Waiting) -> None:
-        """Make the object durable and visible, or remove it if it has an error. From any thread.
-
-        The disk should have begun with the bytes (`hasten`): files that it works on share the commit of its journal.
-        """
+        """Make the object durable and visible, or remove it if it has an error. From any thread."""
         if self._closed:
             _deliver([(waiting, waiting.error or ArchiveBusy("the archive is closing"))])
         else:
@@ -71,60 +73,91 @@ class GroupCommit:
         self._thread.join()
 
     def _run(self) -> None:
-        ending = False
-        while not ending:
+        while not (self._ending and self._queue.empty()):
             batch: list[Waiting] = []
-            ending = self._take(batch, wait=True)
-            _make_durable(batch)
-            # Who came meanwhile shares the transaction, which costs as much as the bytes of a small object.
-            late = len(batch)
-            ending = self._take(batch, wait=False) or ending
-            _make_durable(batch[late:])
-            for at in range(0, len(batch), self._limit):
-                self._finish(batch[at : at + self._limit])
+            self._take(batch, wait=True)
+            self._finish(batch)
 
-    def _take(self, batch: list[Waiting], *, wait: bool) -> bool:
-        """Add what is in the queue to `batch`; whether the end was in it."""
-        ending = False
+    def _take(self, batch: list[Waiting], *, wait: bool) -> list[Waiting]:
+        """Add what is in the queue to `batch`, up to the limit, and have the disk begin with it; what was added."""
+        taken: list[Waiting] = []
         try:
-            while True:
+            while len(batch) + len(taken) < self._limit:
                 item = self._queue.get(block=wait)
                 wait = False
                 if item is None:
-                    ending = True
+                    self._ending = True
                 else:
-                    batch.append(item)
+                    taken.append(item)
         except Empty:
-            return ending
+            pass
+        batch += taken
+        for waiting in taken:
+            if not waiting.durable and waiting.error is None:
+                waiting.writer.hasten()
+        return taken
 
-    def _finish(self, batch: Sequence[Waiting]) -> None:
-        good = [waiting for waiting in batch if waiting.error is None]
+    def _finish(self, batch: list[Waiting]) -> None:
+        """Commit `batch`, which grows meanwhile, and tell those who wait."""
+        outcome = self._commit(batch)
+        good = _good(batch)
         for waiting in batch:
-            if waiting.error is None:
-                waiting.writer.close()
-            else:
+            if waiting.error is not None:
                 _abandon(waiting)
-        applied = self._commit([cast(Entry, waiting.entry) for waiting in good]) if good else []
-        if isinstance(applied, IsocenterError):
-            for waiting in good:
-                waiting.error = applied
-            applied = []
-        refused = [(waiting, waiting.error) for waiting in batch if waiting.error is not None]
-        _deliver([*zip(good, applied, strict=False), *refused])
-        self._discard([waiting.writer.name for waiting, done in zip(good, applied, strict=False) if done.leftover])
+        refused: list[tuple[Waiting, Applied | BaseException]] = [
+            (waiting, waiting.error) for waiting in batch if waiting.error is not None
+        ]
+        if isinstance(outcome, IsocenterError):
+            _deliver([*refused, *((waiting, outcome) for waiting in good)])
+            # Of a full disk no row can be left. After any other failure the file stays, to be set aside and not lost.
+            gone = good if isinstance(outcome, OutOfResources) else []
+        else:
+            _deliver([*refused, *zip(good, outcome, strict=True)])
+            gone = [waiting for waiting, done in zip(good, outcome, strict=True) if done.leftover]
+        for waiting in good:
+            waiting.writer.close()
+        self._discard([waiting.writer.name for waiting in gone])
 
-    def _commit(self, entries: Sequence[Entry]) -> Sequence[Applied] | IsocenterError:
-        try:
-            self._store.sync_directories([entry.blob for entry in entries])
-            return self._index.apply(entries, self._on_conflict)
-        except IsocenterError as error:
-            if isinstance(error, OutOfResources):
-                # No row can exist. After any other failure of the index the file stays, to be set aside and not lost.
-                self._discard([entry.blob for entry in entries])
-            return error
-        except Exception as error:  # noqa: BLE001  whatever it is, those who wait must hear of it
-            log.exception("committing %d objects failed", len(entries))
-            return IsocenterError(f"committing failed ({type(error).__name__})")
+    def _commit(self, batch: list[Waiting]) -> Sequence[Applied] | IsocenterError:
+        """Rows for all that is good in `batch` at the end, committed when its bytes are durable."""
+        joined = False
+
+        def more() -> Sequence[Entry]:
+            nonlocal joined
+            self._make_durable(batch)
+            if joined:
+                return ()
+            # Who came meanwhile shares the transaction, which costs as much as the bytes of a small object.
+            joined = True
+            return _entries(self._take(batch, wait=False))
+
+        while entries := _entries(batch):
+            try:
+                return self._index.apply(entries, self._on_conflict, more)
+            except _NotDurable:
+                continue  # their rows went with it; those of the others are made again
+            except IsocenterError as error:
+                return error
+            except Exception as error:  # noqa: BLE001  whatever it is, those who wait must hear of it
+                log.exception("committing %d objects failed", len(batch))
+                return IsocenterError(f"committing failed ({type(error).__name__})")
+        return ()
+
+    def _make_durable(self, batch: Sequence[Waiting]) -> None:
+        """The bytes and names of all that is good in `batch`; _NotDurable when something is good no more."""
+        good = _good(batch)
+        for waiting in good:
+            if waiting.durable:
+                continue
+            try:
+                waiting.writer.sync()
+            except Exception as error:  # noqa: BLE001  whatever it is, it is the object's and not the thread's end
+                waiting.error = error
+            else:
+                waiting.durable = True
+        if any(waiting.error is not None for waiting in good):
+            raise _NotDurable
+        self._store.sync_directories([waiting.writer.name for waiting in good])
 
     def _discard(self, blobs: Sequence[str]) -> None:
         if not blobs:
@@ -135,15 +168,12 @@ class GroupCommit:
             log.warning("%d files could not be removed: %s", len(blobs), error)
 
 
-def _make_durable(batch: Sequence[Waiting]) -> None:
-    for waiting in batch:
-        if waiting.durable or waiting.error is not None:
-            continue
-        try:
-            waiting.writer.sync()
-        except Exception as error:  # noqa: BLE001  whatever it is, it is the object's and not the thread's end
-            waiting.error = error
-        waiting.durable = True
+def _good(batch: Sequence[Waiting]) -> list[Waiting]:
+    return [waiting for waiting in batch if waiting.error is None]
+
+
+def _entries(batch: Sequence[Waiting]) -> list[Entry]:
+    return [cast(Entry, waiting.entry) for waiting in _good(batch)]
 
 
 def _abandon(waiting: Waiting) -> None:

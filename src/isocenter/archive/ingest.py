@@ -3,9 +3,10 @@
 bytes into a file whose name is ours, hashed as they come -> keys and structure read from the bytes -> fdatasync ->
 the directory entry made durable -> the index row committed -> only then the caller hears of success.
 
-`write` runs in the event loop and only copies into the page cache. Hashing follows in a thread, reading the file back
-from the page cache, so that it overlaps with receiving and with fdatasync and no more than one buffer is held. The
-examination runs while fdatasync waits for the disk.
+`write` runs in the event loop and only copies into the page cache. Of objects up to _INLINE all is done there but what
+waits for the disk, which is left to the group commit. Hashing of larger ones follows in a thread, reading the file back
+from the page cache, so that it overlaps with receiving and with fdatasync and no more than one buffer is held; they are
+examined while fdatasync waits for the disk.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 _BUFFER = 1 << 20
 _SPACE_EVERY = 4 << 20  # ask again for the reserve of free space
-_HASTEN_EVERY = 256 << 10  # the disk begins to write when this much more has come
+_HASTEN_EVERY = 1 << 20  # the disk begins to write when this much more has come
 _HASH_LAG = 8 << 20  # hash in the background when this much is waiting
 _INLINE = 1 << 20  # objects up to this size are examined in the event loop: a thread would cost more
 _SMALL = 128 << 10  # objects up to this size are kept in memory until they are committed, and hashed at once
@@ -164,7 +165,7 @@ class Incoming:
         if self._small is not None:
             if writer.size <= _SMALL:
                 # The caller uses its buffers again; a copy of a small object is cheaper than mapping its file.
-                self._small.extend(map(bytes, chunks))
+                self._small.append(b"".join(chunks))
             else:
                 self._small = None
         if self._small is None and writer.size - (digest.at if digest else 0) > _HASH_LAG:
@@ -263,7 +264,6 @@ class Incoming:
         together = writer.size <= _INLINE
         waiting = Waiting(writer, asyncio.get_running_loop(), durable=not together)
         work: list[Future[None]] = []
-        writer.hasten()
         if not together:
             work.append(threads.submit(writer.sync))
         try:

@@ -6,7 +6,7 @@ see whole transactions only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
@@ -19,7 +19,8 @@ Kind = Literal["stored", "already-there", "kept-first", "replaced", "rejected"]
 
 
 class Entry(NamedTuple):
-    """One instance whose bytes are durable and whose row is wanted. `digest`: SHA-256 of the data set's bytes."""
+    """One instance whose row is wanted, to be committed when its bytes are durable. `digest`: SHA-256 of the data set's
+    bytes."""
 
     keys: Keys
     transfer_syntax: str
@@ -30,6 +31,10 @@ class Entry(NamedTuple):
     header_digest: bytes
     origin: Origin
     stored_at: str
+
+
+More = Callable[[], Sequence[Entry]]
+"""Called with rows written and not committed; gives entries for the same transaction, none when it may be committed."""
 
 
 class Applied(NamedTuple):
@@ -106,8 +111,9 @@ class NumberedRef(NamedTuple):
 class Index(Protocol):
     """What is known about instances."""
 
-    def apply(self, entries: Sequence[Entry], on_conflict: Policy) -> list[Applied]:
-        """Make the entries visible, durably, in one transaction; ArchiveBusy or OutOfResources: none of them."""
+    def apply(self, entries: Sequence[Entry], on_conflict: Policy, more: More | None = None) -> list[Applied]:
+        """Make the entries, and what `more` gives, visible, durably, in one transaction; ArchiveBusy, OutOfResources,
+        or whatever `more` raises: none of them."""
         ...
 
     def delete(self, scope: Scope, reason: str, by: str = "") -> list[str]:

@@ -17,7 +17,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from isocenter.errors import DataFolderError
 from isocenter.index import schema
-from isocenter.index.base import Applied, BlobRow, Counts, Entry, MetadataRun, NumberedRef, Policy, Routing
+from isocenter.index.base import Applied, BlobRow, Counts, Entry, MetadataRun, More, NumberedRef, Policy, Routing
 from isocenter.index.migrate import revision, upgrade
 from isocenter.index.sql_errors import translated
 from isocenter.index.sql_jobs import SqlJobs
@@ -124,11 +124,11 @@ class SqlIndex:
             writer.close()
         self._writing.dispose()
 
-    def apply(self, entries: Sequence[Entry], on_conflict: Policy) -> list[Applied]:
+    def apply(self, entries: Sequence[Entry], on_conflict: Policy, more: More | None = None) -> list[Applied]:
         routing = self.routing
         if routing is None:
-            return self._writer.apply(entries, on_conflict)
-        applied = self._writer.apply(entries, on_conflict, routing.wanted)
+            return self._writer.apply(entries, on_conflict, more=more)
+        applied = self._writer.apply(entries, on_conflict, routing.wanted, more)
         routing.committed()
         return applied
 

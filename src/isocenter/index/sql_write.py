@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from isocenter.errors import NotFound
 from isocenter.index import schema
-from isocenter.index.base import Applied, Entry, Policy
+from isocenter.index.base import Applied, Entry, More, Policy
 from isocenter.index.jobs import Wanted
 from isocenter.index.keys import Keys, column_names
 from isocenter.index.sql_errors import translated
@@ -130,6 +130,7 @@ class SqlWriter:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
         self._lock = threading.Lock()
+        self._next = threading.Lock()  # to wait for the other: whoever commits all the time lets go of that but briefly
         self._connection = engine.connect()
         self._driver: Any = self._connection.connection.driver_connection
         self._sql = _Statements(engine.dialect)
@@ -145,25 +146,38 @@ class SqlWriter:
         """The writing connection in a transaction that is durable when the block has ended."""
         # SQLAlchemy's own begin and commit take as long as storing an object's row; the driver's do the same.
         driver = self._driver
-        with self._lock, translated():
-            driver.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                driver.execute("COMMIT")
-            except BaseException:
-                self._forget()
-                if driver.in_transaction:
-                    driver.execute("ROLLBACK")
-                raise
+        with self._next:
+            self._lock.acquire()
+        try:
+            with translated():
+                driver.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self._connection
+                    driver.execute("COMMIT")
+                except BaseException:
+                    self._forget()
+                    if driver.in_transaction:
+                        driver.execute("ROLLBACK")
+                    raise
+        finally:
+            self._lock.release()
 
     def _forget(self) -> None:
         self._studies.clear()
         self._series.clear()
 
-    def apply(self, entries: Sequence[Entry], on_conflict: Policy, wanted: _Wanting | None = None) -> list[Applied]:
-        """Entries and the jobs that are `wanted` for them, in one transaction."""
+    def apply(
+        self, entries: Sequence[Entry], on_conflict: Policy, wanted: _Wanting | None = None, more: More | None = None
+    ) -> list[Applied]:
+        """Entries, what `more` gives, and the jobs that are `wanted` for all of them, in one transaction."""
         with self.transaction() as connection:
-            applied = _Batch(self, connection, on_conflict).run(entries)
+            batch = _Batch(self, connection, on_conflict)
+            entries = list(entries)
+            applied = batch.add(entries)
+            while more is not None and (further := more()):
+                entries += further
+                applied += batch.add(further)
+            batch.end()
             if wanted is not None:
                 insert_jobs(connection, wanted(entries, applied), time.time())
             return applied
@@ -266,14 +280,16 @@ class _Batch:
         self._studies: dict[int, _Growth] = {}
         self._series: dict[int, int] = {}
 
-    def run(self, entries: Sequence[Entry]) -> list[Applied]:
+    def add(self, entries: Sequence[Entry]) -> list[Applied]:
         applied: list[Applied] = []
         for at in range(0, len(entries), _TOGETHER):
             some = entries[at : at + _TOGETHER]
             applied += self._add(some, "stored") if self._new(some) else map(self._one, some)
+        return applied
+
+    def end(self) -> None:
         self._grow()
         self._cursor.close()
-        return applied
 
     def _new(self, entries: Sequence[Entry]) -> bool:
         """Whether none of the instances is stored, and each comes once."""

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from isocenter.errors import NotFound
+from isocenter.errors import NotFound, OutOfResources
 from isocenter.index.base import Applied, Entry, Housekeeping, Index, MetadataRun
 from isocenter.index.keys import Keys, extract_image, extract_non_patient, extract_upper, unsupported
 from isocenter.index.listing import typed
@@ -78,6 +78,11 @@ def _entry(keys: Keys, content: str) -> Entry:
 
 def put(index: Index, *entries: Entry) -> list[Applied]:
     return index.apply(entries, "keep-first")
+
+
+def _unseen(index: FullIndex, entries: list[Entry]) -> list[Entry]:
+    assert index.counts().instances == 0
+    return entries
 
 
 def uids(found: list[Found]) -> list[str | None]:
@@ -168,6 +173,24 @@ class IndexSuite:
         ]  # fmt: skip
         assert index.counts().instances == 1
         assert next(index.find(Query(Level.STUDY))).attributes["00201208"]["Value"] == [1]
+
+    def test_more_comes_into_the_same_transaction_or_all_is_undone(self, index: FullIndex) -> None:
+        first, second, third = (entry("1", "1.1", f"1.1.{number}") for number in range(3))
+        further: list[list[Entry]] = [[], [second, third]]
+        applied = index.apply([first], "keep-first", lambda: _unseen(index, further.pop()))
+        assert [done.ref.instance for done in applied] == ["1.1.0", "1.1.1", "1.1.2"]
+        assert next(index.find(Query(Level.STUDY))).attributes["00201208"]["Value"] == [3]
+        before = index.last_change()
+
+        def fails() -> list[Entry]:
+            raise OutOfResources("no space")
+
+        for known in (first, entry("1", "1.2", "1.2.1"), entry("2", "2.1", "2.1.1")):
+            with pytest.raises(OutOfResources):
+                index.apply([known], "keep-first", fails)
+        assert (index.counts().studies, index.counts().series, index.counts().instances) == (1, 1, 3)
+        assert index.last_change() == before
+        assert put(index, entry("2", "2.1", "2.1.1"))[0].kind == "stored"
 
     def test_a_series_in_two_studies_loses_nothing(self, index: FullIndex) -> None:
         put(index, entry("1", "9", "1.1.1"))
