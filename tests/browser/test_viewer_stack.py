@@ -207,7 +207,7 @@ def test_a_copied_address_opens_the_same_image(viewer: Viewer) -> None:
     viewer.press("End", "ArrowUp", "2", "i")
     viewer.shown()
     before = viewer.pixels(128, 128)
-    viewer.page.wait_for_url("**/view/2.25.70001/*/2.25.70001.1.11?window=-600,1500&invert=1")
+    viewer.page.wait_for_url("**/view/2.25.70001/*/2.25.70001.1.11?window=-600,1500&invert=1&zoom=1:1")
     viewer.page.goto("about:blank")
     viewer.page.go_back()
     viewer.shown()

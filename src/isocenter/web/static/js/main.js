@@ -124,8 +124,15 @@ function bring(page) {
   shown = page;
 }
 
+/** What nobody understood of an address, foreign or cut: the rest of it is shown. @param {string[]} unread */
+async function tellUnread(unread) {
+  const { say } = await import("./panels/dialog.js");
+  say(unread.includes("/") ? t("This address names nothing here") : t("Not understood in this address, and left out: {0}", [...new Set(unread)].join(", ")));
+}
+
 /** @param {Route} route */
 async function show(route) {
+  if (route.unread) void tellUnread(route.unread);
   if (route.page === "view" && route.planes && route.series) {
     const page = await (volumePage ??= makeVolume());
     bring(page);

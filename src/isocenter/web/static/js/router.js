@@ -1,22 +1,23 @@
 // @ts-check
-// Addresses of views. A copied address opens the same study list, or the same image with the same window.
+// Addresses of views. A copied address opens the same study list, or the same images shown in the same way.
 
 import { BASE } from "./base.js";
+import { UID, lookWords, readLook } from "./looks.js";
 
-/** How the image lies, where it was turned or mirrored. @typedef {{turn: number, flipX: boolean, flipY: boolean}} Lie */
-/** What a cell shows; null for an empty one. @typedef {{series: string, instance: string, frame: number} | null} Cell */
+/** @typedef {import("./looks.js").Look} Look */
+/** What a cell shows and how; null for an empty one. @typedef {{series: string, instance: string, frame: number, look: Look} | null} Cell */
 /**
  * The cells where there are several; that of the route's own image, at `active`, is told by the path.
  * @typedef {{columns: number, rows: number, active: number, cells: Cell[]}} Grid
  */
 /**
- * @typedef {{page: "studies", text: string, modality: string, from: string, to: string}} StudiesRoute
- * @typedef {{page: "view", study: string, series: string, instance: string, frame: number, window: {center: number, width: number} | null, inverted: boolean, lie?: Lie, grid?: Grid, planes?: string}} ViewRoute `planes`: the volume in three planes, in the words of volume/state.js
+ * `unread` names what an address said and nobody understood; `planes`: the volume in three planes, in the words of
+ * volume/state.js.
+ * @typedef {{page: "studies", text: string, modality: string, from: string, to: string, unread?: string[]}} StudiesRoute
+ * @typedef {{page: "view", study: string, series: string, instance: string, frame: number, grid?: Grid, planes?: string, unread?: string[]} & Look} ViewRoute
  * @typedef {{page: "display", unread?: string[]}} DisplayRoute
  * @typedef {StudiesRoute | ViewRoute | DisplayRoute} Route
  */
-
-const UID = /^[0-9.]{1,64}$/;
 
 /** Folder the application lives in, with its trailing slash. */
 const ROOT = BASE.pathname;
@@ -25,36 +26,54 @@ const ROOT = BASE.pathname;
 export function parseRoute(url) {
   const query = new URLSearchParams(url.search);
   const path = url.pathname.startsWith(ROOT) ? url.pathname.slice(ROOT.length) : url.pathname.slice(1);
-  const [page, study = "", series = "", instance = ""] = path.split("/").map((part) => (UID.test(part) || part === "view" || part === "display" ? part : ""));
+  const [page, ...uids] = path.split("/").filter(Boolean);
   if (page === "display") return { page };
+  /** @type {string[]} */
+  const unread = [];
+  const [study = "", series = "", instance = ""] = UID.test(uids[0] ?? "") ? uids : [];
   if (page === "view" && study) {
-    const [center, width] = (query.get("window") ?? "").split(",").map(Number);
-    const usable = center !== undefined && width !== undefined && Number.isFinite(center) && width > 0;
-    const frame = Math.trunc(Number(query.get("frame")));
-    return { page: "view", study, series, instance: series ? instance : "", frame: frame >= 1 ? frame : 1, window: usable ? { center, width } : null, inverted: query.get("invert") === "1", planes: query.get("planes") ?? "", ...lieOf(query), ...gridOf(query) };
+    if (series && !UID.test(series)) unread.push("series");
+    else if (instance && !UID.test(instance)) unread.push("instance");
+    if (uids.length > 3) unread.push("path");
+    const known = UID.test(series);
+    const frame = query.get("frame") ?? "1";
+    if (!/^[1-9]\d{0,6}$/.test(frame)) unread.push("frame");
+    const look = readLook((name) => query.get(name), unread);
+    const route = { page: /** @type {const} */ ("view"), study, series: known ? series : "", instance: known && UID.test(instance) ? instance : "", frame: Math.max(1, Math.trunc(Number(frame)) || 1), planes: query.get("planes") ?? "" };
+    return { ...route, ...look, ...gridOf(query, unread), ...(unread.length > 0 ? { unread } : {}) };
   }
+  if (page) unread.push("/");
   const day = (/** @type {string} */ name) => (/^\d{8}$/.test(query.get(name) ?? "") ? (query.get(name) ?? "") : "");
-  return { page: "studies", text: query.get("q") ?? "", modality: query.get("modality") ?? "", from: day("from"), to: day("to") };
+  return { page: "studies", text: query.get("q") ?? "", modality: query.get("modality") ?? "", from: day("from"), to: day("to"), ...(unread.length > 0 ? { unread } : {}) };
 }
 
-/** @param {URLSearchParams} query @returns {{lie?: Lie}} */
-function lieOf(query) {
-  const [turn, flip] = [Math.trunc(Number(query.get("turn"))), query.get("flip") ?? ""];
-  const lie = { turn: turn > 0 && turn < 4 ? turn : 0, flipX: flip.includes("x"), flipY: flip.includes("y") };
-  return lie.turn || lie.flipX || lie.flipY ? { lie } : {};
-}
-
-/** @param {URLSearchParams} query @returns {{grid?: Grid}} */
-function gridOf(query) {
-  const found = /^([1-4])x([1-4])$/.exec(query.get("grid") ?? "");
-  if (!found) return {};
+/** @param {URLSearchParams} query @param {string[]} unread @returns {{grid?: Grid}} */
+function gridOf(query, unread) {
+  const said = query.get("grid");
+  const found = /^([1-4])x([1-4])$/.exec(said ?? "");
+  if (!found) {
+    if (said !== null) unread.push("grid");
+    return {};
+  }
   const [columns, rows] = [Number(found[1]), Number(found[2])];
-  const active = Math.trunc(Number(query.get("cell"))) - 1;
-  const cells = query.getAll("in").slice(0, columns * rows).map((text) => {
-    const [series = "", instance = "", frame = "1"] = text.split("/");
-    return UID.test(series) && UID.test(instance) ? { series, instance, frame: Math.max(1, Math.trunc(Number(frame)) || 1) } : null;
-  });
-  return { grid: { columns, rows, active: active >= 0 && active < columns * rows ? active : 0, cells } };
+  const active = Math.trunc(Number(query.get("cell") ?? 1)) - 1;
+  const usable = active >= 0 && active < columns * rows;
+  if (!usable) unread.push("cell");
+  const cells = query.getAll("in").slice(0, columns * rows).map((words) => cellOf(words, unread));
+  return { grid: { columns, rows, active: usable ? active : 0, cells } };
+}
+
+/** @param {string} words series/instance/frame;name:value;... @param {string[]} unread @returns {Cell} */
+function cellOf(words, unread) {
+  const [place = "", ...said] = words.split(";");
+  if (place === "") return null;
+  const [series = "", instance = "", frame = "1"] = place.split("/");
+  if (!UID.test(series) || !UID.test(instance) || !/^[1-9]\d{0,6}$/.test(frame)) {
+    unread.push("in");
+    return null;
+  }
+  const named = new Map(said.map((word) => /** @type {[string, string]} */ ([word.slice(0, word.indexOf(":")), word.slice(word.indexOf(":") + 1)])));
+  return { series, instance, frame: Number(frame), look: readLook((name) => named.get(name) ?? null, unread) };
 }
 
 /** @param {Route} route @returns {string} path and query */
@@ -64,15 +83,12 @@ export function formatRoute(route) {
   if (route.page === "view") {
     path += ["view", route.study, route.series, route.instance].filter(Boolean).join("/");
     if (route.frame > 1) query.set("frame", String(route.frame));
-    if (route.window) query.set("window", `${round(route.window.center)},${round(route.window.width)}`);
-    if (route.inverted) query.set("invert", "1");
-    if (route.lie?.turn) query.set("turn", String(route.lie.turn));
-    if (route.lie?.flipX || route.lie?.flipY) query.set("flip", `${route.lie.flipX ? "x" : ""}${route.lie.flipY ? "y" : ""}`);
+    for (const [name, value] of lookWords(route)) query.set(name, value);
     if (route.planes) query.set("planes", route.planes);
     if (route.grid) {
       query.set("grid", `${route.grid.columns}x${route.grid.rows}`);
       if (route.grid.active > 0) query.set("cell", String(route.grid.active + 1));
-      for (const cell of route.grid.cells) query.append("in", cell ? [cell.series, cell.instance, ...(cell.frame > 1 ? [cell.frame] : [])].join("/") : "");
+      for (const cell of route.grid.cells) query.append("in", cell ? cellWords(cell) : "");
     }
   } else if (route.page === "display") {
     path += "display";
@@ -86,7 +102,8 @@ export function formatRoute(route) {
   return search ? `${path}?${search}` : path;
 }
 
-/** @param {number} v */
-function round(v) {
-  return Math.round(v * 1000) / 1000;
+/** @param {NonNullable<Cell>} cell */
+function cellWords({ series, instance, frame, look }) {
+  const place = [series, instance, ...(frame > 1 ? [frame] : [])].join("/");
+  return [place, ...lookWords(look).map(([name, value]) => `${name}:${value}`)].join(";");
 }

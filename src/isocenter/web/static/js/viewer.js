@@ -1,6 +1,7 @@
 // @ts-check
 // The page of one study: opens series into viewports, and joins tools, keys, panels and the address to them.
 
+import { chosenOf, routeOf } from "./address.js";
 import { Cine } from "./cine.js";
 import { Tag, personName, text } from "./dataset.js";
 import { RequestError, isAbort } from "./dicomweb.js";
@@ -40,12 +41,6 @@ const SERIES_KEPT = 40;
 const ADDRESS_DELAY = 300;
 /** Milliseconds for which a word about what was done stays. */
 const TOAST = 5000;
-
-/** @param {Viewport} viewport @returns {import("./router.js").Cell} */
-function cellOf({ stack, entry }) {
-  const image = entry?.image ?? stack?.images[0];
-  return stack && image ? { series: stack.series, instance: image.path.instance, frame: entry?.frame ?? 1 } : null;
-}
 
 export class ViewerPage {
   #stage = h("div.stage");
@@ -173,15 +168,9 @@ export class ViewerPage {
   }
 
   #remember() {
-    const { entry, stack, chosen, inverted, view } = this.active;
-    const { turn, flipX, flipY } = view;
-    const { columns, rows } = this.layout.shape;
-    const cells = this.layout.shown.map((viewport) => (viewport === this.active ? null : cellOf(viewport)));
-    const grid = cells.length > 1 ? { columns, rows, active: this.layout.shown.indexOf(this.active), cells } : undefined;
-    if (!stack || this.element.hidden || !this.element.isConnected) return;
-    const window = chosen && "center" in chosen ? { center: chosen.center, width: chosen.width } : null;
-    const image = entry?.image ?? stack.images[0];
-    this.actions.remember({ page: "view", study: stack.study, series: stack.series, instance: image?.path.instance ?? "", frame: entry?.frame ?? 1, window, inverted, ...(turn || flipX || flipY ? { lie: { turn, flipX, flipY } } : {}), ...(grid ? { grid } : {}) });
+    if (this.element.hidden || !this.element.isConnected) return;
+    const route = routeOf(this.layout);
+    if (route) this.actions.remember(route);
   }
 
   // --- opening
@@ -199,9 +188,14 @@ export class ViewerPage {
     }
     try {
       // With the series known, its first image does not wait for the list of series.
-      const opened = route.series ? this.openSeries(route.series, { route }) : null;
+      const opened = route.series && !route.state ? this.openSeries(route.series, { at: route }) : null;
       await this.#listSeries(route.study, signal);
-      await (opened ?? this.openSeries(text(this.strip.series[0], Tag.SeriesInstanceUID), { route }));
+      const first = text(this.strip.series[0], Tag.SeriesInstanceUID);
+      await (opened ?? this.openSeries(route.series || first, { at: route }));
+      if (!this.active.stack && !this.strip.series.some((ds) => text(ds, Tag.SeriesInstanceUID) === route.series)) {
+        this.tell(t("The series that the address names is not in this study: its first one is shown"), true);
+        await this.openSeries(first, {});
+      }
       if (opened && this.active.stack) await this.#mark(this.active.stack);
       this.#openCells(route);
     } catch (error) {
@@ -218,7 +212,7 @@ export class ViewerPage {
     }
     route.grid.cells.forEach((cell, i) => {
       const viewport = shown[i];
-      if (cell && viewport && viewport !== this.active) void this.openSeries(cell.series, { viewport, at: cell });
+      if (cell && viewport && viewport !== this.active) void this.openSeries(cell.series, { viewport, at: { ...cell, ...cell.look } });
     });
   }
 
@@ -270,41 +264,54 @@ export class ViewerPage {
 
   /**
    * @param {string} series
-   * @param {{clip?: number, route?: ViewRoute, at?: {instance: string, frame: number}, viewport?: Viewport}} options which
-   *   of the series' stacks, or the place a route or a cell of it names; and where, if not in the active viewport
+   * @param {{clip?: number, at?: {instance: string, frame: number} & Partial<import("./looks.js").Look>, viewport?: Viewport}} options
+   *   which of the series' stacks, or what a route or a cell of it names; and where, if not in the active viewport
    */
-  async openSeries(series, { clip = 0, route, at = route, viewport = this.active }) {
+  async openSeries(series, { clip = 0, at, viewport = this.active }) {
     const study = this.#study;
     if (viewport === this.active) this.strip.mark(series, [], 0);
     let stacks;
     try {
       stacks = await this.#load(series);
     } catch (error) {
-      if (study === this.#study && !isAbort(error)) this.#tellProblem(error);
+      if (study !== this.#study || isAbort(error)) return;
+      if (viewport === this.active) this.#tellProblem(error);
+      else this.tell(error instanceof Error ? error.message : String(error), true);
       return;
     }
     if (study !== this.#study) return;
-    this.#tellProblem(null);
+    if (viewport === this.active) this.#tellProblem(null);
     let stack = stacks[clip] ?? stacks[0];
     if (!stack) return;
     let index = this.linking.placeFor(stack, viewport);
     if (at?.instance) {
       const found = stacks.find(({ images }) => images.some(({ path }) => path.instance === at.instance));
-      if (found) {
-        stack = found;
-        index = Math.max(0, found.entries.findIndex(({ image, frame }) => image.path.instance === at.instance && frame === at.frame));
-      }
+      stack = found ?? stack;
+      index = stack.entries.findIndex(({ image, frame }) => image.path.instance === at.instance && frame === at.frame);
+      if (!found || (index < 0 && stack.entries.length > 0)) this.tell(t("The image that the address names is not in this series: its first one is shown"), true);
+      index = Math.max(0, index);
     }
+    if (at?.state) [stack, index] = await this.#underState(stack, index, at.state);
+    if (study !== this.#study) return;
     this.#nameStudy(stack);
     const cine = /** @type {Cine} */ (this.#cines.get(viewport));
     cine.reset();
     cine.setRate(cineRate(stack));
-    const options = { window: route?.window ? { ...route.window, function: /** @type {const} */ ("LINEAR"), label: "" } : null, inverted: route?.inverted ?? false, ...(route?.lie ? { lie: route.lie } : {}) };
-    this.linking.quietly(() => viewport.setStack(stack, index, options));
-    if (isMovie(stack) && !route?.instance) cine.start();
+    const chosen = chosenOf(at?.window ?? null, stack.entries[index]);
+    this.linking.quietly(() => viewport.setStack(stack, index, { ...at, chosen }));
+    if (isMovie(stack) && !at?.instance) cine.start();
     if (stack.entries.length === 0) void this.#showDocument(viewport, stack);
     if (this.layout.active === viewport) this.strip.mark(series, stacks, stacks.indexOf(stack));
     if (viewport === this.active && !(document.activeElement instanceof HTMLInputElement)) viewport.element.focus({ preventScroll: true });
+  }
+
+  /** @param {Stack} stack @param {number} index @param {string} state @returns {Promise<[Stack, number]>} as the state shows it; as it is, where there is no such state */
+  async #underState(stack, index, state) {
+    const shown = await this.layers.under(stack, state);
+    if (!shown) this.tell(t("The presentation state that the address names is not of this image"), true);
+    const entry = stack.entries[index];
+    const at = shown?.entries.findIndex(({ image, frame }) => image.path.instance === entry?.image.path.instance && frame === entry.frame) ?? index;
+    return [shown ?? stack, Math.max(0, at)];
   }
 
   /** @param {Viewport} viewport @param {Stack} stack without pictures */

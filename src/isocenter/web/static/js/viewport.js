@@ -18,6 +18,7 @@ import { t } from "./words.js";
 /** @typedef {import("./image.js").VoiFunction} VoiFunction */
 /** @typedef {import("./greys.js").GreyTransform} GreyTransform */
 /** Chosen by the user for every frame. @typedef {{center: number, width: number, function: VoiFunction, label: string}} ChosenWindow */
+/** @typedef {import("./looks.js").Place} Place */
 /** A VOI LUT of the header, by its place there. @typedef {{lut: number}} ChosenLut */
 
 /** Names in the browser's performance timeline: from table to canvas, and the page's first picture. */
@@ -39,6 +40,8 @@ export class Viewport extends EventTarget {
   /** @type {1 | -1} */
   #direction = 1;
   #fitted = true;
+  /** What an address asked for, until something else is. @type {Place | null} */
+  #place = null;
   /** @type {{frame: Frame, window: ChosenWindow} | null} the window found for a frame without one */
   #automatic = null;
   /** @type {Stack | null} */
@@ -84,15 +87,16 @@ export class Viewport extends EventTarget {
 
   /**
    * @param {Stack | null} stack @param {number} [index]
-   * @param {{window?: ChosenWindow | null, inverted?: boolean, lie?: import("./router.js").Lie}} [options]
+   * @param {{chosen?: ChosenWindow | ChosenLut | null, inverted?: boolean, lie?: import("./looks.js").Lie, place?: Place}} [options]
    */
   setStack(stack, index = 0, options = {}) {
     this.stack = stack;
     this.element.classList.toggle("is-empty", stack === null);
-    this.chosen = options.window ?? null;
+    this.chosen = options.chosen ?? null;
     this.inverted = options.inverted ?? false;
     this.view = { ...defaultView(), ...options.lie };
-    this.#fitted = true;
+    this.#place = options.place ?? null;
+    this.#fitted = !this.#place;
     this.painted = null;
     this.hosted?.remove();
     this.hosted = null;
@@ -270,6 +274,7 @@ export class Viewport extends EventTarget {
 
   /** @param {Partial<import("./geometry.js").View>} change */
   setView(change) {
+    this.#place = null;
     Object.assign(this.view, change);
     this.view.zoom = Math.min(MAX_ZOOM, Math.max(MIN_ZOOM, this.view.zoom));
     this.#schedule();
@@ -294,6 +299,7 @@ export class Viewport extends EventTarget {
 
   fit() {
     this.#fitted = true;
+    this.#place = null;
     this.view.panX = 0;
     this.view.panY = 0;
     this.#fit();
@@ -329,6 +335,7 @@ export class Viewport extends EventTarget {
   }
 
   #refit() {
+    this.#place = null;
     if (this.#fitted) this.#fit();
     this.#schedule();
     this.#changed("view");
@@ -337,7 +344,35 @@ export class Viewport extends EventTarget {
   #fit() {
     const image = (this.painted?.entry ?? this.entry)?.image;
     if (!image) return;
-    this.view.zoom = fitZoom(this.view, image.columns, image.rows, image.aspect, this.#canvas.width, this.#canvas.height);
+    this.view.zoom = this.#fitting(image);
+  }
+
+  /** Which part of the image is seen; null for all of it. @returns {Place | null} */
+  get place() {
+    const image = this.painted?.entry.image;
+    if (this.#place || this.#fitted || !image) return this.#place;
+    const { zoom, panX, panY } = this.view;
+    const [a, b, c, d] = this.#matrix(image);
+    const [dx, dy] = canvasToImage([a, b, c, d, 0, 0], panX, panY);
+    return {
+      ...(Number.isInteger(zoom) ? { pixels: zoom } : { zoom: zoom / this.#fitting(image) }),
+      ...(panX || panY ? { at: /** @type {[number, number]} */ ([image.columns / 2 - dx, image.rows / 2 - dy]) } : {}),
+    };
+  }
+
+  /** @param {Place} place @param {import("./image.js").Image} image */
+  #goTo({ zoom = 1, pixels, at }, image) {
+    this.view.zoom = Math.min(MAX_ZOOM, Math.max(MIN_ZOOM, pixels ?? zoom * this.#fitting(image)));
+    const [a, b, c, d] = this.#matrix(image);
+    const [dx, dy] = at ? [image.columns / 2 - at[0], image.rows / 2 - at[1]] : [0, 0];
+    // An address is rounded: what was moved by whole pixels comes back so, or every pixel would be resampled otherwise.
+    const exact = (/** @type {number} */ v) => (Math.abs(v - Math.round(v)) < 0.01 ? Math.round(v) : v);
+    [this.view.panX, this.view.panY] = [exact(a * dx + c * dy), exact(b * dx + d * dy)];
+  }
+
+  /** @param {import("./image.js").Image} image */
+  #fitting(image) {
+    return fitZoom(this.view, image.columns, image.rows, image.aspect, this.#canvas.width, this.#canvas.height);
   }
 
   #resize() {
@@ -436,6 +471,7 @@ export class Viewport extends EventTarget {
     if (this.painted) {
       const { entry, frame } = this.painted;
       if (this.#fitted) this.#fit();
+      else if (this.#place) this.#goTo(this.#place, entry.image);
       this.picture = this.#painter.picture(frame, entry, this.greys?.transform ?? null, this.inverted);
       const matrix = this.#matrix(entry.image);
       context.setTransform(...matrix);

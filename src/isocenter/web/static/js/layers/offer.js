@@ -7,6 +7,7 @@ import { t } from "../words.js";
 
 /** @typedef {import("../viewer.js").ViewerPage} ViewerPage */
 /** @typedef {import("../viewport.js").Viewport} Viewport */
+/** @typedef {import("../stack.js").Stack} Stack */
 /** @typedef {import("../dataset.js").DataSet} DataSet */
 /** @typedef {{layers: import("./layers.js").Layers, panel: import("../panels/layers.js").LayersPanel}} Open */
 
@@ -82,6 +83,14 @@ export class LayersOffer {
     });
     this.page.layout.addEventListener("shape", () => layers.changed());
     return open;
+  }
+
+  /** A stack as a state of the study shows it. @param {Stack} stack @param {string} instance of the state @returns {Promise<Stack | null>} null where that is not of its images */
+  async under(stack, instance) {
+    const { layers } = await (this.#opening ??= this.#make());
+    await layers.loaded;
+    const state = layers.statesFor(stack).find(({ ds }) => text(ds, Tag.SOPInstanceUID) === instance);
+    return state ? layers.under(stack, state) : null;
   }
 
   /** @param {import("./layers.js").Layers} layers @param {import("./states.js").State | null} state */

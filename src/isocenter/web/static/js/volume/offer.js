@@ -45,7 +45,6 @@ export class PlanesOffer {
       page.tell(t("No volume: {0}", reason), true);
       return;
     }
-    const window = chosen && "center" in chosen ? { center: chosen.center, width: chosen.width } : null;
-    page.actions.planes({ page: "view", study: stack.study, series: stack.series, instance: entry.image.path.instance, frame: entry.frame, window, inverted, planes: "on" });
+    page.actions.planes({ page: "view", study: stack.study, series: stack.series, instance: entry.image.path.instance, frame: entry.frame, window: chosen, inverted, planes: "on" });
   }
 }

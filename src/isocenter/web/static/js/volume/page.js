@@ -176,7 +176,7 @@ export class VolumePage {
     this.#toolbar.hidden = false;
     fill(this.#which, ...this.#candidates.map(({ label }, at) => h("option", { value: String(at), selected: at === index }, label)));
     this.#which.hidden = this.#candidates.length < 2;
-    if (route.window) room.greying.chosen = { ...route.window, function: "LINEAR", label: "" };
+    if (route.window) room.greying.chosen = "lut" in route.window ? route.window : { ...route.window, label: "" };
     room.greying.inverted = route.inverted;
     if (kept) room.state.parse(kept);
     // From the stack: the planes meet in the slice that was shown there.
@@ -287,7 +287,7 @@ export class VolumePage {
       ...this.#route,
       instance: plane?.instance ?? "",
       frame: plane?.frame ?? 1,
-      window: chosen && "center" in chosen ? { center: chosen.center, width: chosen.width } : null,
+      window: chosen,
       inverted,
       planes: room.state.toString(),
     };
