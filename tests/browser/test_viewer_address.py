@@ -116,7 +116,9 @@ def test_every_cell_is_opened_as_it_was_shown(chromium: Browser, address: str) -
         viewer.press("2", "a", "t")
         viewer.press("Shift+ArrowRight", "5", "v")
         drag(viewer, 20, 30, "middle")
-        path = remembered(viewer, "grid=2x1", "cell=2", ";window:-600,1500;turn:1;zoom:1:1", "window=40,80", "flip=y")
+        path = remembered(
+            viewer, "grid=2x1", "cell=2", ";window:-600,1500;turn:1;zoom:1:1", "window=40,80", "flip=y", "at="
+        )
         before, words = canvases(viewer), said(viewer)
     with watched(chromium, address) as viewer:
         viewer.open(path)

@@ -42,7 +42,8 @@ export function routeOf({ active, shown, shape }) {
 export function chosenOf(greys, entry) {
   if (!greys || "lut" in greys) return greys;
   const own = entry?.image.values(entry.frame).windows ?? [];
-  const presets = presetsFor(entry?.image.modality ?? "").map((preset) => ({ ...preset, label: t(preset.label) }));
-  const named = [...own, ...presets].find(({ center, width }) => center === greys.center && width === greys.width);
+  const presets = (entry ? presetsFor(entry.image, entry.frame) : []).map((preset) => ({ ...preset, label: t(preset.label) }));
+  const alike = (/** @type {number} */ a, /** @type {number} */ b) => Math.abs(a - b) <= 1e-8 * Math.abs(b);
+  const named = [...own, ...presets].find(({ center, width }) => alike(greys.center, center) && alike(greys.width, width));
   return { ...greys, label: named?.label ?? "" };
 }

@@ -64,6 +64,26 @@ export function canvasToImage(m, x, y) {
 }
 
 /**
+ * The column and row in the middle of the canvas, under a pan.
+ * @param {Matrix} m @param {number} columns @param {number} rows @param {number} panX @param {number} panY @returns {[number, number]}
+ */
+export function inTheMiddle([a, b, c, d], columns, rows, panX, panY) {
+  const [dx, dy] = canvasToImage([a, b, c, d, 0, 0], panX, panY);
+  return [columns / 2 - dx, rows / 2 - dy];
+}
+
+/**
+ * The pan under which a column and row are in the middle. These are rounded where an address tells them: what was moved by
+ * whole pixels comes back so, or every pixel would be resampled otherwise.
+ * @param {Matrix} m @param {number} columns @param {number} rows @param {[number, number]} at @returns {[number, number]}
+ */
+export function panTo([a, b, c, d], columns, rows, [x, y]) {
+  const [dx, dy] = [columns / 2 - x, rows / 2 - y];
+  const exact = (/** @type {number} */ v) => (Math.abs(v - Math.round(v)) < 0.01 ? Math.round(v) : v);
+  return [exact(a * dx + c * dy), exact(b * dx + d * dy)];
+}
+
+/**
  * Zoom at which the whole image is seen.
  * @param {View} view @param {number} columns @param {number} rows @param {number} aspect
  * @param {number} width @param {number} height @returns {number}

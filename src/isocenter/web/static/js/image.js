@@ -44,6 +44,8 @@ export const isColourState = (ds) => COLOUR_STATES.has(text(ds, Tag.SOPClassUID)
 const STATES = new Set([1, 2, 3, 4, 5, 12].map((n) => `1.2.840.10008.5.1.4.1.1.11.${n}`));
 /** Those of them that show colours. */
 const COLOUR_STATES = new Set([2, 3, 4].map((n) => `1.2.840.10008.5.1.4.1.1.11.${n}`));
+/** Modalities of shadows, whose size at the detector is not that in the patient. */
+const PROJECTIONS = new Set(["CR", "DX", "MG", "RG", "RF", "XA", "IO", "PX"]);
 /** Angiography and radiofluoroscopy, whose Modality LUT is not for display (PS3.3 C.8.7.1.1.2). */
 const PROJECTION_XRAY = new Set([1, 2, 3].map((n) => `1.2.840.10008.5.1.4.1.1.12.${n}`));
 
@@ -114,6 +116,12 @@ export class Image {
     };
   }
 
+  /** Real World Value Mappings of a frame, all items of the macro (PS3.3 C.7.6.16.2.11). @param {number} frame 1-based @returns {DataSet[]} */
+  realWorld(frame) {
+    const holders = [items(this.ds, Tag.PerFrameFunctionalGroups)[frame - 1], items(this.ds, Tag.SharedFunctionalGroups)[0], this.ds];
+    return holders.map((holder) => items(holder, Tag.RealWorldValueMappingSequence)).find((found) => found.length > 0) ?? [];
+  }
+
   /** @param {number} frame 1-based @returns {FramePlane} */
   plane(frame) {
     const position = numbers(this.#group(frame, Tag.PlanePositionSequence) ?? this.ds, Tag.ImagePositionPatient);
@@ -129,13 +137,18 @@ export class Image {
   }
 
   /**
-   * Which distance between pixels lengths go by, and its caveat (PS3.3 10.7.1.3): where both are there and the same,
-   * nobody has calibrated; where only that at the detector is, the estimated magnification brings it into the patient.
+   * Which distance between pixels lengths go by, and its caveat (PS3.3 10.7.1.3): the calibration is told by its type;
+   * where both are there and the same, nobody has calibrated; where only that at the detector is, the estimated
+   * magnification brings it into the patient. A projection that says neither may be either; of a scanned film it is the film's.
    * @param {[number, number] | null} spacing @param {[number, number] | null} imager
    * @returns {{spacing: [number, number] | null, spacingNote: string}}
    */
   #length(spacing, imager) {
-    if (!imager) return { spacing, spacingNote: "" };
+    const type = { GEOMETRY: "calibrated by geometry", FIDUCIAL: "calibrated by an object" }[text(this.ds, Tag.PixelSpacingCalibrationType)];
+    if (spacing && type) return { spacing, spacingNote: type };
+    const film = pair(numbers(this.ds, Tag.NominalScannedPixelSpacing));
+    if (!imager && !spacing) return { spacing: film, spacingNote: film ? "on the scanned film" : "" };
+    if (!imager) return { spacing, spacingNote: PROJECTIONS.has(this.modality) ? "calibration not known" : "" };
     if (spacing) return { spacing, spacingNote: spacing[0] === imager[0] && spacing[1] === imager[1] ? "at detector" : "calibrated" };
     const factor = number(this.ds, Tag.EstimatedRadiographicMagnificationFactor);
     if (!factor || factor <= 0) return { spacing: imager, spacingNote: "at detector" };

@@ -6,6 +6,7 @@ import { fill, h, nameElement } from "./dom.js";
 import { age, date, short, time } from "./format.js";
 import { edgeMarkers, scaleBar } from "./geometry.js";
 import { spacingAt } from "./measure/spacing.js";
+import { quantityOf } from "./quantity.js";
 import { t } from "./words.js";
 
 /** @typedef {import("./viewport.js").Viewport} Viewport */
@@ -83,11 +84,16 @@ export class Overlay {
     }
     const greys = viewport.greys;
     const voi = greys?.transform.voi;
+    const quantity = quantityOf(entry.image, entry.frame);
+    // The window in the numbers that the probe shows, where one is the other times a factor.
+    const factor = quantity?.factor ?? 1;
+    const named = quantity?.factor ? ` ${quantity.unit}` : "";
     let window = "";
-    if (voi?.kind === "window") window = `W ${level(voi.width)}  L ${level(voi.center)}`;
+    if (voi?.kind === "window") window = `W ${level(voi.width * factor)}  L ${level(voi.center * factor)}${named}`;
+    const refused = quantity?.refused ? t("no SUV: {0}", t(quantity.refused)) : "";
     const label = [entry.image.state?.label, greys?.label, viewport.inverted && t("inverted")].filter(Boolean).join(" · ");
     const { columns, rows: height } = entry.image;
-    fill(this.#bottomRight, ...rows([label, window, `${columns} × ${height}  ${Math.round(viewport.view.zoom * 100)} %`]));
+    fill(this.#bottomRight, ...rows([label, window, refused, `${columns} × ${height}  ${Math.round(viewport.view.zoom * 100)} %`]));
   }
 
   /** @param {Viewport} viewport */

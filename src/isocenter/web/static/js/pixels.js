@@ -66,7 +66,7 @@ function signedView(pixels, image) {
 
 /**
  * Reads a frame pixel by pixel: null outside of it, and where padding says that there is no image.
- * @param {ValueFrame} frame @param {Image} image @param {(stored: number) => number} meaning of a stored value
+ * @param {ValueFrame} frame @param {Image} image @param {(stored: number) => number | null} meaning of a stored value
  * @returns {(column: number, row: number) => number | null}
  */
 export function reader(frame, image, meaning) {

@@ -1,9 +1,11 @@
 // @ts-check
 // Windows people know by name. Those of the header come first in the menu; these follow, by modality.
 
+import { quantityOf } from "./quantity.js";
+
 /** @typedef {{label: string, center: number, width: number}} Preset */
 
-/** @type {Record<string, Preset[]>} centre and width in the unit of the modality's values (CT: HU) */
+/** @type {Record<string, Preset[]>} centre and width in the unit of what pixels measure: HU, SUV */
 const PRESETS = {
   CT: [
     { label: "Abdomen", center: 50, width: 400 },
@@ -23,7 +25,13 @@ const PRESETS = {
   ],
 };
 
-/** @param {string} modality @returns {Preset[]} */
-export function presetsFor(modality) {
-  return PRESETS[modality] ?? [];
+/**
+ * For a frame, in the modality's values as windows are. Those of PET are of uptake: without it they would mean nothing.
+ * @param {import("./image.js").Image} image @param {number} frame 1-based @returns {Preset[]}
+ */
+export function presetsFor(image, frame) {
+  const presets = PRESETS[image.modality] ?? [];
+  if (image.modality !== "PT") return presets;
+  const factor = quantityOf(image, frame)?.factor;
+  return factor ? presets.map(({ label, center, width }) => ({ label, center: center / factor, width: width / factor })) : [];
 }

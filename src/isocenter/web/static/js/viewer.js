@@ -15,6 +15,7 @@ import { Lens } from "./lens.js";
 import { Linking, ReferenceLines } from "./linking.js";
 import { Book } from "./measure/book.js";
 import { Layer } from "./measure/layer.js";
+import { Marks } from "./measure/marks.js";
 import { Pen } from "./measure/pen.js";
 import { spacingAt } from "./measure/spacing.js";
 import { FrameLoader } from "./loader.js";
@@ -54,6 +55,7 @@ export class ViewerPage {
   /** Loaded when it is first opened. @type {import("./panels/header.js").HeaderPanel | null} */
   header = null;
   #addressTimer = 0;
+  #arriving = false;
   /** @type {AbortController} */
   #opening = new AbortController();
 
@@ -70,6 +72,7 @@ export class ViewerPage {
     this.tools = new ToolBox();
     this.book = new Book();
     this.pen = new Pen(this.book);
+    this.marks = new Marks(this);
     this.lens = new Lens();
     this.scrubber = new Scrubber();
     this.strip = new SeriesStrip(client, (series, clip) => void this.openSeries(series, { clip }));
@@ -151,13 +154,13 @@ export class ViewerPage {
 
   /** @param {Viewport} viewport */
   #changed(viewport) {
+    clearTimeout(this.#addressTimer);
+    if (!this.cine.playing) this.#addressTimer = window.setTimeout(() => this.#remember(), ADDRESS_DELAY);
     if (viewport !== this.layout.active) return;
     this.scrubber.update();
     this.toolbar.update();
     this.header?.show(this.#shownHeader());
     viewport.describe();
-    clearTimeout(this.#addressTimer);
-    if (!this.cine.playing) this.#addressTimer = window.setTimeout(() => this.#remember(), ADDRESS_DELAY);
   }
 
   #follow() {
@@ -168,7 +171,8 @@ export class ViewerPage {
   }
 
   #remember() {
-    if (this.element.hidden || !this.element.isConnected) return;
+    // An address whose cells are still on their way says more than the screen does.
+    if (this.#arriving || this.element.hidden || !this.element.isConnected) return;
     const route = routeOf(this.layout);
     if (route) this.actions.remember(route);
   }
@@ -181,6 +185,7 @@ export class ViewerPage {
     this.#opening = new AbortController();
     const { signal } = this.#opening;
     this.#tellProblem(null);
+    this.#arriving = true;
     if (route.study !== this.#study) this.#clear(route.study);
     if (route.grid) {
       this.layout.setShape(route.grid);
@@ -197,23 +202,27 @@ export class ViewerPage {
         await this.openSeries(first, {});
       }
       if (opened && this.active.stack) await this.#mark(this.active.stack);
-      this.#openCells(route);
+      await this.#openCells(route);
     } catch (error) {
       if (!isAbort(error) && !signal.aborted) this.#tellProblem(error);
     }
+    if (signal.aborted) return;
+    this.#arriving = false;
+    this.#changed(this.active);
   }
 
   /** The other cells: as the address has them, or the next series. @param {ViewRoute} route */
-  #openCells(route) {
+  async #openCells(route) {
     const { shown } = this.layout;
     if (!route.grid?.cells.some(Boolean)) {
       this.#fillEmpty();
       return;
     }
-    route.grid.cells.forEach((cell, i) => {
+    const opening = route.grid.cells.map((cell, i) => {
       const viewport = shown[i];
-      if (cell && viewport && viewport !== this.active) void this.openSeries(cell.series, { viewport, at: { ...cell, ...cell.look } });
+      return cell && viewport && viewport !== this.active && this.openSeries(cell.series, { viewport, at: { ...cell, ...cell.look } });
     });
+    await Promise.all(opening);
   }
 
   /** @param {string} study @param {AbortSignal} signal */
@@ -224,7 +233,7 @@ export class ViewerPage {
     if (study !== this.#study) return;
     this.strip.show(study, series);
     this.layers.study(study, series);
-    void this.#loadMarks(series);
+    void this.marks.load(study, series, () => study === this.#study);
   }
 
   /** @param {string} study */
@@ -424,59 +433,12 @@ export class ViewerPage {
     this.toolbar.update();
   }
 
-  removeShape() {
-    const entry = this.active.painted?.entry;
-    if (entry) this.book.remove(entry);
-  }
-
-  async calibrate() {
-    try {
-      const { calibrateByLength } = await import("./measure/calibrating.js");
-      calibrateByLength(this.active, this.book, () => {
-        this.layout.shown.forEach((viewport) => viewport.setView({}));
-        this.tell(t("Lengths of this series go by what you said, until the page is left"));
-      });
-    } catch (error) {
-      this.tell(error instanceof Error ? error.message : String(error), true);
-    }
-  }
-
-  /** @param {"state" | "report"} as */
-  async saveMarks(as = "state") {
-    try {
-      const { saveMarks, saveReport } = await import("./measure/saving.js");
-      const count = await (as === "report" ? saveReport : saveMarks)(this.client, this.book, this.active);
-      const report = count === 1 ? t("1 mark saved as a measurement report") : t("{0} marks saved as a measurement report", count);
-      const state = count === 1 ? t("1 mark saved as a presentation state") : t("{0} marks saved as a presentation state", count);
-      this.tell(as === "report" ? report : state);
-    } catch (error) {
-      this.tell(error instanceof Error ? error.message : String(error), true);
-    }
-  }
-
-  /** @param {DataSet[]} series */
-  async #loadMarks(series) {
-    const study = this.#study;
-    if (!series.some((ds) => ["PR", "SR"].includes(text(ds, Tag.Modality)))) return;
-    try {
-      const { loadMarks } = await import("./measure/saving.js");
-      await loadMarks(this.client, this.book, study, series);
-    } catch (error) {
-      if (study === this.#study && !isAbort(error)) this.tell(t("The saved marks of this study could not be read"), true);
-    }
-  }
-
   /** A word at the foot of the picture that goes by itself. @param {string} words @param {boolean} [problem] */
   tell(words, problem = false) {
     const toast = h(problem ? "div.toast.is-problem" : "div.toast", { role: problem ? "alert" : "status" }, words);
     this.element.querySelector(".toast")?.remove();
     this.element.append(toast);
     setTimeout(() => toast.remove(), TOAST);
-  }
-
-  clearShapes() {
-    const entry = this.active.painted?.entry;
-    if (entry) this.book.clear(entry);
   }
 
   /** Leaves what is open first, then the study. */

@@ -77,7 +77,7 @@ export function viewerBindings(page) {
       }),
       [["u"], "Undo", () => page.book.undo()],
       [["Shift+U"], "Redo", () => page.book.redo()],
-      [["Delete", "Backspace"], "Delete the selected", () => page.removeShape()],
+      [["Delete", "Backspace"], "Delete the selected", () => page.marks.remove()],
     ]),
     ...group("Cells", [
       [["l"], "More cells", () => page.layout.cycle(1)],

@@ -4,12 +4,13 @@
 import { Tag, text } from "./dataset.js";
 import { isAbort } from "./dicomweb.js";
 import { h, icon, fill } from "./dom.js";
-import { canvasToImage, defaultView, fitZoom, imageToCanvas } from "./geometry.js";
+import { canvasToImage, defaultView, fitZoom, imageToCanvas, inTheMiddle, panTo } from "./geometry.js";
 import { automaticWindow, draggedWindow, modalityValue } from "./greys.js";
 import { outwards } from "./loader.js";
 import { Overlay } from "./overlay.js";
 import { Painter } from "./painter.js";
 import { reader } from "./pixels.js";
+import { quantityOf } from "./quantity.js";
 import { t } from "./words.js";
 
 /** @typedef {import("./stack.js").Stack} Stack */
@@ -352,22 +353,14 @@ export class Viewport extends EventTarget {
     const image = this.painted?.entry.image;
     if (this.#place || this.#fitted || !image) return this.#place;
     const { zoom, panX, panY } = this.view;
-    const [a, b, c, d] = this.#matrix(image);
-    const [dx, dy] = canvasToImage([a, b, c, d, 0, 0], panX, panY);
-    return {
-      ...(Number.isInteger(zoom) ? { pixels: zoom } : { zoom: zoom / this.#fitting(image) }),
-      ...(panX || panY ? { at: /** @type {[number, number]} */ ([image.columns / 2 - dx, image.rows / 2 - dy]) } : {}),
-    };
+    const size = Number.isInteger(zoom) ? { pixels: zoom } : { zoom: zoom / this.#fitting(image) };
+    return panX || panY ? { ...size, at: inTheMiddle(this.#matrix(image), image.columns, image.rows, panX, panY) } : size;
   }
 
   /** @param {Place} place @param {import("./image.js").Image} image */
   #goTo({ zoom = 1, pixels, at }, image) {
     this.view.zoom = Math.min(MAX_ZOOM, Math.max(MIN_ZOOM, pixels ?? zoom * this.#fitting(image)));
-    const [a, b, c, d] = this.#matrix(image);
-    const [dx, dy] = at ? [image.columns / 2 - at[0], image.rows / 2 - at[1]] : [0, 0];
-    // An address is rounded: what was moved by whole pixels comes back so, or every pixel would be resampled otherwise.
-    const exact = (/** @type {number} */ v) => (Math.abs(v - Math.round(v)) < 0.01 ? Math.round(v) : v);
-    [this.view.panX, this.view.panY] = [exact(a * dx + c * dy), exact(b * dx + d * dy)];
+    [this.view.panX, this.view.panY] = at ? panTo(this.#matrix(image), image.columns, image.rows, at) : [0, 0];
   }
 
   /** @param {import("./image.js").Image} image */
@@ -427,7 +420,10 @@ export class Viewport extends EventTarget {
     const greys = this.#greysOf(entry, frame);
     if (!greys || frame.kind !== "values") return null;
     const { image } = entry;
-    return { columns: image.columns, rows: image.rows, unit: greys.unit, at: reader(frame, image, (stored) => modalityValue(greys.transform, stored)) };
+    const quantity = quantityOf(image, entry.frame);
+    const own = (/** @type {number} */ stored) => modalityValue(greys.transform, stored);
+    const at = reader(frame, image, quantity ? (stored) => quantity.of(stored, own(stored)) : own);
+    return { columns: image.columns, rows: image.rows, unit: quantity ? quantity.unit : greys.unit, code: quantity?.code ?? null, at };
   }
 
   /** Image to canvas, of what is painted. @returns {import("./geometry.js").Matrix | null} */

@@ -44,6 +44,7 @@ const CODES = {
   most: ["56851009", "SCT", "Maximum"],
   attenuation: ["112031", "DCM", "Attenuation Coefficient"],
   signal: ["110852", "DCM", "MR signal intensity"],
+  uptake: ["126401", "DCM", "SUVbw"],
   value: ["PIXEL_VALUE", "99ISOCENTER", "Pixel value"],
 };
 /** @type {Record<string, Code>} by what shapes say */
@@ -54,6 +55,7 @@ const UNITS = {
   deg: ["deg", "UCUM", "degree"],
   HU: ["[hnsf'U]", "UCUM", "Hounsfield unit"],
   BQML: ["Bq/ml", "UCUM", "Becquerels/milliliter"],
+  "Bq/ml": ["Bq/ml", "UCUM", "Becquerels/milliliter"],
   GML: ["g/ml", "UCUM", "grams/milliliter"],
 };
 /** @type {Code} */
@@ -92,8 +94,8 @@ function findings(entry, shape, values) {
   const spacing = spacingAt(entry.image, entry.frame, shape.points[0] ?? [0, 0]);
   const [a = [0, 0], b = a] = shape.points;
   const from = places("INFERRED FROM", entry, shape);
-  const name = entry.image.modality === "CT" ? CODES["attenuation"] : entry.image.modality === "MR" ? CODES["signal"] : CODES["value"];
-  const unit = UNITS[values?.unit ?? ""] ?? NO_UNIT;
+  const name = values?.unit === "SUVbw" ? CODES["uptake"] : entry.image.modality === "CT" ? CODES["attenuation"] : entry.image.modality === "MR" ? CODES["signal"] : CODES["value"];
+  const unit = values?.code ?? UNITS[values?.unit ?? ""] ?? NO_UNIT;
   switch (shape.kind) {
     case "length":
       return [measure(CODES["length"], distance(a, b, spacing), UNITS[spacing.unit] ?? NO_UNIT, from)];

@@ -8,7 +8,7 @@
 /** The values inside a shape. @typedef {{count: number, mean: number, deviation: number, least: number, most: number}} Statistics */
 /**
  * What a frame says at its pixels. `at` is null where there is no image.
- * @typedef {{columns: number, rows: number, unit: string, at: (column: number, row: number) => number | null}} Values
+ * @typedef {{columns: number, rows: number, unit: string, code?: [string, string, string] | null, at: (column: number, row: number) => number | null}} Values
  */
 
 /** @type {Record<ShapeKind, {points: number, label: string}>} */
@@ -87,7 +87,7 @@ export function statistics(shape, values) {
 /** @param {number} n @param {number} digits */
 const fixed = (n, digits) => n.toFixed(digits).replace(/^-(0\.?0*)$/, "$1");
 /** @param {number} n */
-const value = (n) => (Number.isInteger(n) ? String(n) : fixed(n, Math.abs(n) < 10 ? 2 : 1));
+const value = (n) => (Number.isInteger(n) ? String(n) : Math.abs(n) < 0.1 ? String(Number(n.toPrecision(3))) : fixed(n, Math.abs(n) < 10 ? 2 : 1));
 
 /** @param {number} length @param {Spacing} s */
 function lengthText(length, s) {

@@ -29,12 +29,12 @@ export class MeasureMenu extends Menu {
       h("h3", null, t("On this image")),
       item("Undo", "u", () => page.book.undo()),
       item("Redo", "Shift + U", () => page.book.redo()),
-      item("Delete the selected", "Del", () => page.removeShape()),
-      item("Delete all", "", () => page.clearShapes()),
-      item("Calibrate by the selected length", "", () => void page.calibrate()),
+      item("Delete the selected", "Del", () => page.marks.remove()),
+      item("Delete all", "", () => page.marks.clear()),
+      item("Calibrate by the selected length", "", () => void page.marks.calibrate()),
       h("h3", null, t("In the archive")),
-      item("Save the marks of this stack", "", () => void page.saveMarks()),
-      item("Save a measurement report", "", () => void page.saveMarks("report")),
+      item("Save the marks of this stack", "", () => void page.marks.save()),
+      item("Save a measurement report", "", () => void page.marks.save("report")),
     ];
   }
 }

@@ -4,6 +4,7 @@
 import { h } from "../dom.js";
 import { short } from "../format.js";
 import { presetsFor } from "../presets.js";
+import { quantityOf } from "../quantity.js";
 import { t } from "../words.js";
 import { Menu, menuItem } from "./menu.js";
 
@@ -17,13 +18,14 @@ export function windowChoices(viewport) {
   const entry = viewport.painted?.entry;
   if (!entry || entry.image.kind !== "grey") return [];
   const { windows, luts } = entry.image.values(entry.frame);
-  const detail = (/** @type {{center: number, width: number}} */ w) => `W ${short(w.width)}  L ${short(w.center)}`;
+  const factor = quantityOf(entry.image, entry.frame)?.factor ?? 1;
+  const detail = (/** @type {{center: number, width: number}} */ w) => `W ${short(w.width * factor)}  L ${short(w.center * factor)}`;
   /** @type {Omit<Choice, "key">[]} */
   const own = luts.map((source, i) => ({ label: source.label || `VOI LUT ${i + 1}`, detail: t("table"), chosen: i === 0 ? null : { lut: i }, fromHeader: true }));
   own.push(...windows.map((window, i) => ({ label: window.label || t("Default"), detail: detail(window), chosen: i === 0 && luts.length === 0 ? null : { ...window }, fromHeader: true })));
   if (own.length === 0) own.push({ label: t("Automatic"), detail: "", chosen: null, fromHeader: true });
   /** @type {Omit<Choice, "key">[]} */
-  const named = presetsFor(entry.image.modality).map((preset) => ({
+  const named = presetsFor(entry.image, entry.frame).map((preset) => ({
     label: t(preset.label),
     detail: detail(preset),
     chosen: { center: preset.center, width: preset.width, function: "LINEAR", label: t(preset.label) },

@@ -3,6 +3,7 @@
 
 import { display } from "../display/screen.js";
 import { automaticWindow, draggedWindow, fillTable, TABLE_SIZE } from "../greys.js";
+import { quantityOf } from "../quantity.js";
 import { t } from "../words.js";
 
 /** @typedef {import("../viewport.js").ChosenWindow} ChosenWindow */
@@ -28,6 +29,19 @@ export class Greying {
   get entry() {
     const { image, frame } = this.data.middle;
     return { image, frame };
+  }
+
+  /** What values are multiplied by to be what is shown: uptake, in PET. */
+  get factor() {
+    return this.#quantity?.factor ?? 1;
+  }
+
+  get unit() {
+    return this.#quantity?.factor ? this.#quantity.unit : this.greys.unit;
+  }
+
+  get #quantity() {
+    return quantityOf(this.entry.image, this.entry.frame);
   }
 
   /** @returns {{transform: GreyTransform, label: string, unit: string}} */
@@ -91,7 +105,8 @@ export class Greying {
     const { transform, label } = this.greys;
     const { voi } = transform;
     const level = (/** @type {number} */ v) => (Math.abs(v) >= 20 || Number.isInteger(v) ? String(Math.round(v)) : v.toFixed(1));
-    const window = voi.kind === "window" ? `W ${level(voi.width)}  L ${level(voi.center)}` : "";
+    const { factor, unit } = this;
+    const window = voi.kind === "window" ? `W ${level(voi.width * factor)}  L ${level(voi.center * factor)}${factor === 1 ? "" : ` ${unit}`}` : "";
     return [[t(label), this.inverted && t("inverted")].filter(Boolean).join(" · "), window].filter(Boolean);
   }
 }

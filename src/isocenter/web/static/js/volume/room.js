@@ -159,9 +159,9 @@ export class VolumeRoom extends EventTarget {
     else {
       const spot = pane.spot(event.clientX, event.clientY);
       const value = pane.value(spot);
-      const { unit } = this.greying.greys;
+      const { unit, factor } = this.greying;
       const place = pane.toPatient(spot).map((mm) => mm.toFixed(1)).join(", ");
-      this.probed = value === null ? `${place} mm` : `${place} mm   ${Math.round(value * 100) / 100}${unit ? ` ${unit}` : ""}`;
+      this.probed = value === null ? `${place} mm` : `${place} mm   ${Math.round(value * factor * 100) / 100}${unit ? ` ${unit}` : ""}`;
     }
     this.#tell("probe");
   }
