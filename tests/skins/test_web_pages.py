@@ -50,6 +50,7 @@ def reached(*names: str) -> set[str]:
     ("path", "modules"),
     [
         ("/", ("js/main.js", *LIST)),
+        ("/display", ("js/main.js", "js/display/page.js")),
         ("/view/1.2.3?window=40,400", ("js/main.js", "js/viewer.js")),
         ("/view/1.2.3/4.5?planes=a", ("js/main.js", "js/volume/page.js", "js/loader.js")),
     ],

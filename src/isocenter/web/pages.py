@@ -69,6 +69,13 @@ async def studies(request: Request) -> Response:
     return _answer(assets.page("index.html", "", head))
 
 
+async def display(request: Request) -> Response:
+    """`/display`: the calibration of the screen."""
+    assets = own_assets()
+    head = _preloading(assets, "", _modules(assets, "js/main.js", "js/display/page.js"))
+    return _answer(assets.page("index.html", "", head))
+
+
 async def view(request: Request) -> Response:
     """`/view/<study>[/<series>[/<instance>]]`: images."""
     assets = own_assets()
@@ -165,6 +172,7 @@ def routes() -> Iterator[BaseRoute]:
     """The pages, and after all other routes, the files."""
     assets = own_assets()
     yield Route("/", studies, methods=["GET"])
+    yield Route("/display", display, methods=["GET"])
     yield Route("/view/{path:path}", view, methods=["GET"])
     yield Route("/static/{version}/{path:path}", assets.lasting_file, methods=["GET"])
     yield Route("/{path:path}", assets.file, methods=["GET"])
