@@ -18,6 +18,7 @@ import pytest
 import peers
 from isocenter.display.calibration import Characteristic, read_characteristic, write_characteristic
 from isocenter.errors import IsocenterError
+from isocenter.pixels.greys import segments_window
 from isocenter.pixels.image import Image
 from isocenter.pixels.render import render
 from isocenter.pixels.transcode import Wanted, transcoded
@@ -67,6 +68,11 @@ def both(found: Image, path: Path, target: Path, jpeg_ls: bool) -> tuple[str, np
     if chosen is not None:
         first = ["+Wi", "1"] if groups is found.attributes else ["+Ww", f"{chosen.center}", f"{chosen.width}"]
         return WINDOW, render(found), dcmtk(path, first, jpeg_ls, target)
+    segments = segments_window(found)
+    if segments is not None:
+        # The same as LINEAR, which is all that DCMTK takes.
+        window = [str(segments.center + 0.5), str(segments.width + 1)]
+        return GIVEN, render(found), dcmtk(path, ["+Ww", *window], jpeg_ls, target)
     stored = modality(found.group(_PIXEL_TRANSFORMATION, 1), found.layout.signed)
     if decoded.bits <= 8 or not isinstance(stored, Rescale):
         return WHOLE, render(found), dcmtk(path, [], jpeg_ls, target)

@@ -27,6 +27,8 @@ Picture = NDArray[np.uint8]
 PIXEL_VALUE_TRANSFORMATION = 0x00289145
 _SOP_CLASS, _PIXEL_PRESENTATION = 0x00080016, 0x00089205
 _PADDING, _PADDING_LIMIT = 0x00280120, 0x00280121
+_SEGMENTATION_TYPE, _SEGMENTS, _SEGMENT_NUMBER, _MOST_OF_FRACTION = 0x00620001, 0x00620002, 0x00620004, 0x0062000E
+_MOST_SEGMENTS = 10_000  # that are looked at
 _FLOAT_PADDING, _DOUBLE_PADDING = (0x00280122, 0x00280124), (0x00280123, 0x00280125)
 
 
@@ -165,6 +167,26 @@ def supplement_of(image: Image, decoded: Decoded) -> Palette | None:
         return None
     palette = read_palette(attributes, image.layout.signed)
     return palette if decoded.pixels.max() >= palette.first else None
+
+
+def segments_window(image: Image) -> Window | None:
+    """What stands in for a VOI LUT of a segmentation: from nothing to the largest label, or to the largest fraction
+    (C.8.20.2). None for anything else.
+
+    Labels are small numbers: over the whole range of their bits all would be black. The segments' list tells the
+    largest, so that a label is the same grey in every frame.
+    """
+    attributes = image.attributes
+    kind = attributes.text(_SEGMENTATION_TYPE)
+    top = 0
+    if kind == "FRACTIONAL":
+        top = attributes.integer(_MOST_OF_FRACTION, 0)
+    elif kind == "LABELMAP":
+        for index in range(min(_MOST_SEGMENTS, attributes.count(_SEGMENTS))):
+            segment = attributes.item(_SEGMENTS, index)
+            assert segment is not None
+            top = max(top, segment.integer(_SEGMENT_NUMBER, 0))
+    return Window(top / 2, top, "LINEAR_EXACT") if top > 0 else None
 
 
 def default_window(

@@ -42,7 +42,7 @@ _HEAD = 256  # bytes of a frame in which JPEG 2000 says its sign, boxes before i
 # What frames and rendering ask for: Image Pixel (C.7.6.3), Modality and VOI LUT (C.11.1, C.11.2), palettes (C.7.9),
 # presentation, shutters (C.7.6.11, C.7.6.15), overlays (C.9.2), Real World Value Mapping (C.7.6.16.2.11), optical paths
 # (C.8.12.5, where slides keep ICC profiles), what presentation states refer to, times (C.7.6.5), spacing for the aspect
-# of a pixel, masks (C.7.6.10), functional groups (C.7.6.16).
+# of a pixel, masks (C.7.6.10), functional groups (C.7.6.16), what segmentations count up to (C.8.20.2).
 _OVERLAY_PLANE = (0x0010, 0x0011, 0x0015, 0x0040, 0x0050, 0x0051, 0x0100, 0x0102, 0x3000)
 _WANTED = frozenset(
     {
@@ -54,6 +54,7 @@ _WANTED = frozenset(
         *(0x00080005, 0x00080016, 0x00080018, 0x00089205, 0x00181600, 0x00181602, 0x00181604, 0x00181606, 0x00181608),
         *(0x00181610, 0x00181612, 0x00181620, 0x00181622, 0x00181623, 0x00181624, 0x00200032, 0x00200037, 0x00409096),
         *(0x00480105, 0x00082144, 0x00180040, 0x00181063, 0x00181065, 0x00281040, 0x00286100),
+        *(0x00620001, 0x00620002, 0x0062000E),
         *(0x60000000 | group << 16 | number for group in range(0, 32, 2) for number in _OVERLAY_PLANE),
     }
 )

@@ -26,6 +26,7 @@ from isocenter.pixels.greys import (
     display_modality,
     hidden_by,
     padding_of,
+    segments_window,
     supplement_of,
 )
 from isocenter.pixels.header import Attributes
@@ -64,7 +65,7 @@ def render(
     """Frame `number` (from 1) for a display: uint8, shape (rows, columns) for greys or (rows, columns, 3) for RGB.
 
     `window` (centre, width in Modality LUT units) with VOI LUT `function` replaces what the object says. Without either
-    8-bit images show their whole range, deeper ones what is between the 0.5th and 99.5th percentile of the frame.
+    segmentations show all labels, 8-bit images their whole range, deeper ones the 0.5th to the 99.5th percentile.
     MONOCHROME1 and Presentation LUT Shape INVERSE turn the greys; `invert` turns the result.
     `size` (width, height) is a viewport: the picture is scaled, up or down, to the largest that fits and keeps its
     shape, with the pixel aspect ratio taken in. Without it pixels stay pixels, or with `square` the picture is
@@ -204,9 +205,9 @@ def _greys(
         chosen = automatic(values if hidden is None else values[~hidden])
     elif window is None:
         negative = image.layout.signed or (isinstance(stored, Rescale) and stored.intercept < 0)
-        chosen = voi(image.group(FRAME_VOI_LUT, number), negative) or default_window(
-            stored, padding, decoded, supplement.first if supplement is not None else None
-        )
+        below = supplement.first if supplement is not None else None
+        chosen = voi(image.group(FRAME_VOI_LUT, number), negative) or segments_window(image)
+        chosen = chosen or default_window(stored, padding, decoded, below)
     table, inverse = presentation(image.attributes)
     turned = decoded.photometric == "MONOCHROME1" or inverse
     return Greys(stored, chosen or Window(0.5, 1, "LINEAR_EXACT"), table, turned, padding, supplement=supplement)
