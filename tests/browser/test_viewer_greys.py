@@ -159,6 +159,7 @@ def pictures(viewer: Viewer) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_every_image_is_the_same_as_the_servers_rendering(chromium: Browser, address: str) -> None:
     """All packaged files, compressed and not, grey, palette and colour: pixel by pixel."""
     # One neighbour in a stack cannot be decoded; fetching it ahead fails, and nobody looks at it.
