@@ -1,11 +1,11 @@
 """Our viewer beside OHIF, in one Chromium on one server: `isocenter serve --ohif`, with the OHIF of `make ohif`.
 
 Both are measured from outside, in the same way. Each round is one visit with a browser that has nothing in its cache:
-it opens the study, opens it again, scrolls, and changes the window; another such browser opens the large image. A
-picture is there when the viewer's canvas, looked at in each animation frame, is not black any more. Bytes are what came
-over the network until then, as Chromium counts them, without the frame itself: scripts, pages, and what was asked of
-DICOMweb beside it. A scroll turns the wheel from one end of the series to the other, as fast as the page takes it, once
-the viewer has what it asks for ahead of time; a frame's time is the one between two of them.
+it opens the study, scrolls, changes the window, and opens the study again; another such browser opens the large image.
+A picture is there when the viewer's canvas, looked at in each animation frame, is not black any more. Bytes are what
+came over the network until then, as Chromium counts them, without the frame itself: scripts, pages, and what was asked
+of DICOMweb beside it. A scroll turns the wheel from one end of the series to the other, as fast as the page takes it,
+once the viewer has what it asks for ahead of time; a frame's time is the one between two of them.
 
 What a change of the window costs is said twice: by our viewer's own clock around its painting (User Timing), and as the
 processor time of the page's main thread for each step of a drag (Chromium's TaskDuration in thread ticks). The latter
@@ -171,11 +171,11 @@ class Bench:
             wall = float(page.evaluate("() => performance.timeOrigin")) / 1000 + first / 1000
             page.wait_for_timeout(200)  # what Chromium still has to tell of answers before
             kilobytes = traffic.until(wall) / 1000
-            page.goto("about:blank")
-            again = self._show(page, viewer, self._stack)
             self._ready(page, viewer)
             longest = self._scroll(page, viewer)
             main_thread, painting = self._drag(page, session, viewer)
+            page.goto("about:blank")
+            again = self._show(page, viewer, self._stack)
         with self._opened() as (page, _):
             page.add_init_script(LOOK.replace("SELECTOR", viewer.canvas))
             large = self._show(page, viewer, self._large)
