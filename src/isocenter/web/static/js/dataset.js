@@ -146,6 +146,7 @@ export const Tag = Object.freeze({
   PresentationPixelAspectRatio: "00700102",
   SharedFunctionalGroups: "52009229",
   PerFrameFunctionalGroups: "52009230",
+  PresentationLUTSequence: "20500010",
   PresentationLUTShape: "20500020",
   FloatPixelData: "7FE00008",
   DoublePixelData: "7FE00009",

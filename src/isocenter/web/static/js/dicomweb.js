@@ -130,9 +130,9 @@ export class DicomWeb {
   }
 
   /**
-   * One frame, uncompressed, as the bytes of PS3.5 section 8.1.1 (little endian).
+   * One frame, uncompressed, as the bytes of PS3.5 section 8.1.1 (little endian), with what is said of its samples.
    * @param {InstancePath} at @param {number} frame 1-based @param {AbortSignal} [signal]
-   * @returns {Promise<Uint8Array>}
+   * @returns {Promise<import("./multipart.js").Part>}
    */
   frame(at, frame, signal) {
     return this.#once(`frame ${at.instance} ${frame}`, async () =>
@@ -140,15 +140,15 @@ export class DicomWeb {
     );
   }
 
-  /** @param {Response} response @returns {Promise<Uint8Array>} */
+  /** @param {Response} response @returns {Promise<import("./multipart.js").Part>} */
   async #firstPart(response) {
     const type = response.headers.get("content-type") ?? "";
     const data = new Uint8Array(await response.arrayBuffer());
     const boundary = boundaryOf(type);
-    if (!boundary) return data;
+    if (!boundary) return { contentType: type, body: data };
     const part = parseMultipart(data, boundary)[0];
     if (!part) throw new RequestError(502, "The server's answer has no content.");
-    return part.body;
+    return part;
   }
 
   /**
@@ -178,7 +178,7 @@ export class DicomWeb {
     // A server behind a proxy may name itself as it sees itself; the path is right, the host is ours.
     const own = new URL(address.pathname + address.search, location.origin);
     const accept = 'application/octet-stream, multipart/related; type="application/octet-stream"';
-    return this.#firstPart(await this.#get(own.href, accept, signal));
+    return (await this.#firstPart(await this.#get(own.href, accept, signal))).body;
   }
 
   /** @param {string} study @returns {string} where all of it is one file */

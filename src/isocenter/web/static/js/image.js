@@ -80,6 +80,21 @@ export class Image {
     this.number = number(ds, Tag.InstanceNumber) ?? 0;
   }
 
+  /**
+   * What a frame's media type says of its samples, where the header would have them misread: a codestream's depth and
+   * sign are its own (PS3.5 section 8.2.4).
+   * @param {string} contentType @returns {boolean} whether the image is read otherwise from now on
+   */
+  readAs(contentType) {
+    const said = (/** @type {string} */ name, /** @type {number} */ known) => Number(new RegExp(`;\\s*${name}=(\\d+)`, "i").exec(contentType)?.[1] ?? known);
+    const signed = said("pixel-representation", Number(this.signed)) === 1;
+    const [allocated, stored, high] = [said("bits-allocated", this.bitsAllocated), said("bits-stored", this.bitsStored), said("high-bit", this.highBit)];
+    if (signed === this.signed && allocated === this.bitsAllocated && stored === this.bitsStored && high === this.highBit) return false;
+    [this.signed, this.bitsAllocated, this.bitsStored, this.highBit] = [signed, allocated, stored, high];
+    this.kind = kindOf(this);
+    return true;
+  }
+
   /** Whether low values are bright: MONOCHROME1, or a Presentation LUT Shape that says so (PS3.3 C.7.6.3.1.2, C.11.6). */
   get inverse() {
     return this.photometric === "MONOCHROME1" || text(this.ds, Tag.PresentationLUTShape) === "INVERSE";
@@ -215,6 +230,8 @@ function kindOf(image) {
   // Overlays among the bits of pixels; greys of which some are colours; colours that need a profile applied.
   const coloured = ["COLOR", "MIXED"].includes(text(ds, Tag.PixelPresentation)) && ds[Tag.RedDescriptor];
   if (needsServer(ds) || (coloured && image.samples === 1)) return "rendered";
+  // A Presentation LUT of entries (C.11.4) is for prints and states; an image that has one all the same is seldom.
+  if (items(ds, Tag.PresentationLUTSequence).length > 0) return "rendered";
   if (!image.photometric.startsWith("MONOCHROME") && (ds[Tag.ICCProfile] || ds[Tag.OpticalPathSequence])) return "rendered";
   if (image.samples === 1 && image.photometric.startsWith("MONOCHROME")) return "grey";
   if (image.samples === 1 && image.photometric === "PALETTE COLOR" && ds[Tag.RedData]) return "palette";

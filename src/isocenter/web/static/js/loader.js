@@ -26,6 +26,10 @@ export class FrameLoader {
   #prefetching = 0;
   /** @type {Set<string>} frames that failed: not fetched ahead again */
   #failed = new Set();
+  /** Frames whose tables and covers are here. @type {WeakMap<Image, Set<number>>} */
+  #ready = new WeakMap();
+  /** What the server said of the samples of instances whose header says otherwise. @type {Map<string, string>} */
+  #said = new Map();
   /** @type {(() => void) | null} called when a frame has arrived by prefetch */
   onprogress = null;
 
@@ -41,10 +45,19 @@ export class FrameLoader {
     this.concurrency = concurrency;
   }
 
-  /** @param {Entry} entry @returns {Frame | undefined} the frame, if it is here already */
+  /**
+   * Whether tables and covers of a frame are here: those of an image whose metadata were read once more are not.
+   * @param {Entry} entry
+   */
+  #isReady({ image, frame }) {
+    return image.kind === "rendered" || (this.#ready.get(image)?.has(frame) ?? false);
+  }
+
+  /** @param {Entry} entry @returns {Frame | undefined} the frame, if it is here already, with all that it takes to paint it */
   peek(entry) {
     const key = keyOf(entry);
     const frame = this.#cache.get(key);
+    if (frame && !this.#isReady(entry)) return undefined;
     if (frame) {
       this.#cache.delete(key);
       this.#cache.set(key, frame);
@@ -68,7 +81,7 @@ export class FrameLoader {
     const key = keyOf(entry);
     const running = this.#running.get(key);
     if (running) return running;
-    const promise = this.#fetch(entry, signal)
+    const promise = this.#again(entry, key, signal)
       .then((frame) => {
         this.#keep(key, frame);
         return frame;
@@ -78,6 +91,23 @@ export class FrameLoader {
     return promise;
   }
 
+  /** @param {Entry} entry @param {string} key @param {AbortSignal} [signal] @returns {Promise<Frame>} */
+  async #again(entry, key, signal) {
+    const frame = this.#cache.get(key);
+    if (!frame) return this.#fetch(entry, signal);
+    entry.image.readAs(this.#said.get(entry.image.path.instance) ?? "");
+    await this.#prepare(entry);
+    this.#forget(key);
+    return frame;
+  }
+
+  /** @param {Entry} entry */
+  async #prepare({ image, frame }) {
+    await Promise.all([this.tables.prepare(image, frame), this.planes.prepare(image, frame)]);
+    const ready = this.#ready.get(image) ?? new Set();
+    this.#ready.set(image, ready.add(frame));
+  }
+
   /** @param {Entry} entry @param {AbortSignal} [signal] @returns {Promise<Frame>} */
   async #fetch({ image, frame }, signal) {
     if (image.kind === "rendered") {
@@ -85,24 +115,31 @@ export class FrameLoader {
       const bitmap = await createImageBitmap(await picture);
       return { kind: "bitmap", bitmap, bytes: bitmap.width * bitmap.height * 4 };
     }
-    const [bytes] = await Promise.all([
-      this.client.frame(image.path, frame, signal),
-      this.tables.prepare(image, frame),
-      this.planes.prepare(image, frame),
-    ]);
-    return unpack(bytes, image);
+    const [part] = await Promise.all([this.client.frame(image.path, frame, signal), this.#prepare({ image, frame })]);
+    if (image.readAs(part.contentType)) {
+      this.#said.set(image.path.instance, part.contentType);
+      if (/** @type {string} */ (image.kind) === "rendered") return this.#fetch({ image, frame }, signal);
+      this.tables.forget(image, frame);
+      await this.tables.prepare(image, frame);
+    }
+    return unpack(part.body, image);
   }
 
   /** @param {string} key @param {Frame} frame */
   #keep(key, frame) {
     this.#cache.set(key, frame);
     this.#bytes += frame.bytes;
-    for (const [old, value] of this.#cache) {
+    for (const old of this.#cache.keys()) {
       if (this.#bytes <= this.maxBytes || old === key) break;
-      this.#cache.delete(old);
-      this.#bytes -= value.bytes;
       // Bitmaps are not closed here: one may still be on screen; the collector knows.
+      this.#forget(old);
     }
+  }
+
+  /** @param {string} key */
+  #forget(key) {
+    this.#bytes -= this.#cache.get(key)?.bytes ?? 0;
+    this.#cache.delete(key);
   }
 
   /**

@@ -112,6 +112,13 @@ export class TableStore {
     await Promise.all(jobs);
   }
 
+  /** What was read by another sign. @param {import("./image.js").Image} image @param {number} frame */
+  forget(image, frame) {
+    this.#palettes.delete(image);
+    const { modality, luts } = image.values(frame);
+    for (const source of [...luts, modality.lut]) if (source) this.#luts.delete(source.data);
+  }
+
   /** @param {LutSource} source @param {boolean} signedInput */
   async #prepareLut(source, signedInput) {
     if (!this.#luts.has(source.data)) this.#luts.set(source.data, await grayLut(source, signedInput, this.fetchBulk));

@@ -134,8 +134,8 @@ export class Segmentation {
     this.#pictures.set(frame, null);
     this.client
       .frame(this.image.path, frame)
-      .then((bytes) => {
-        this.#pictures.set(frame, this.#paint(part, bytes));
+      .then(({ body }) => {
+        this.#pictures.set(frame, this.#paint(part, body));
         ready();
       })
       // It is asked for again when the frame is shown the next time.

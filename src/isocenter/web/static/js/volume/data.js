@@ -169,6 +169,8 @@ export class VolumeData extends EventTarget {
     if (frame.kind !== "values") throw new VolumeError("its pixels are colours");
     const { image, place, signed, scale, shift } = slice;
     const source = image.values(slice.frame).modality.lut;
+    // Voxels are laid out by the header; a codestream may know better (Image.readAs).
+    if (!source && image.signed !== signed) throw new VolumeError("its codestreams are signed, its header is not");
     const lut = source && this.loader.tables.lut(source);
     let pixels = frame.pixels instanceof Uint16Array ? frame.pixels.slice() : Uint16Array.from(frame.pixels);
     if (lut) {
