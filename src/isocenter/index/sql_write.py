@@ -100,9 +100,13 @@ class _Statements:
                 series_count=study.c.series_count + b("new_series"),
                 instance_count=study.c.instance_count + b("instances"),
                 bytes=study.c.bytes + b("more_bytes"),
-                modalities=b("modalities"),
-                sop_classes=b("sop_classes"),
             )
+        )
+        # By itself, as modalities are in two indexes of the study list, which were written anew with each group
+        self.widen_study = compiled(
+            sa.update(study)
+            .where(study.c.id == b("study_id"))
+            .values(modalities=b("modalities"), sop_classes=b("sop_classes"))
         )
         self.superseded_digest = compiled(
             sa.select(schema.superseded.c.id).where(
@@ -261,11 +265,12 @@ def _second(seconds: int) -> str:
 
 
 class _Growth:
-    __slots__ = ("bytes", "instances", "series", "study")
+    __slots__ = ("bytes", "instances", "series", "study", "wider")
 
     def __init__(self, study: _Study) -> None:
         self.study = study
         self.series = self.instances = self.bytes = 0
+        self.wider = False  # with a modality or SOP class that the study had not
 
 
 class _Batch:
@@ -347,9 +352,11 @@ class _Batch:
         growth.series += new_series
         growth.instances += 1
         growth.bytes += entry.size
+        before = study.modalities, study.sop_classes
         if new_series:
             study.modalities = _with(study.modalities, keys.modality)
         study.sop_classes = _with(study.sop_classes, keys.sop_class)
+        growth.wider |= before != (study.modalities, study.sop_classes)
         self._series[series_id] = self._series.get(series_id, 0) + 1
         return series_id, warnings
 
@@ -399,9 +406,12 @@ class _Batch:
                 new_series=growth.series,
                 instances=growth.instances,
                 more_bytes=growth.bytes,
-                modalities=growth.study.modalities,
-                sop_classes=growth.study.sop_classes,
             )
+            if growth.wider:
+                known = growth.study
+                self._sql.widen_study.run(
+                    self._cursor, study_id=study_id, modalities=known.modalities, sop_classes=known.sop_classes
+                )
         self._series.clear()
         self._studies.clear()
 
