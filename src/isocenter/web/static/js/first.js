@@ -9,7 +9,7 @@ import { FrameLoader } from "./loader.js";
 import { stacksOf } from "./stack.js";
 import { Viewport } from "./viewport.js";
 
-/** @typedef {{study: string, loader: FrameLoader, viewport: Viewport, element: HTMLElement}} First */
+/** @typedef {{study: string, image: import("./image.js").Image, loader: FrameLoader, viewport: Viewport, element: HTMLElement}} First */
 
 /**
  * Shows a frame in a viewer with nothing else in it, in `root`; null where it cannot, and then the viewer says why.
@@ -28,10 +28,12 @@ export async function showFirst(client, root, at, frame, onframe) {
     h("div.stage", null, h("nav.series-strip"), h("div.centre", null, h("div.grid", null, viewport.element), h("div.scrubber"))),
   );
   root.append(element);
+  let image;
   try {
     const [stack] = stacksOf(await client.instanceMetadata(at));
     const entry = stack?.entries.find((one) => one.frame === frame);
     if (!stack || !entry || text(entry.image.ds, Tag.SOPInstanceUID) !== at.instance) throw new RangeError("no such frame");
+    image = entry.image;
     await loader.get(entry);
     onframe();
     viewport.setStack(stack, stack.entries.indexOf(entry));
@@ -41,5 +43,5 @@ export async function showFirst(client, root, at, frame, onframe) {
   }
   // Painting comes with the next animation frame; what follows it is to wait for that.
   await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve, 0)));
-  return { study: at.study, loader, viewport, element };
+  return { study: at.study, image, loader, viewport, element };
 }

@@ -52,6 +52,8 @@ export class ViewerPage {
   /** @type {WeakMap<Viewport, Cine>} */
   #cines = new WeakMap();
   #study = "";
+  /** On the screen before its series. @type {import("./image.js").Image | null} */
+  #image;
   /** Loaded when it is first opened. @type {import("./panels/header.js").HeaderPanel | null} */
   header = null;
   #addressTimer = 0;
@@ -68,6 +70,7 @@ export class ViewerPage {
     this.client = client;
     this.actions = actions;
     this.#study = first?.study ?? "";
+    this.#image = first?.image ?? null;
     this.loader = first?.loader ?? new FrameLoader(client);
     this.tools = new ToolBox();
     this.book = new Book();
@@ -263,7 +266,7 @@ export class ViewerPage {
   #load(series) {
     let stacks = this.#stacks.get(series);
     if (!stacks) {
-      stacks = this.client.seriesMetadata(this.#study, series).then(stacksOf);
+      stacks = this.client.seriesMetadata(this.#study, series).then((metadata) => stacksOf(metadata, this.#image));
       this.#stacks.set(series, stacks);
       stacks.catch(() => this.#stacks.delete(series));
       for (const old of this.#stacks.keys()) if (this.#stacks.size > SERIES_KEPT) this.#stacks.delete(old);
