@@ -62,7 +62,7 @@ def items(page: Viewer) -> list[str]:
 
 def test_the_menu_of_a_study_by_mouse_and_keyboard(page: Viewer, tmp_path: Path) -> None:
     page.page.click(".c-more button")
-    assert ["Open", "Download as ZIP", "Send to a peer…", "Delete…"] == items(page)
+    assert ["Open", "Download as ZIP", "Download as DICOMDIR", "Send to a peer…", "Delete…"] == items(page)
     page.page.screenshot(path=tmp_path / "menu.png")
     page.press("ArrowDown", "ArrowUp", "ArrowUp")
     assert "Delete…" in page.page.evaluate("() => document.activeElement.textContent")
@@ -86,6 +86,21 @@ def test_a_study_is_downloaded_as_it_was_stored(page: Viewer, tmp_path: Path) ->
         uids = {str(pydicom.dcmread(BytesIO(file.read(name))).SOPInstanceUID) for name in file.namelist()}
     assert {str(ds.SOPInstanceUID) for ds in objects.stack()[:4]} == uids
     assert waiting.value.suggested_filename.endswith(".zip")
+
+
+def test_a_study_is_downloaded_as_a_file_set(page: Viewer, tmp_path: Path) -> None:
+    page.press("ArrowDown")
+    with page.page.expect_download() as waiting:
+        page.press("Shift+D")
+    assert waiting.value.suggested_filename.endswith("-dicomdir.zip")
+    waiting.value.save_as(tmp_path / "study.zip")
+    with zipfile.ZipFile(tmp_path / "study.zip") as file:
+        directory = pydicom.dcmread(BytesIO(file.read("DICOMDIR")))
+        listed = [
+            "/".join(one.ReferencedFileID) for one in directory.DirectoryRecordSequence if "ReferencedFileID" in one
+        ]
+        assert [*listed, "DICOMDIR"] == file.namelist()
+    assert 4 == len(listed)
 
 
 def test_a_study_is_sent_and_the_queue_is_watched(page: Viewer, receiver: ours.Receiver, tmp_path: Path) -> None:
@@ -142,7 +157,7 @@ def test_what_one_may_not_do_is_not_offered(chromium: Browser, address: str) -> 
         page.list("?q=STACK")
         page.page.wait_for_selector(".studies-page[data-scopes]")
         page.page.click(".c-more button")
-        assert ["Open", "Download as ZIP", "Send to a peer…"] == items(page)
+        assert ["Open", "Download as ZIP", "Download as DICOMDIR", "Send to a peer…"] == items(page)
         page.press("Escape", "ArrowDown", "Delete")
         assert page.page.locator("dialog").count() == 0
         page.press("s")

@@ -102,7 +102,7 @@ def _retrieve() -> Iterator[Resource]:
         what = f"{level.lower()}, in parts{', alone' if one else ''} or zipped, in any transfer syntax"
         yield Resource(
             "GET", path, f"Retrieve{level}", f"Retrieve the {what}", "10.4.1.1.1", f"test_web_retrieve.py::{test}",
-            instances, (ACCEPT,),
+            instances, (ACCEPT,) if one else (ACCEPT, "dicomdir"),
         )  # fmt: skip
         yield Resource(
             "GET", f"{path}/metadata", f"Retrieve{level}Metadata", f"Retrieve the metadata of the {level.lower()}",

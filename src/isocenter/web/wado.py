@@ -30,10 +30,11 @@ from isocenter.web.body import (
 from isocenter.web.caching import ranged, unchanged, validated
 from isocenter.web.context import DICOMWEB, Context, base_url, context_of, scope_of
 from isocenter.web.datasets import MANY, ONE, answer_metadata
+from isocenter.web.filesets import answer_file_set
 from isocenter.web.negotiate import DICOM, ZIP, Offer, Range, Rank, accepted_ranges, not_acceptable, ranked, require
 from isocenter.web.transcoding import instance_pieces, targets
 from isocenter.web.unread import WINDOW, Piece, Span, fetch
-from isocenter.web.zipped import zipped
+from isocenter.web.zipped import by_uid, zipped
 from isocenter.wire.multipart import MultipartWriter
 
 STUDY = f"{DICOMWEB}/studies/{{study}}"
@@ -170,6 +171,8 @@ async def retrieve(request: Request) -> Response:
     """All instances of a study or series, or one: in parts, zipped, or a single one alone."""
     ranges = accepted_ranges(request)
     refs = await context_of(request).archive.select(scope_of(request))
+    if "dicomdir" in request.query_params and "instance" not in request.path_params:
+        return await answer_file_set(request, refs, ranges)
     ways = packagings(len(refs) == 1)
     chosen = choose_instances(refs, ranges, ways)
     if chosen is None:
@@ -195,7 +198,7 @@ async def answer_instances(request: Request, refs: Sequence[InstanceRef], choice
     if first.name == ZIP:
         name = refs[0].instance if len(refs) == 1 else refs[0].study
         fields["content-disposition"] = f'attachment; filename="{name}.zip"'
-        body = in_threads(zipped(context, refs, choices), context.decoding)
+        body = in_threads(zipped(by_uid(context, refs, choices)), context.decoding)
         return streamed(request, await primed(body), ZIP, None, fields)
     if not first.multipart:
         ref = refs[0]

@@ -7,7 +7,7 @@ UIDs, which were checked when the objects came, and of nothing else that was rec
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from io import RawIOBase
 from typing import TYPE_CHECKING
 
@@ -45,15 +45,25 @@ class _Sink(RawIOBase):
         return taken
 
 
-def zipped(context: Context, refs: Sequence[InstanceRef], choices: dict[str, Offer]) -> Iterator[bytes]:
-    """The file, piece by piece; blocking. Each instance in the form that `choices` has for its transfer syntax."""
+Entry = tuple[str, Iterable[bytes]]
+"""The name of a file in the ZIP file, and its bytes, which are asked for when their turn has come."""
+
+
+def by_uid(context: Context, refs: Iterable[InstanceRef], choices: Mapping[str, Offer]) -> Iterator[Entry]:
+    """Instances under their UIDs, each in the form that `choices` has for its transfer syntax."""
+    for ref in refs:
+        name = "/".join(filter(None, (ref.study, ref.series, f"{ref.instance}.dcm")))
+        yield name, instance_pieces(context, ref, choices[ref.transfer_syntax])
+
+
+def zipped(entries: Iterable[Entry]) -> Iterator[bytes]:
+    """The file, piece by piece; blocking."""
     sink = _Sink()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as file:
-        for ref in refs:
+        for name, pieces in entries:
             # No time: a file of the same instances is the same file.
-            entry = zipfile.ZipInfo("/".join(filter(None, (ref.study, ref.series, f"{ref.instance}.dcm"))))
-            with file.open(entry, "w", force_zip64=True) as written:
-                for piece in instance_pieces(context, ref, choices[ref.transfer_syntax]):
+            with file.open(zipfile.ZipInfo(name), "w", force_zip64=True) as written:
+                for piece in pieces:
                     written.write(piece)
                     if sink.size >= _FLUSH:
                         yield sink.take()

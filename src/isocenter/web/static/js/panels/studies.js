@@ -136,6 +136,7 @@ export class StudiesPage {
       { keys: ["Enter"], label: "Open the study", group: "Study list", run: () => this.#openSelected() },
       { keys: ["m"], label: "Menu of the study", group: "Study list", run: () => this.#onSelected((study) => this.#showMenu(study)) },
       { keys: ["d"], label: "Download the study", group: "Study list", run: () => this.#onSelected((study) => this.#menu.download(study)) },
+      { keys: ["Shift+D"], label: "Download it as DICOMDIR", group: "Study list", run: () => this.#onSelected((study) => this.#menu.download(study, "&dicomdir=true")) },
       { keys: ["s"], label: "Send the study to a peer", group: "Study list", run: () => this.#onSelected((study) => void (this.#may("write") && this.#menu.send(study))) },
       { keys: ["Delete"], label: "Delete the study", group: "Study list", run: () => this.#onSelected((study) => void (this.#may("delete") && this.#menu.remove(study))) },
       { keys: ["Escape"], label: "Clear the search", group: "Study list", run: () => this.#apply({ text: "", modality: "", from: "", to: "" }) },

@@ -47,6 +47,7 @@ export class StudyMenu {
       this.#menu,
       menuItem({ label: t("Open"), key: "↵", symbol: "layers", run: then(() => this.actions.open(uid)) }),
       menuItem({ label: t("Download as ZIP"), key: "D", symbol: "download", run: then(() => this.download(study)) }),
+      menuItem({ label: t("Download as DICOMDIR"), key: "⇧D", symbol: "disc", run: then(() => this.download(study, "&dicomdir=true")) }),
       this.actions.may("write") && menuItem({ label: t("Send to a peer…"), key: "S", symbol: "send", run: then(() => void this.send(study)) }),
       this.actions.may("delete") && menuItem({ label: t("Delete…"), key: "Del", symbol: "trash", run: then(() => this.remove(study)) }),
     );
@@ -82,9 +83,9 @@ export class StudyMenu {
     showStatus(this.operation);
   }
 
-  /** @param {DataSet} study */
-  download(study) {
-    const link = h("a", { href: this.client.zipAddress(text(study, Tag.StudyInstanceUID)), download: "" });
+  /** @param {DataSet} study @param {string} [how] "&dicomdir=true": as it goes onto a disc or a stick */
+  download(study, how = "") {
+    const link = h("a", { href: this.client.zipAddress(text(study, Tag.StudyInstanceUID)) + how, download: "" });
     document.body.append(link);
     link.click();
     link.remove();
