@@ -214,7 +214,9 @@ class Association(Link):
             raise
 
         def hand_over(outcome: Response | NetworkError) -> None:
-            self._forget(command)
+            del self._waiting[command["MessageID"]]
+            if self._held is not None and not self._pumping:
+                self._take_held()
             answered(outcome)
 
         self._patience.watch(mailbox, hand_over)
@@ -370,7 +372,7 @@ class Association(Link):
         """The association is over: everybody who waits hears of it."""
         if self._failure is None:
             self._failure = error
-        for mailbox in self._waiting.values():
+        for mailbox in list(self._waiting.values()):
             mailbox.put(error)
         self._slots.release()
 

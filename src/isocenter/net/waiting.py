@@ -17,20 +17,23 @@ class Mailbox:
     def __init__(self) -> None:
         self._came: deque[Response | NetworkError] = deque()
         self._waiter: asyncio.Future[None] | None = None
+        self.taker: Callable[[Response | NetworkError], None] | None = None  # of the next one, in place of a task
 
     def __len__(self) -> int:
         return len(self._came)
 
     def put(self, one: Response | NetworkError) -> None:
+        taker, self.taker = self.taker, None
+        if taker is not None:
+            taker(one)
+            return
         self._came.append(one)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     def arrival(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
-        """Done as soon as something is there."""
+        """Done as soon as something is there; for when nothing is."""
         self._waiter = loop.create_future()
-        if self._came:
-            self._waiter.set_result(None)
         return self._waiter
 
     def take(self) -> Response | NetworkError:
@@ -64,9 +67,9 @@ class Patience:
     async def next(self, mailbox: Mailbox) -> Response:
         """The next response. Raises PeerTimeout and what came instead of one."""
         if not mailbox:
-            arrival = self._begin(mailbox)
+            self._begin(mailbox)
             try:
-                await arrival
+                await mailbox.arrival(self._loop)
             finally:
                 del self._since[mailbox]
         one = mailbox.take()
@@ -75,20 +78,23 @@ class Patience:
         return one
 
     def watch(self, mailbox: Mailbox, answered: Callable[[Response | NetworkError], None]) -> None:
-        """The same without a task that waits: `answered` is called with what next() would give or raise."""
+        """The same without a task that waits: `answered` is called later, with what next() would give or raise."""
+        if mailbox:
+            self._loop.call_soon(lambda: answered(mailbox.take()))
+            return
 
-        def hand_over(_: asyncio.Future[None]) -> None:
+        def hand_over(one: Response | NetworkError) -> None:
             del self._since[mailbox]
-            answered(mailbox.take())
+            answered(one)
 
-        self._begin(mailbox).add_done_callback(hand_over)
+        self._begin(mailbox)
+        mailbox.taker = hand_over
 
-    def _begin(self, mailbox: Mailbox) -> asyncio.Future[None]:
+    def _begin(self, mailbox: Mailbox) -> None:
         """From now on somebody waits."""
         self._since[mailbox] = now = self._loop.time()
         if self._timer is None:
             self._timer = self._loop.call_at(now + self._seconds, self._look)
-        return mailbox.arrival(self._loop)
 
     def end(self) -> None:
         """Nobody will wait any more. The link is let go of, as it holds us: what is over is to be gone at once, and not
@@ -106,6 +112,6 @@ class Patience:
         if self._loop.time() < until:
             self._timer = self._loop.call_at(until, self._look)
             return
-        for mailbox in self._since:
+        for mailbox in list(self._since):
             mailbox.put(PeerTimeout(f"no response within {self._seconds:g} s"))
         link.abort("no response in time")
