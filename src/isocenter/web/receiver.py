@@ -36,6 +36,7 @@ class Result:
     sop_instance: str = ""
     ref: InstanceRef | None = None
     kept_first: bool = False
+    already: bool = False  # it was there before, byte for byte
     error: IsocenterError | None = None
 
 
@@ -168,6 +169,7 @@ class Receiver:
             outcome = await incoming.commit()
             result.ref = outcome.ref
             result.kept_first = outcome.kind == "kept-first"
+            result.already = outcome.kind == "already-there"
         except IsocenterError as error:
             result.error = error
         except Exception as error:  # noqa: BLE001  # one object's failure must not take the others' answers away

@@ -227,6 +227,8 @@ async def store_into(request: Request, target: Target) -> Response:
     answer = payload(results, base)
     text = native_xml(answer) if offer.name == DICOM_XML else orjson.dumps(answer)
     response = Response(text, status_of(results), media_type=offer.name)
+    if already := sum(result.already for result in results):
+        response.headers["x-already-stored"] = str(already)
     if why := _in_words(results):
         response.headers["warning"] = f"299 {base}: {why}"
     return response

@@ -216,7 +216,7 @@ export class DicomWeb {
    * STOW-RS of some files in one request; resolves to the response's data set, also when some were refused (202, 409).
    * XMLHttpRequest because fetch reports no upload progress.
    * @param {File[]} files @param {(sent: number) => void} progress @param {AbortSignal} [signal]
-   * @returns {Promise<DataSet>}
+   * @returns {Promise<{answer: DataSet, already: number}>} `already`: how many of those stored were there before
    */
   store(files, progress, signal) {
     const boundary = `isocenter-${crypto.getRandomValues(new Uint32Array(4)).join("")}`;
@@ -242,7 +242,8 @@ export class DicomWeb {
         }
         if (request.status === 401) askToSignIn();
         if (Array.isArray(answer)) answer = answer[0];
-        if (answer && (answer["00081199"] || answer["00081198"])) resolve(answer);
+        const already = Number(request.getResponseHeader("x-already-stored")) || 0;
+        if (answer && (answer["00081199"] || answer["00081198"] || answer["0008119A"])) resolve({ answer, already });
         else reject(new RequestError(request.status, answer?.error?.message ?? `The server answered ${request.status}.`, answer?.error?.hint));
       };
       signal?.addEventListener("abort", () => request.abort(), { once: true });

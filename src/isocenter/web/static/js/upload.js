@@ -1,8 +1,13 @@
 // @ts-check
-// Files and folders into the archive by STOW-RS, a few megabytes a request so that progress is real and memory bounded.
+// Files, folders and ZIP files into the archive by STOW-RS, a few megabytes a request so that progress is real and memory
+// bounded: files are opened when their turn comes.
 
 import { items, number } from "./dataset.js";
 import { RequestError, isAbort } from "./dicomweb.js";
+import { t } from "./words.js";
+import { NotAZip, isZip, zipSources } from "./unzip.js";
+
+/** @typedef {import("./unzip.js").Source} Source */
 
 const BATCH_BYTES = 32 * 1024 * 1024;
 const BATCH_FILES = 50;
@@ -24,7 +29,8 @@ const REASONS = {
 /**
  * @typedef {object} UploadState
  * @property {number} files @property {number} bytes all @property {number} sent bytes
- * @property {number} stored @property {number} refused
+ * @property {number} seen files @property {string} name of the one whose turn it is
+ * @property {number} stored @property {number} refused @property {number} known of those stored: already there
  * @property {Map<string, number>} reasons how many files each reason refused
  * @property {boolean} done
  * @property {string} error what ended the upload; "" if nothing
@@ -60,9 +66,24 @@ async function folder(directory) {
   }
 }
 
-/** @param {File[]} files @returns {File[][]} */
+/** What ZIP files hold in their place, and nothing for the lists that media have. @param {File[]} files @param {(reason: string) => void} refuse @returns {Promise<Source[]>} */
+async function sources(files, refuse) {
+  /** @type {Source[]} */
+  const found = [];
+  for (const file of files) {
+    try {
+      if (!(await isZip(file))) found.push({ name: file.name, size: file.size, open: async () => file });
+      else for (const one of await zipSources(file)) found.push(one);
+    } catch (error) {
+      refuse(error instanceof NotAZip ? t(error.message) : t("cannot be read"));
+    }
+  }
+  return found.filter(({ name }) => !/(^|\/)(\.|__MACOSX\/|DICOMDIR$)/i.test(name));
+}
+
+/** @param {Source[]} files @returns {Source[][]} */
 function batches(files) {
-  /** @type {File[][]} */
+  /** @type {Source[][]} */
   const result = [];
   let bytes = Infinity;
   for (const file of files) {
@@ -78,40 +99,63 @@ function batches(files) {
   return result;
 }
 
+/** @param {Source[]} batch @param {(reason: string) => void} refuse @returns {Promise<File[]>} what could be opened */
+async function contents(batch, refuse) {
+  /** @type {File[]} */
+  const found = [];
+  for (const { name, open } of batch) {
+    try {
+      found.push(new File([await open()], name));
+    } catch (error) {
+      refuse(error instanceof NotAZip ? t(error.message) : t("cannot be read"));
+    }
+  }
+  return found;
+}
+
 /**
  * @param {import("./dicomweb.js").DicomWeb} client @param {File[]} files
  * @param {(state: UploadState) => void} onstate @param {AbortSignal} signal @returns {Promise<UploadState>}
  */
 export async function upload(client, files, onstate, signal) {
   /** @type {UploadState} */
-  const state = { files: files.length, bytes: files.reduce((n, f) => n + f.size, 0), sent: 0, stored: 0, refused: 0, reasons: new Map(), done: false, error: "" };
+  const state = { files: files.length, bytes: files.reduce((n, f) => n + f.size, 0), sent: 0, seen: 0, name: "", stored: 0, known: 0, refused: 0, reasons: new Map(), done: false, error: "" };
   const refuse = (/** @type {string} */ reason, /** @type {number} */ n) => {
     if (n <= 0) return;
     state.refused += n;
     state.reasons.set(reason, (state.reasons.get(reason) ?? 0) + n);
   };
-  for (const batch of batches(files)) {
+  onstate(state);
+  const all = await sources(files, (reason) => refuse(reason, 1));
+  Object.assign(state, { files: all.length, bytes: all.reduce((n, f) => n + f.size, 0) });
+  for (const batch of batches(all)) {
     const size = batch.reduce((n, f) => n + f.size, 0);
     const before = state.sent;
+    state.name = batch[0]?.name ?? "";
     try {
-      const answer = await client.store(batch, (sent) => onstate(Object.assign(state, { sent: before + Math.min(size, sent) })), signal);
+      signal.throwIfAborted();
+      const blobs = await contents(batch, (reason) => refuse(reason, 1));
+      /** @type {{answer: import("./dataset.js").DataSet, already: number}} */
+      const { answer, already } = blobs.length === 0 ? { answer: {}, already: 0 } : await client.store(blobs, (sent) => onstate(Object.assign(state, { sent: before + Math.min(size, sent) })), signal);
       const stored = items(answer, STORED).length;
       const failed = items(answer, FAILED);
       state.stored += stored;
+      state.known += already;
       for (const item of failed) {
         const code = number(item, FAILURE_REASON) ?? 0;
-        refuse(REASONS[code] ?? `refused (${code.toString(16).toUpperCase().padStart(4, "0")}H)`, 1);
+        refuse(t(REASONS[code] ?? "") || `refused (${code.toString(16).toUpperCase().padStart(4, "0")}H)`, 1);
       }
-      refuse("not a DICOM file", batch.length - stored - failed.length);
+      refuse(t("not a DICOM file"), blobs.length - stored - failed.length);
     } catch (error) {
       // A request the server answered with a refusal costs its files only; without an answer there is no point in going on.
       if (error instanceof RequestError && error.status >= 400 && error.status < 500) refuse(error.message, batch.length);
       else {
-        state.error = isAbort(error) ? "Upload cancelled." : error instanceof Error ? error.message : String(error);
+        state.error = isAbort(error) ? t("Upload cancelled.") : error instanceof Error ? error.message : String(error);
         break;
       }
     }
     state.sent = before + size;
+    state.seen += batch.length;
     onstate(state);
   }
   state.done = true;

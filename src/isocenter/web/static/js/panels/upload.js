@@ -2,7 +2,7 @@
 // Drop target over the whole page and the card that reports an upload.
 
 import { fill, h, icon, iconButton } from "../dom.js";
-import { plural, size } from "../format.js";
+import { count, plural, size } from "../format.js";
 import { droppedFiles, upload } from "../upload.js";
 import { t } from "../words.js";
 
@@ -11,7 +11,7 @@ import { t } from "../words.js";
 export class UploadPanel {
   #card = h("section.upload-card", { "aria-label": t("Upload"), "aria-live": "polite", hidden: true });
   #input = h("input", { type: "file", multiple: true, hidden: true, "aria-label": t("Files to upload") });
-  #veil = h("div.drop-veil", { hidden: true }, icon("upload"), h("strong", null, t("Drop to add to the archive")), h("span", null, t("DICOM files and folders")));
+  #veil = h("div.drop-veil", { hidden: true }, icon("upload"), h("strong", null, t("Drop to add to the archive")), h("span", null, t("DICOM files, folders and ZIP files")));
   /** @type {AbortController | null} */
   #running = null;
 
@@ -84,17 +84,18 @@ export class UploadPanel {
 
   /** @param {UploadState} state */
   #progress(state) {
-    const { done, stored, refused, error } = state;
+    const { done, stored, known, refused, error } = state;
+    const fresh = stored - known;
     const title = error || (done ? (stored > 0 ? t("Upload finished") : t("Nothing was stored")) : t("Uploading"));
     const close = done
       ? iconButton("close", "Dismiss", () => (this.#card.hidden = true))
       : iconButton("close", "Cancel the upload", () => this.#running?.abort());
     const bar = h("progress", { max: Math.max(1, state.bytes), value: state.sent, "aria-label": t("Upload") });
     const line = done
-      ? [plural(stored, "object stored", "objects stored"), refused > 0 && t("{0} refused", refused)].filter(Boolean).join(" · ")
-      : `${t("{0} of {1}", size(state.sent), size(state.bytes))} · ${plural(state.files, "file", "files")}`;
+      ? [plural(fresh, "object stored", "objects stored"), known > 0 && t("{0} already there", count(known)), refused > 0 && t("{0} refused", count(refused))].filter(Boolean).join(" · ")
+      : `${t("{0} of {1}", size(state.sent), size(state.bytes))} · ${t("file {0} of {1}", count(Math.min(state.files, state.seen + 1)), count(state.files))}`;
     const reasons = [...state.reasons].map(([reason, n]) => h("li", null, `${n} × ${reason}`));
     this.#card.hidden = false;
-    fill(this.#card, h("header", null, h("strong", null, title), close), !done && bar, h("p", null, line), reasons.length > 0 && h("ul", null, ...reasons));
+    fill(this.#card, h("header", null, h("strong", null, title), close), !done && bar, h("p", null, line), !done && state.name && h("p.upload-name", null, state.name), reasons.length > 0 && h("ul", null, ...reasons));
   }
 }

@@ -1,0 +1,75 @@
+"""Dropping ZIP files on the study list: opened in the browser, sent a few at a time, and said what became of each."""
+
+from __future__ import annotations
+
+import base64
+import zipfile
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+import pytest
+import viewer_objects as objects
+from viewer_page import Viewer, watched
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+pytestmark = pytest.mark.browser
+
+DROP = """(files) => {
+  const transfer = new DataTransfer();
+  for (const [name, data] of Object.entries(files)) {
+    transfer.items.add(new File([Uint8Array.from(atob(data), (sign) => sign.charCodeAt(0))], name));
+  }
+  const drop = (name) => dispatchEvent(new DragEvent(name, { dataTransfer: transfer, cancelable: true }));
+  ["dragenter", "dragover", "drop"].forEach(drop);
+}"""
+
+
+def drop(viewer: Viewer, **files: bytes) -> str:
+    """What the card says when the upload of these is over."""
+    viewer.page.evaluate("() => document.querySelector('.upload-card').replaceChildren()")
+    viewer.page.evaluate(DROP, {name: base64.b64encode(data).decode() for name, data in files.items()})
+    viewer.page.wait_for_selector(".upload-card button[aria-label='Dismiss']")
+    card: str = viewer.page.inner_text(".upload-card")
+    return card
+
+
+def zipped(**how: bool) -> bytes:
+    """Slices of the stack in folders, stored and deflated, beside what media have and what is no DICOM at all; with
+    `large`, sizes stand where those over 4 GB do."""
+    file = BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.mkdir("DICOM")
+        for number, ds in enumerate(objects.stack()[:4]):
+            entry = zipfile.ZipInfo(f"DICOM/사진 {number}")
+            entry.compress_type = zipfile.ZIP_DEFLATED if number % 2 else zipfile.ZIP_STORED
+            with archive.open(entry, "w", force_zip64=how.get("large", False)) as out:
+                out.write(objects.encoded(ds))
+        archive.writestr("DICOMDIR", b"a list of the medium")
+        archive.writestr("__MACOSX/DICOM/._0", b"of a file system")
+        archive.writestr("DICOM/read me.txt", b"not DICOM at all", zipfile.ZIP_DEFLATED)
+        archive.comment = b"a comment that hides the end of the file"
+    return file.getvalue()
+
+
+def test_a_zip_file_is_opened_and_what_became_of_it_is_told(chromium: Browser, empty_address: str) -> None:
+    # A request of nothing but what is no DICOM is answered by 4xx, which Chromium tells on the console.
+    with watched(chromium, empty_address, tolerate="status of 4") as viewer:
+        viewer.page.goto(f"{empty_address}/")
+        viewer.page.wait_for_selector("text=The archive is empty")
+        told = drop(viewer, scans=zipped())
+        assert "Upload finished" in told
+        assert "4 objects stored · 1 refused" in told
+        assert "1 × not a DICOM file" in told
+        viewer.page.wait_for_selector("tbody tr[data-study]")
+        assert ["STACK"] == viewer.rows()
+        again = drop(viewer, **{"scans.zip": zipped(large=True), "more.dcm": objects.encoded(objects.stack()[4])})
+        assert "1 object stored · 4 already there · 1 refused" in again
+        cut = drop(viewer, **{"scans.zip": zipped()[:-200]})
+        assert "Nothing was stored" in cut
+        assert "1 × the ZIP file is cut off" in cut
+        damaged = bytearray(zipped())
+        at = damaged.index("DICOM/사진 1".encode()) + 60
+        damaged[at : at + 40] = bytes(40)
+        assert "3 already there · 2 refused" in drop(viewer, scans=bytes(damaged))
