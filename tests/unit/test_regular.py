@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from data_sets import LONG, UNDEFINED, explicit, implicit, item
 from isocenter.errors import IsocenterError
+from isocenter.wire import regular
 from isocenter.wire.elements import BIG, LITTLE, Element
 from isocenter.wire.limits import DEFAULT_LIMITS, Limits
 from isocenter.wire.regular import regular_end
@@ -129,3 +130,70 @@ def test_what_passes_is_regular_to_the_walker(data: st.DataObject, encoding: str
     limits = Limits(nesting=data.draw(st.integers(1, 4)), elements=data.draw(st.sampled_from([20, 1_000_000])))
     found = end_of(encoding, bytes(content), length, limits)
     assert found in (-1, walked(encoding, bytes(content), length, limits))
+
+
+def functional_groups(encoding: str, undefined: bool, numbers: range) -> bytes:
+    """Items as a functional group has them for each frame: nested, with values of their own and lengths that repeat."""
+    order = ">" if encoding == "big" else "<"
+    found = b""
+    for number in numbers:
+        position = element(encoding, 0x00200032, "DS", f"0\\0\\{number}".encode().ljust(10))
+        inner = item(
+            position, element(encoding, 0x00091001, "OB", b"\xfe\xff\x0d\xe0"), undefined=undefined, order=order
+        )
+        closing = implicit(0xFFFEE0DD, order=order) if undefined else b""
+        planes = element(encoding, 0x00209113, "SQ", inner + closing, length=UNDEFINED if undefined else None)
+        found += item(element(encoding, 0x00080060, "CS", b"CT"), planes, undefined=undefined, order=order)
+    return found + (implicit(0xFFFEE0DD, order=order) if undefined else b"")
+
+
+@pytest.mark.parametrize("undefined", [False, True])
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_items_that_repeat_themselves_are_proved_once(
+    encoding: str, undefined: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = functional_groups(encoding, undefined, range(1000))
+    learned: list[int] = []
+    learn = regular._Alike._learn
+
+    def counted(self: regular._Alike, begin: int, end: int) -> None:
+        learned.append(begin)
+        learn(self, begin, end)
+
+    monkeypatch.setattr(regular._Alike, "_learn", counted)
+    length = -1 if undefined else len(content)
+    assert end_of(encoding, content + b"more", length) == len(content) == walked(encoding, content, length)
+    assert len(learned) <= 2
+    assert end_of(encoding, content[:-1], length) == -1
+
+
+@pytest.mark.parametrize("undefined", [False, True])
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_no_byte_of_an_item_among_others_like_it_can_lie(encoding: str, undefined: bool) -> None:
+    content = functional_groups(encoding, undefined, range(20))
+    size = len(functional_groups(encoding, False, range(1))) if not undefined else (len(content) - 8) // 20
+    length = -1 if undefined else len(content)
+    refused = 0
+    for at in range(15 * size, 16 * size):
+        for value in {content[at] ^ 1, content[at] ^ 2, 0, 8, 0xFF} - {content[at]}:
+            changed = content[:at] + bytes([value]) + content[at + 1 :]
+            found = end_of(encoding, changed, length)
+            assert found in (-1, walked(encoding, changed, length)), (at - 15 * size, value)
+            refused += found < 0
+    assert refused > 50
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data(), st.sampled_from(sorted(ENCODINGS)))
+def test_what_passes_among_many_is_regular_to_the_walker(data: st.DataObject, encoding: str) -> None:
+    kinds = [data.draw(contents(encoding, 1)) for _ in range(data.draw(st.integers(1, 3)))]
+    content = bytearray(b"".join(kinds[n % len(kinds)] for n in range(data.draw(st.integers(8, 40)))))
+    undefined = data.draw(st.booleans())
+    if undefined:
+        content += implicit(0xFFFEE0DD, order=">" if encoding == "big" else "<")
+    length = -1 if undefined else len(content)
+    if content:
+        for at in data.draw(st.lists(st.integers(0, 1 << 16), max_size=2)):
+            content[at % len(content)] = data.draw(st.sampled_from([0, 1, 2, 8, 0xE0, 0x0D, 0xDD, 0xFE, 0xFF]))
+    found = end_of(encoding, bytes(content), length)
+    assert found in (-1, walked(encoding, bytes(content), length))
