@@ -132,17 +132,19 @@ class Call:
         }
 
     def _identity(self) -> UserIdentity | None:
-        from isocenter.net.identity import credential_identity, user_identity
-
         if self.token_kind not in _KINDS:
             raise UsageError(f"--token-kind is one of {', '.join(reversed(_KINDS))}")
         if self.user is not None and self.token_file is not None:
             raise UsageError("--user and --token-file: one of them says who asks")
         if self.user is not None:
+            from isocenter.net.identity import user_identity
+
             return user_identity(self.user, _passcode_of(self.user))
         token = _token_in(self.token_file)
         if token is None:
             return None
+        from isocenter.net.identity import credential_identity
+
         # A ticket is binary; the others are text, which an editor ends with a line feed.
         return credential_identity(_KINDS[self.token_kind], token if self.token_kind == "kerberos" else token.strip())
 

@@ -22,7 +22,6 @@ from isocenter.errors import (
     TlsError,
     UsageError,
 )
-from isocenter.index.jobs import ENDED
 from isocenter.net.address import host_and_port
 
 if TYPE_CHECKING:
@@ -108,6 +107,7 @@ def _ask_by(
     """Make it a job of the archive's; whoever serves the folder performs it, now or when it is started."""
     from isocenter.archive.lifecycle import INDEX_NAME
     from isocenter.dimse.commitment_request import wanted_for
+    from isocenter.index.jobs import ENDED
     from isocenter.index.sql import jobs_beside
     from isocenter.services.storage_commitment import Reference
 
