@@ -15,6 +15,7 @@ from viewer_page import Viewer, served, watched
 
 import ours
 from isocenter.net.identity import set_user
+from isocenter.web import pages
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Request, Route
@@ -43,6 +44,12 @@ class Asked:
 
     def index(self, end: str) -> int:
         return next(i for i, path in enumerate(self.paths) if path.endswith(end))
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine finds the first image, too, which a page otherwise leaves out."""
+    monkeypatch.setattr(pages, "PATIENCE", 60.0)
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from isocenter.web.context import DICOMWEB, context_of
 from isocenter.web.negotiate import OCTET_STREAM
 from isocenter.web.qido import INSTANCE_UID, SERIES_UID, STUDY_UID
 
-_PATIENCE = 1.0  # seconds that a page waits for what is only a help
+PATIENCE = 1.0  # seconds that a page waits for what is only a help
 _SERIES_NUMBER, _MODALITY, _INSTANCE_NUMBER = 0x00200011, 0x00080060, 0x00200013
 _SAMPLES, _PHOTOMETRIC, _FRAMES = 0x00280002, 0x00280004, 0x00280008
 _ALLOCATED, _STORED, _HIGH_BIT = 0x00280100, 0x00280101, 0x00280102
@@ -76,6 +76,13 @@ async def display(request: Request) -> Response:
     return _answer(assets.page("index.html", "", head))
 
 
+async def procedures(request: Request) -> Response:
+    """`/procedures`: what is scheduled."""
+    assets = own_assets()
+    head = _preloading(assets, "", _modules(assets, "js/main.js", "js/procedures/page.js"))
+    return _answer(assets.page("index.html", "", head))
+
+
 async def view(request: Request) -> Response:
     """`/view/<study>[/<series>[/<instance>]]`: images."""
     assets = own_assets()
@@ -90,7 +97,7 @@ async def view(request: Request) -> Response:
     first = None
     # What else an address says, of windows and of several cells, the viewer itself has to read first.
     if study and set(request.query_params) <= {"frame"}:
-        with anyio.move_on_after(_PATIENCE):
+        with anyio.move_on_after(PATIENCE):
             first = await _first(request, study, series, instance)
     if first is None:
         names = _modules(assets, "js/main.js", "js/viewer.js")
@@ -173,6 +180,7 @@ def routes() -> Iterator[BaseRoute]:
     assets = own_assets()
     yield Route("/", studies, methods=["GET"])
     yield Route("/display", display, methods=["GET"])
+    yield Route("/procedures", procedures, methods=["GET"])
     yield Route("/view/{path:path}", view, methods=["GET"])
     yield Route("/static/{version}/{path:path}", assets.lasting_file, methods=["GET"])
     yield Route("/{path:path}", assets.file, methods=["GET"])
