@@ -15,6 +15,7 @@ from collections.abc import Generator, Iterator
 from functools import lru_cache
 from pathlib import Path
 
+import httpx
 import hypothesis
 import pytest
 
@@ -26,6 +27,9 @@ import peers  # noqa: E402
 import private_network  # noqa: E402
 from certificates import Certificates  # noqa: E402
 
+# Its default of five seconds is little for a server that shares two cores with everything else
+for _phase in ("connect", "read", "write", "pool"):
+    setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, _phase, 60.0)
 # No example has a time of its own: the machine is shared. What the environment chose (CI) stays.
 hypothesis.settings.register_profile("patient", hypothesis.settings(), deadline=None)
 hypothesis.settings.load_profile("patient")
