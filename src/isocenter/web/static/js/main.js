@@ -1,5 +1,5 @@
 // @ts-check
-// Start: one client, four pages, and the address that says which is shown. A page's code is fetched when it is wanted,
+// Start: one client, five pages, and the address that says which is shown. A page's code is fetched when it is wanted,
 // and what the page was sent with says what is wanted next (web/pages.py).
 
 import { BASE } from "./base.js";
@@ -14,6 +14,7 @@ import { speak, t, wantedLanguage } from "./words.js";
 /** @typedef {import("./panels/studies.js").StudiesPage} StudiesPage */
 /** @typedef {import("./volume/page.js").VolumePage} VolumePage */
 /** @typedef {import("./display/page.js").DisplayPage} DisplayPage */
+/** @typedef {import("./procedures/page.js").ProceduresPage} ProceduresPage */
 
 const root = /** @type {HTMLElement} */ (document.getElementById("app"));
 const client = new DicomWeb(`${BASE.pathname}dicomweb`);
@@ -28,7 +29,9 @@ let studiesPage = null;
 let volumePage = null;
 /** @type {Promise<DisplayPage> | null} */
 let displayPage = null;
-/** Page on the screen. @type {ViewerPage | StudiesPage | VolumePage | DisplayPage | null} */
+/** @type {Promise<ProceduresPage> | null} */
+let proceduresPage = null;
+/** Page on the screen. @type {ViewerPage | StudiesPage | VolumePage | DisplayPage | ProceduresPage | null} */
 let shown = null;
 
 async function help() {
@@ -85,11 +88,17 @@ async function makeDisplay() {
   return new DisplayPage({ back: () => (gone > 0 ? history.back() : go(listAddress)), help });
 }
 
+async function makeProcedures() {
+  const { ProceduresPage } = await import("./procedures/page.js");
+  return new ProceduresPage(client, { back: () => go(listAddress), help });
+}
+
 async function makeStudies() {
   const [{ StudiesPage }, { UploadPanel }, { languageButton }] = await Promise.all([import("./panels/studies.js"), import("./panels/upload.js"), import("./panels/language.js")]);
   const page = new StudiesPage(client, {
     open: (study) => go(formatRoute({ page: "view", study, series: "", instance: "", frame: 1, window: null, inverted: false })),
     upload: () => uploads.choose(),
+    procedures: () => go(formatRoute({ page: "procedures" })),
     help,
     remember: (criteria) => {
       listAddress = formatRoute({ page: "studies", ...criteria });
@@ -113,7 +122,7 @@ function go(address) {
   void show(parseRoute(location));
 }
 
-/** @param {ViewerPage | StudiesPage | VolumePage | DisplayPage} page */
+/** @param {ViewerPage | StudiesPage | VolumePage | DisplayPage | ProceduresPage} page */
 function bring(page) {
   if (shown === page) return;
   shown?.hide();
@@ -147,6 +156,12 @@ async function show(route) {
   }
   if (route.page === "display") {
     const page = await (displayPage ??= makeDisplay());
+    bring(page);
+    await page.show();
+    return;
+  }
+  if (route.page === "procedures") {
+    const page = await (proceduresPage ??= makeProcedures());
     bring(page);
     await page.show();
     return;

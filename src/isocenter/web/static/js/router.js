@@ -16,7 +16,8 @@ import { UID, lookWords, readLook } from "./looks.js";
  * @typedef {{page: "studies", text: string, modality: string, from: string, to: string, unread?: string[]}} StudiesRoute
  * @typedef {{page: "view", study: string, series: string, instance: string, frame: number, grid?: Grid, planes?: string, unread?: string[]} & Look} ViewRoute
  * @typedef {{page: "display", unread?: string[]}} DisplayRoute
- * @typedef {StudiesRoute | ViewRoute | DisplayRoute} Route
+ * @typedef {{page: "procedures", unread?: string[]}} ProceduresRoute
+ * @typedef {StudiesRoute | ViewRoute | DisplayRoute | ProceduresRoute} Route
  */
 
 /** Folder the application lives in, with its trailing slash. */
@@ -27,7 +28,7 @@ export function parseRoute(url) {
   const query = new URLSearchParams(url.search);
   const path = url.pathname.startsWith(ROOT) ? url.pathname.slice(ROOT.length) : url.pathname.slice(1);
   const [page, ...uids] = path.split("/").filter(Boolean);
-  if (page === "display") return { page };
+  if (page === "display" || page === "procedures") return { page };
   /** @type {string[]} */
   const unread = [];
   const [study = "", series = "", instance = ""] = UID.test(uids[0] ?? "") ? uids : [];
@@ -90,8 +91,8 @@ export function formatRoute(route) {
       if (route.grid.active > 0) query.set("cell", String(route.grid.active + 1));
       for (const cell of route.grid.cells) query.append("in", cell ? cellWords(cell) : "");
     }
-  } else if (route.page === "display") {
-    path += "display";
+  } else if (route.page === "display" || route.page === "procedures") {
+    path += route.page;
   } else {
     if (route.text) query.set("q", route.text);
     if (route.modality) query.set("modality", route.modality);

@@ -83,7 +83,7 @@ export class StudiesPage {
 
   /**
    * @param {import("../dicomweb.js").DicomWeb} client
-   * @param {{open: (study: string) => void, upload: () => void, help: () => void, remember: (criteria: Criteria) => void}} actions
+   * @param {{open: (study: string) => void, upload: () => void, procedures: () => void, help: () => void, remember: (criteria: Criteria) => void}} actions
    */
   constructor(client, actions) {
     this.client = client;
@@ -102,7 +102,7 @@ export class StudiesPage {
         null,
         h("a.brand", { href: formatRoute({ page: "studies", text: "", modality: "", from: "", to: "" }), "aria-label": t("Isocenter, all studies") }, icon("brand"), h("span", null, "Isocenter")),
         h("label.search", null, icon("search"), this.#search, h("kbd", null, "/")),
-        h("div.bar-end", null, h("span.needs-write", null, iconButton("disk", t("Storage and queue"), () => this.#menu.status(), "Q")), h("button.button.primary", { type: "button", onclick: () => actions.upload(), title: `${t("Upload DICOM files")} (U)` }, icon("upload"), h("span", null, t("Upload"))), iconButton("help", "Keyboard map", () => actions.help(), "?")),
+        h("div.bar-end", null, iconButton("calendar", "Scheduled procedures", () => actions.procedures(), "W"), h("span.needs-write", null, iconButton("disk", t("Storage and queue"), () => this.#menu.status(), "Q")), h("button.button.primary", { type: "button", onclick: () => actions.upload(), title: `${t("Upload DICOM files")} (U)` }, icon("upload"), h("span", null, t("Upload"))), h("span.wide-only", null, iconButton("help", "Keyboard map", () => actions.help(), "?"))),
       ),
       h("div.filters", null, this.#spans, this.#chips, this.#count),
       this.#scroll,
@@ -141,6 +141,7 @@ export class StudiesPage {
       { keys: ["Delete"], label: "Delete the study", group: "Study list", run: () => this.#onSelected((study) => void (this.#may("delete") && this.#menu.remove(study))) },
       { keys: ["Escape"], label: "Clear the search", group: "Study list", run: () => this.#apply({ text: "", modality: "", from: "", to: "" }) },
       { keys: ["q"], label: "Storage and queue", group: "Study list", run: () => void (this.#may("write") && this.#menu.status()) },
+      { keys: ["w"], label: "Scheduled procedures", group: "Study list", run: () => this.actions.procedures() },
       { keys: ["u"], label: "Upload files", group: "Study list", run: () => this.actions.upload() },
       { keys: ["r"], label: "Reload", group: "Study list", run: () => this.reload() },
       { keys: ["?"], label: "This map", group: "Study list", run: () => this.actions.help() },

@@ -1,0 +1,98 @@
+"""Scheduled procedures: what modalities and people are to do, in one table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from viewer_page import Viewer, served, watched
+
+import ours
+from work_objects import Model, scheduled, workitem
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+pytestmark = pytest.mark.browser
+
+STEPS, ITEMS = "modality-scheduled-procedure-steps", "workitems"
+
+
+def post(address: str, resource: str, model: Model) -> None:
+    headers = {"content-type": "application/dicom+json"}
+    answer = httpx.post(f"{address}/dicomweb/{resource}", content=json.dumps(model), headers=headers)
+    assert answer.status_code == 201, answer.text
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Two steps of modalities and one work item today, one step next week."""
+    today = f"{date.today():%Y%m%d}"  # noqa: DTZ011  # the day of the browser, which is on this machine
+    later = f"{date.today() + timedelta(5):%Y%m%d}"  # noqa: DTZ011
+    with ours.background(lambda: served(tmp_path_factory.mktemp("steps"), [])) as url:
+        for number, (day, hour, modality) in enumerate(
+            [(today, "1030", "CT"), (today, "0800", "MR"), (later, "0900", "CT")]
+        ):
+            step = {
+                "ScheduledProcedureStepStartDate": day,
+                "ScheduledProcedureStepStartTime": hour,
+                "Modality": modality,
+            }
+            post(url, STEPS, scheduled(f"1.2.{number}", f"S{number}", **step))
+        post(
+            url, ITEMS, workitem(ScheduledProcedureStepStartDateTime=f"{today}093000", ProcedureStepLabel="Read the CT")
+        )
+        yield url
+
+
+def times(page: Viewer) -> list[str]:
+    found: list[str] = page.page.locator(".procedures tbody .p-time strong").all_inner_texts()
+    return found
+
+
+def chosen(page: Viewer, label: str) -> None:
+    page.page.wait_for_selector(f".segments button[aria-pressed=true]:has-text('{label}')")
+    page.page.wait_for_selector(".procedures-scroll[aria-busy=false]")
+
+
+def test_the_steps_of_today_and_of_other_days(chromium: Browser, address: str) -> None:
+    with watched(chromium, address) as page:
+        page.page.goto(f"{address}/")
+        page.page.wait_for_selector("text=The archive is empty")
+        page.press("w")
+        page.page.wait_for_selector(".procedures tbody tr")
+        assert page.page.url == f"{address}/procedures"
+        assert ["08:00", "09:30", "10:30"] == times(page)
+        assert "3 procedures" == page.page.inner_text(".procedures-page .result-count")
+        assert ["MR", "Work item", "CT"] == page.page.locator("td.p-modality").all_inner_texts()
+        assert ["Scheduled"] * 3 == page.page.locator(".p-progress").all_inner_texts()
+        page.page.fill(".procedures-page input[type=search]", "read ct")
+        page.page.wait_for_function("() => document.querySelectorAll('.procedures tbody tr').length === 1")
+        assert "Read the CT" == page.page.inner_text(".procedures td.p-what")
+        page.page.fill(".procedures-page input[type=search]", "nobody")
+        page.page.wait_for_selector("text=No procedure matches")
+        page.press("Escape")  # clears
+        page.page.wait_for_function("() => document.querySelectorAll('.procedures tbody tr').length === 3")
+        page.page.click("text=Next 7 days")
+        chosen(page, "Next 7 days")
+        page.page.wait_for_function("() => document.querySelectorAll('.procedures tbody tr').length === 4")
+        assert ["08:00", "09:30", "10:30", "09:00"] == times(page)
+        page.page.keyboard.press("Escape")
+        page.page.wait_for_selector(".studies-page:not([hidden])")
+        assert page.page.url == f"{address}/"
+
+
+def test_nothing_is_scheduled_and_the_server_is_gone(chromium: Browser, empty_address: str) -> None:
+    with watched(chromium, empty_address, tolerate="net::ERR", locale="ko-KR") as page:
+        page.page.goto(f"{empty_address}/procedures")
+        page.page.wait_for_selector("text=오늘 예약된 검사가 없습니다")
+        page.page.route("**/dicomweb/workitems?*", lambda route: route.abort())
+        page.press("r")
+        page.page.wait_for_selector(".procedures-page .list-state button")
+        page.page.unroute("**/dicomweb/workitems?*")
+        page.page.click(".procedures-page .list-state button")
+        page.page.wait_for_selector("text=오늘 예약된 검사가 없습니다")
