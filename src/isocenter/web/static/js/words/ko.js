@@ -399,6 +399,7 @@ export const KOREAN = {
   "there are no images": "영상이 없습니다",
   "a single slice": "단면이 한 장뿐입니다",
   "its pixels are colours": "픽셀이 컬러입니다",
+  "its codestreams are signed, its header is not": "코드스트림은 부호가 있으나 헤더는 그렇지 않습니다",
   "it is no image": "영상이 아닙니다",
   "a localizer": "위치 결정 영상입니다",
   "it has no Image Position and Orientation (Patient)": "Image Position 및 Orientation (Patient)이 없습니다",
