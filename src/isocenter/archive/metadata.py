@@ -3,7 +3,7 @@
 A run is the metadata of consecutive instances of a series, one JSON object a line. It is made when first asked for and
 kept in the index; instances that came later make another run, anything else that happens to the series drops its runs.
 The base URI of bulk data is not known then: a random token stands for it in the text, and is replaced on the way out.
-What clients take compressed is kept in memory for the base URI they use, so that a second answer costs next to nothing.
+What clients get, compressed or not, is kept in memory for the base URI they use, so that a second answer costs little.
 """
 
 from __future__ import annotations
