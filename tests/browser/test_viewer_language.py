@@ -28,7 +28,8 @@ ALIKE = re.compile(
 )
 SAID = """() => {
   // Text of data sets stays as it is.
-  const data = 'td, .person, .study-title, .series-title, .corner, .edge, .scale-bar, .thumb, .chip, .probe, kbd';
+  const data = 'td, .said, .person, .study-title, .series-title, .corner, .edge, .scale-bar, .thumb, .chip, .probe, '
+    + 'kbd';
   const found = [];
   for (const element of document.querySelectorAll('body *')) {
     if (element.closest(data) || element.closest('noscript, script, style')) continue;

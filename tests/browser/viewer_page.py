@@ -143,10 +143,17 @@ def round_half_up(value: float) -> int:
 
 @contextlib.contextmanager
 def watched(
-    chromium: Browser, address: str, width: int = 1366, height: int = 768, tolerate: str = "\0", locale: str = "en-GB"
+    chromium: Browser,
+    address: str,
+    width: int = 1366,
+    height: int = 768,
+    tolerate: str = "\0",
+    locale: str = "en-GB",
+    **options: Any,
 ) -> Iterator[Viewer]:
-    """A page that is closed at the end; then every problem that does not contain `tolerate` fails the test."""
-    context = chromium.new_context(viewport={"width": width, "height": height}, locale=locale)
+    """A page that is closed at the end; then every problem that does not contain `tolerate` fails the test. `options`
+    are those of a browser context."""
+    context = chromium.new_context(viewport={"width": width, "height": height}, locale=locale, **options)
     page = Viewer(context.new_page(), address)
     page.page.set_default_timeout(PATIENCE * 1000)
     page.watch()

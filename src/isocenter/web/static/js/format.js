@@ -87,6 +87,13 @@ export function plural(n, one, many) {
   return t(`{0} ${n === 1 ? one : many}`, count(n));
 }
 
+/** @param {{column: number, row: number, value: number | null, unit: string} | null} found under a pointer @returns {string} */
+export function probeWords(found) {
+  if (!found) return "";
+  const value = found.value === null ? "" : `   ${Math.abs(found.value) < 0.1 ? Number(found.value.toPrecision(3)) : short(found.value)}${found.unit ? ` ${found.unit}` : ""}`;
+  return `${found.column}, ${found.row}${value}`;
+}
+
 /** @param {number} n @returns {string} at most two decimals, none when whole */
 export function short(n) {
   return Number.isInteger(n) ? String(n) : String(Math.round(n * 100) / 100);

@@ -27,6 +27,8 @@ export class Overlay {
     left: h("div.edge.left"),
   };
   #bar = h("div.scale-bar", { hidden: true }, h("i"), h("span"));
+  /** What is said of the greys. @type {string[]} */
+  window = [];
   /** @type {DataSet | null} whose texts stand in the upper corners */
   #ds = null;
   element = h("div.overlay", { "aria-hidden": "true" }, this.#topLeft, this.#topRight, this.#bottomLeft, this.#bottomRight, ...Object.values(this.#edges), this.#bar);
@@ -93,6 +95,7 @@ export class Overlay {
     const refused = quantity?.refused ? t("no SUV: {0}", t(quantity.refused)) : "";
     const label = [entry.image.state?.label, greys?.label, viewport.inverted && t("inverted")].filter(Boolean).join(" · ");
     const { columns, rows: height } = entry.image;
+    this.window = [label, window, refused];
     fill(this.#bottomRight, ...rows([label, window, refused, `${columns} × ${height}  ${Math.round(viewport.view.zoom * 100)} %`]));
   }
 

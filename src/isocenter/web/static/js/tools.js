@@ -1,5 +1,8 @@
 // @ts-check
-// Mouse, pen, touch and wheel on a viewport. The left button does what the chosen tool says; the others are always the same.
+// Mouse, pen, touch and wheel on a viewport. The left button and one finger do what the chosen tool says; the others are
+// always the same. A finger that rests reads the value under it, as there is no pointer to hover with.
+
+import { HeldValue } from "./held.js";
 
 /** @typedef {import("./viewport.js").Viewport} Viewport */
 /** @typedef {import("./lens.js").Lens} Lens */
@@ -83,6 +86,7 @@ export function attachTools(viewport, tools, hooks) {
   const pointers = new Map();
   /** @type {Drag | null} */
   let drag = null;
+  const held = new HeldValue(viewport);
 
   element.addEventListener("contextmenu", (event) => event.preventDefault());
   element.addEventListener("pointerdown", (event) => {
@@ -95,6 +99,8 @@ export function attachTools(viewport, tools, hooks) {
     // A second finger means that the first did not want to draw.
     if (pointers.size > 1) hooks.pen.cancel();
     drag?.end();
+    held.end();
+    if (event.pointerType === "touch" && pointers.size === 1 && !drawn) held.begin(event);
     drag = pointers.size === 1 && !drawn ? new Drag(viewport, tools.forPointer(event), event.clientX, event.clientY, hooks.lens) : null;
     if (event.button === 1) event.preventDefault();
   });
@@ -106,7 +112,8 @@ export function attachTools(viewport, tools, hooks) {
       return;
     }
     const [dx, dy] = [event.clientX - last.x, event.clientY - last.y];
-    if (pointers.size === 2) pinch(viewport, pointers, event);
+    if (held.move(event)) drag = null;
+    else if (pointers.size === 2) pinch(viewport, pointers, event);
     else if (drag) drag.move(dx, dy);
     else hooks.pen.move(event);
     pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
@@ -117,6 +124,7 @@ export function attachTools(viewport, tools, hooks) {
     else if (event.type === "pointercancel") hooks.pen.cancel();
     drag?.end();
     drag = null;
+    held.end();
   };
   element.addEventListener("pointerup", end);
   element.addEventListener("pointercancel", end);

@@ -45,8 +45,10 @@ const TOAST = 5000;
 
 export class ViewerPage {
   #stage = h("div.stage");
-  #title = h("div.study-title");
+  #title = h("h1.study-title");
   #problem = h("div.page-problem", { role: "alert", hidden: true });
+  /** What changed, for those who do not see it: said when it has come to rest, as the address is. */
+  #said = h("p.visually-hidden.said", { role: "status" });
   /** @type {Map<string, Promise<Stack[]>>} by series */
   #stacks = new Map();
   /** @type {WeakMap<Viewport, Cine>} */
@@ -97,7 +99,7 @@ export class ViewerPage {
     display.addEventListener("change", () => this.layout.shown.forEach((viewport) => viewport.regrey()));
     this.book.addEventListener("change", () => this.layout.shown.forEach((viewport) => viewport.updateLayers()));
     this.tools.addEventListener("change", () => this.pen.cancel());
-    this.#stage.append(this.strip.element, h("div.centre", null, this.layout.element, this.scrubber.element, this.#problem));
+    this.#stage.append(this.strip.element, h("div.centre", null, this.layout.element, this.scrubber.element, this.#problem, this.#said));
     this.element = h(
       "main.viewer-page",
       null,
@@ -178,6 +180,8 @@ export class ViewerPage {
     if (this.#arriving || this.element.hidden || !this.element.isConnected) return;
     const route = routeOf(this.layout);
     if (route) this.actions.remember(route);
+    const words = this.active.words;
+    if (this.#said.textContent !== words) this.#said.textContent = words;
   }
 
   // --- opening

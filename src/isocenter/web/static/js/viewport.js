@@ -486,10 +486,14 @@ export class Viewport extends EventTarget {
     this.updateLayers();
   }
 
-  /** What the picture shows, for screen readers. */
-  describe() {
+  /** What the picture shows, for screen readers. @returns {string} */
+  get words() {
     const ds = (this.painted?.entry.image ?? this.stack?.images[0])?.ds;
-    const label = [text(ds, Tag.Modality), text(ds, Tag.SeriesDescription), this.length > 1 ? t("image {0} of {1}", this.index + 1, this.length) : ""];
-    this.element.setAttribute("aria-label", label.filter(Boolean).join(", ") || t("Image"));
+    const label = [text(ds, Tag.Modality), text(ds, Tag.SeriesDescription), this.length > 1 ? t("image {0} of {1}", this.index + 1, this.length) : "", ...this.overlay.window];
+    return label.filter(Boolean).join(", ") || t("Image");
+  }
+
+  describe() {
+    this.element.setAttribute("aria-label", this.words);
   }
 }

@@ -31,6 +31,8 @@ export class Menu {
 
   #open() {
     fill(this.#menu, ...this.contents());
+    // A menu has items and groups, and no headings (ARIA 1.2, 5.3): these are text in it.
+    for (const element of this.#menu.querySelectorAll("h3, p")) element.setAttribute("role", "none");
     this.#menu.hidden = false;
     this.#button.setAttribute("aria-expanded", "true");
     /** @type {HTMLElement | null} */ (this.#menu.querySelector("[aria-current]") ?? this.#menu.querySelector("button"))?.focus();

@@ -2,7 +2,7 @@
 // The bar under the picture: play, position in the stack with what is loaded, speed, and the value under the pointer.
 
 import { h, icon } from "../dom.js";
-import { short } from "../format.js";
+import { probeWords, short } from "../format.js";
 import { t } from "../words.js";
 
 /** @typedef {import("../viewport.js").Viewport} Viewport */
@@ -102,11 +102,7 @@ export class Scrubber {
 
   /** @param {ReturnType<Viewport["probe"]>} found */
   probe(found) {
-    let words = "";
-    if (found) {
-      words = `${found.column}, ${found.row}`;
-      if (found.value !== null) words += `   ${short(found.value)}${found.unit ? ` ${found.unit}` : ""}`;
-    }
+    const words = probeWords(found);
     if (this.#probe.textContent !== words) this.#probe.textContent = words;
   }
 }

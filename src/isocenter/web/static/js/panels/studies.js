@@ -97,6 +97,7 @@ export class StudiesPage {
     this.element = h(
       "main.studies-page",
       null,
+      h("h1.visually-hidden", null, t("Studies")),
       h(
         "header.bar",
         null,
