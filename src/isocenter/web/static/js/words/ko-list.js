@@ -4,8 +4,8 @@
 /** @type {Record<string, string>} */
 export const LIST = {
   "A screen on or back": "한 화면 앞뒤로",
-  "Download as DICOMDIR": "DICOMDIR로 내려받기",
-  "Download it as DICOMDIR": "DICOMDIR로 내려받기",
+  "Download as DICOMDIR": "DICOMDIR 형식으로 내려받기",
+  "Download it as DICOMDIR": "DICOMDIR 형식으로 내려받기",
   "{0} already there": "이미 있음 {0}개",
   "cannot be read": "읽을 수 없음",
   "compressed in its ZIP file in a way that browsers do not know": "브라우저가 풀 수 없는 방식으로 압축됨",
