@@ -236,6 +236,7 @@ def test_a_full_disk_at_the_index_removes_the_files_and_other_failures_keep_them
             bench.examined(waiting)
             with pytest.raises(type(error)):
                 await waiting.done
+            assert (f"delete {name}" in bench.story) is (name == "full")  # before anybody hears of it
         await asyncio.to_thread(bench.group.close)
 
     asyncio.run(story())

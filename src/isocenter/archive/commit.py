@@ -107,16 +107,16 @@ class GroupCommit:
         refused: list[tuple[Waiting, Applied | BaseException]] = [
             (waiting, waiting.error) for waiting in batch if waiting.error is not None
         ]
-        if isinstance(outcome, IsocenterError):
-            _deliver([*refused, *((waiting, outcome) for waiting in good)])
-            # Of a full disk no row can be left. After any other failure the file stays, to be set aside and not lost.
-            gone = good if isinstance(outcome, OutOfResources) else []
-        else:
-            _deliver([*refused, *zip(good, outcome, strict=True)])
-            gone = [waiting for waiting, done in zip(good, outcome, strict=True) if done.leftover]
         for waiting in good:
             waiting.writer.close()
-        self._discard([waiting.writer.name for waiting in gone])
+        if isinstance(outcome, IsocenterError):
+            if isinstance(outcome, OutOfResources):
+                # No row can be left. After any other failure the file stays, to be set aside and not lost.
+                self._discard([waiting.writer.name for waiting in good])
+            _deliver([*refused, *((waiting, outcome) for waiting in good)])
+        else:
+            _deliver([*refused, *zip(good, outcome, strict=True)])
+            self._discard([waiting.writer.name for waiting, done in zip(good, outcome, strict=True) if done.leftover])
 
     def _commit(self, batch: list[Waiting]) -> Sequence[Applied] | IsocenterError:
         """Rows for all that is good in `batch` at the end, committed when its bytes are durable."""
