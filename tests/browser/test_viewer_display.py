@@ -23,7 +23,7 @@ from isocenter.pixels.render import render
 from isocenter.wire.part10 import read_header
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Route
 
 pytestmark = pytest.mark.browser
 
@@ -229,7 +229,15 @@ def test_a_calibration_comes_goes_and_ages(viewer: Viewer, tmp_path: Path) -> No
     assert "Calibrated 2020-02-03" == badge.inner_text()
     assert "from-elsewhere · Older than a year: calibrate again" == badge.get_attribute("title")
     assert "is-old" in str(badge.get_attribute("class"))
+    # The viewer writes its address late: not over that of a page whose code is still on its way.
+    held: list[Route] = []
+    viewer.page.route("**/js/display/page.js", lambda route: held.append(route))
+    viewer.press("i")
     badge.click()
+    viewer.page.wait_for_timeout(800)
+    assert viewer.page.url.endswith("/display")
+    for route in held:
+        route.continue_()
     viewer.page.wait_for_selector(".facts")
     assert viewer.page.url.endswith("/display")
     viewer.page.select_option(".display-choice", "")

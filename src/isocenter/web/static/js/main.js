@@ -45,6 +45,12 @@ function takeLater() {
   if (later instanceof HTMLTemplateElement) document.head.append(later.content);
 }
 
+/** An address is a page's to write only while it names that page: the code of the next may be on its way. @param {Route} route */
+function remember(route) {
+  const kind = (/** @type {Route} */ one) => (one.page === "view" && one.planes ? "planes" : one.page);
+  if (kind(parseRoute(location)) === kind(route)) history.replaceState(null, "", formatRoute(route));
+}
+
 /** @param {import("./router.js").ViewRoute} route */
 async function makeViewer(route) {
   const [firstSeries = "", instance = ""] = (root.dataset.first ?? "").split("/");
@@ -64,7 +70,7 @@ async function makeViewer(route) {
     back: () => go(listAddress),
     go,
     help,
-    remember: (route) => history.replaceState(null, "", formatRoute(route)),
+    remember,
     planes: (route) => go(formatRoute(route)),
   }, first);
   first?.element.remove();
@@ -78,7 +84,7 @@ async function makeVolume() {
     back: (route) => go(formatRoute(route)),
     go,
     help,
-    remember: (route) => history.replaceState(null, "", formatRoute(route)),
+    remember,
   });
 }
 
@@ -102,7 +108,7 @@ async function makeStudies() {
     help,
     remember: (criteria) => {
       listAddress = formatRoute({ page: "studies", ...criteria });
-      history.replaceState(null, "", listAddress);
+      if (parseRoute(location).page === "studies") history.replaceState(null, "", listAddress);
     },
   });
   const uploads = new UploadPanel(client, () => shown === page && page.reload());
