@@ -185,3 +185,13 @@ def test_what_a_service_warns_of_is_told(client: WebClient, url: str) -> None:
     assert client.warnings == []
     told = command("find", url, "Modality=NM").stderr
     assert f"the service warns: {said}\n" in told
+
+
+def test_why_an_object_was_refused_is_told_in_words(tmp_path: Path, slices: list[Path]) -> None:
+    whole, cut = slices[0].read_bytes(), slices[1].read_bytes()[:-4000]
+    with ours.node(tmp_path) as node, isocenter.web_client(f"{node.url}dicomweb") as made:
+        assert [True] == [one.stored for one in made.store([whole])]
+        assert [] == made.warnings
+        assert sorted(one.stored for one in made.store([whole, cut])) == [False, True]
+        (told,) = made.warnings
+        assert told.startswith("1 not stored: "), told

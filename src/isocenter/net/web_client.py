@@ -181,7 +181,8 @@ class WebClient:
     def __init__(self, service: Service) -> None:
         self._service = service
         self.warnings: list[str] = []
-        """What the service said of the last search beside its answers: keys that it did not heed, say."""
+        """What the service said of the last search or store beside its answers: keys that it did not heed, or why
+        objects were refused."""
 
     def __enter__(self) -> Self:
         return self
@@ -270,7 +271,9 @@ class WebClient:
 
     def store(self, objects: Iterable[Path | str | bytes | Dataset]) -> Iterator[WebOutcome]:
         """Store files, objects as bytes of a file, or data sets, some in each request; what became of each, as the
-        server names it. Raises NetworkError, after which what was being sent may be stored or not, and DataSetError."""
+        server names it. `warnings` have its words for refusals, if it has any. Raises NetworkError, after which what
+        was being sent may be stored or not, and DataSetError."""
+        self.warnings = []
         for batch in _batches(objects):
             boundary = secrets.token_hex(16)
             opening = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
@@ -283,6 +286,7 @@ class WebClient:
             body = _body(batch, opening, ending)
             with self._service.asked("POST", "/studies", body=body, headers=headers) as answer:
                 told = _json_of(answer, accepted=(200, 202, 400, 409, 413, 415, 500, 507))
+                self.warnings += map(_warning, answer.headers.get_all("Warning", []))
             if not isinstance(told, dict) or not ({_FAILED, _STORED} & told.keys()):
                 raise NetworkError(f"the server answers {answer.status} without saying what was stored")
             for item in _items(told, _STORED):
