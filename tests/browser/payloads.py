@@ -1,0 +1,73 @@
+"""Sixty ways in which text becomes markup or script, for every place where a page shows text of somebody else's.
+
+Each would call `xss` or open a dialog if it were anything but text. None has a backslash, a caret, or an equals sign
+more than markup needs: these have a meaning in DICOM values, and what is shown would be other text for that reason.
+"""
+
+from __future__ import annotations
+
+PAYLOADS = [
+    "<script>xss(1)</script>",
+    "</script><script>xss(2)</script>",
+    "<ScRiPt>xss(3)</sCrIpT>",
+    "<script src=data:,xss(4)></script>",
+    "<script\n>xss(5)</script\n>".replace("\n", "\t"),
+    "<<script>xss(6)//<</script>",
+    "<img src=x onerror=xss(7)>",
+    '<img src="x" onerror="xss(8)">',
+    "<img src=x onerror='xss(9)'/>",
+    "<img/src=x/onerror=xss(10)>",
+    "<IMG SRC=x ONERROR=xss(11)>",
+    '"><img src=x onerror=xss(12)>',
+    "'><img src=x onerror=xss(13)>",
+    "--><img src=x onerror=xss(14)>",
+    "]]><img src=x onerror=xss(15)>",
+    "<svg onload=xss(16)>",
+    "<svg/onload=xss(17)>",
+    "<svg><script>xss(18)</script></svg>",
+    "<svg><animate onbegin=xss(19) attributeName=x dur=1s>",
+    "<svg><a href=javascript:xss(20)><text>a</text></a>",
+    '"><svg onload=xss(21)>',
+    "<math><mi href=javascript:xss(22)>a",
+    "<iframe src=javascript:xss(23)>",
+    "<iframe srcdoc='<script>parent.xss(24)</script>'>",
+    "<object data=javascript:xss(25)>",
+    "<embed src=javascript:xss(26)>",
+    "<a href=javascript:xss(27)>press</a>",
+    "<a href='data:text/html,<script>xss(28)</script>'>a",
+    "<form action=javascript:xss(29)><button>a</button></form>",
+    "<button formaction=javascript:xss(30)>a",
+    "<input autofocus onfocus=xss(31)>",
+    "<select autofocus onfocus=xss(32)>",
+    "<textarea autofocus onfocus=xss(33)>",
+    "<details open ontoggle=xss(34)>",
+    "<video><source onerror=xss(35)>",
+    "<audio src=x onerror=xss(36)>",
+    "<body onload=xss(37)>",
+    "<marquee onstart=xss(38)>",
+    "<style onload=xss(39)>a{}</style>",
+    "<style>@import'javascript:xss(40)';</style>",
+    "<link rel=stylesheet href=javascript:xss(41)>",
+    "<meta http-equiv=refresh content=0;url=javascript:xss(42)>",
+    "<base href=javascript:xss(43)//>",
+    "<template><script>xss(44)</script></template>",
+    "<noscript><p title='</noscript><img src=x onerror=xss(45)>'>",
+    "<div style=animation-name:slide onanimationstart=xss(46)>",
+    "<p onpointerover=xss(47)>a</p>",
+    "' onmouseover='xss(48)",
+    '" onfocus="xss(49)" autofocus="',
+    "javascript:xss(50)",
+    "JaVaScRiPt:xss(51)//",
+    "data:text/html,<script>xss(52)</script>",
+    "${xss(53)}",
+    "{{constructor.constructor('xss(54)')()}}",
+    "';xss(55);//",
+    '";xss(56);//',
+    "`;xss(57);//",
+    "&lt;script&gt;xss(58)&lt;/script&gt;",
+    "&#60;img src=x onerror=xss(59)&#62;",
+    "%3Cimg src=x onerror=xss(60)%3E",
+]
+assert 60 == len(set(PAYLOADS))
+
+WATCH = "window.ran = []; window.xss = (n) => { (window.top ?? window).ran.push(n); };"
