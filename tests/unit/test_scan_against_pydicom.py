@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
+from struct import pack
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -138,7 +139,7 @@ def test_walk_gives_the_nested_elements_in_order(ds: Dataset, name: str) -> None
     assert walker.flags == set()
 
 
-@settings(max_examples=500, deadline=2000, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     data_sets(),
     st.sampled_from(sorted(ENCODINGS)),
@@ -175,7 +176,36 @@ def test_mutated_data_sets_raise_nothing_but_our_errors(
         read_header(raw)
 
 
-@settings(max_examples=300, deadline=2000)
+def nested(depth: int, inside: bytes) -> bytes:
+    """Item in sequence in item, in implicit VR, around some bytes."""
+    for _ in range(depth):
+        item = b"\xfe\xff\x00\xe0" + pack("<I", len(inside)) + inside
+        inside = b"\x08\x00\x15\x11" + pack("<I", len(item)) + item
+    return inside
+
+
+@pytest.mark.parametrize(
+    ("inside", "opened"),
+    [
+        (b"\x08\x00\x60\x00\x02\x00\x00\x00CT", True),
+        (b"\x08\x00\x60\x00\x00\xff\xff\xffCT", False),  # a length that reaches beyond the item
+        (b"\x08\x00\x60", False),
+        (nested(60, b""), True),
+        (nested(70, b""), False),
+    ],
+    ids=["whole", "too long", "cut off", "deep", "too deep"],
+)
+def test_un_is_a_sequence_where_it_is_whole_and_bytes_where_it_is_not(inside: bytes, opened: bool) -> None:
+    """Scanning takes UN for bytes, so whatever is in it was accepted, and has to be shown."""
+    item = b"\xfe\xff\x00\xe0" + pack("<I", len(inside)) + inside
+    raw = b"\x08\x00\x10\x11UN\0\0" + pack("<I", len(item)) + item
+    scan(raw, little=True, explicit=True)
+    (shown,) = dataset_json(raw, "1.2.840.10008.1.2.1", bulk_uri="b").values()
+    assert ("SQ" if opened else "UN") == shown["vr"]
+    assert opened == ("Value" in shown)
+
+
+@settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=400))
 def test_noise_raises_nothing_but_our_errors(noise: bytes) -> None:
     for data in (noise, bytes(128) + b"DICM" + noise, bytes(128) + b"DICM\x02\x00\x00\x00UL\x04\x00" + noise):

@@ -6,6 +6,7 @@ One loop with an explicit stack: nesting costs list entries up to limits.nesting
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from isocenter.errors import DataSetError, LimitExceeded, TruncatedError
@@ -317,9 +318,24 @@ class Walker:
             return vr
         width = _WIDTH.get(known, 1)
         if known == "SQ" and length:
-            head = bytes(self.buf[offset : offset + 4])
-            return "SQ" if length >= 8 and head in (_LITTLE_ITEM, _BIG_ITEM) else "UN"
+            return "SQ" if self._holds_items(Element(tag, "UN", offset, length)) else "UN"
         return known if length % width == 0 and known.encode() in ANY_VR else "UN"
+
+    def _holds_items(self, element: Element) -> bool:
+        """Whether a value is a whole sequence. Whoever proves a data set takes UN for bytes, so it may be anything; what
+        is UN in its items is proved when they are opened."""
+        if element.length < 8 or bytes(self.buf[element.offset : element.offset + 4]) not in (_LITTLE_ITEM, _BIG_ITEM):
+            return False
+        level = self._stack[-1]
+        deepest = self.limits.nesting - len(self._stack) // 2
+        limits = replace(self.limits, nesting=max(0, deepest))
+        inner = Walker(self.buf, little=level.encoding is LITTLE, explicit=level.explicit, end=self.end, limits=limits)
+        try:
+            for _ in inner.sequence(element):
+                pass
+        except DataSetError:
+            return False
+        return True
 
     def _compound(self, element: Element, level: _Level, from_un: bool) -> Event:
         """A sequence, or encapsulated pixel data."""
