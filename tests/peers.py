@@ -45,7 +45,6 @@ PACKAGES = {
     "dcm2json": "dcmtk",
     "dcmmkdir": "dcmtk",
     "dcdirdmp": "dicom3tools",
-    "dcentvfy": "dicom3tools",
     "dcm2niix": "dcm2niix",
     "ffmpeg": "ffmpeg",
     "ffprobe": "ffmpeg",

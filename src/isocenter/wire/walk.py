@@ -322,8 +322,8 @@ class Walker:
         return known if length % width == 0 and known.encode() in ANY_VR else "UN"
 
     def _holds_items(self, element: Element) -> bool:
-        """Whether a value is a whole sequence. Whoever proves a data set takes UN for bytes, so it may be anything; what
-        is UN in its items is proved when they are opened."""
+        """Whether a value is a whole sequence. Whoever proves a data set takes UN for bytes, so it may be anything;
+        what is UN in its items is proved when they are opened."""
         if element.length < 8 or bytes(self.buf[element.offset : element.offset + 4]) not in (_LITTLE_ITEM, _BIG_ITEM):
             return False
         level = self._stack[-1]

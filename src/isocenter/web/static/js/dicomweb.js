@@ -103,11 +103,6 @@ export class DicomWeb {
     return response.status === 204 ? [] : response.json();
   }
 
-  /** @param {Iterable<readonly [string, string]>} query @param {AbortSignal} [signal] */
-  searchStudies(query, signal) {
-    return this.json("/studies", query, signal);
-  }
-
   /** @param {string} study @param {AbortSignal} [signal] */
   searchSeries(study, signal) {
     const fields = /** @type {const} */ ([["includefield", "SeriesDescription"], ["includefield", "NumberOfSeriesRelatedInstances"]]);
