@@ -35,6 +35,8 @@ def measured() -> list[Dataset]:
         56, "MAGNIFIED", ImagerPixelSpacing=[0.2, 0.2], EstimatedRadiographicMagnificationFactor="1.25"
     )
     del magnified.PixelSpacing
+    film = objects.ct(62, "FILM", Modality="OT", NominalScannedPixelSpacing=[0.1, 0.1])
+    del film.PixelSpacing
     region = Dataset()
     region.RegionLocationMinX0, region.RegionLocationMinY0, region.RegionLocationMaxX1, region.RegionLocationMaxY1 = (
         0,
@@ -48,6 +50,17 @@ def measured() -> list[Dataset]:
         objects.ct(51, "PATIENT", PixelSpacing=list(SPACING)),
         objects.ct(52, "CALIBRATED", PixelSpacing=[0.1, 0.1], ImagerPixelSpacing=[0.2, 0.2]),
         objects.ct(53, "UNCALIBRATED", PixelSpacing=[0.2, 0.2], ImagerPixelSpacing=[0.2, 0.2]),
+        objects.ct(58, "GEOMETRY", Modality="DX", PixelSpacing=[0.1, 0.1], PixelSpacingCalibrationType="GEOMETRY"),
+        objects.ct(
+            59,
+            "FIDUCIAL",
+            Modality="DX",
+            PixelSpacing=[0.1, 0.1],
+            ImagerPixelSpacing=[0.1, 0.1],
+            PixelSpacingCalibrationType="FIDUCIAL",
+        ),
+        film,
+        objects.ct(63, "PROJECTION", Modality="CR", PixelSpacing=[0.1, 0.1]),
         bare,
         detector,
         magnified,
@@ -134,6 +147,10 @@ def test_a_length_is_the_one_in_the_patient(viewer: Viewer, turned: tuple[str, .
         (54, 40.0, "px"),
         (55, 8.0, "at detector"),
         (56, 6.4, "by estimated magnification"),
+        (58, 4.0, "calibrated by geometry"),
+        (59, 4.0, "calibrated by an object"),
+        (62, 4.0, "on the scanned film"),
+        (63, 4.0, "calibration not known"),
     ],
 )
 def test_a_length_says_what_it_goes_by(viewer: Viewer, number: int, expected: float, note: str) -> None:
