@@ -171,7 +171,8 @@ export class ViewerPage {
   #follow() {
     const viewport = this.active;
     this.scrubber.follow(viewport, this.cine);
-    if (viewport.stack) void this.#mark(viewport.stack);
+    // Whoever opens a series tells why it does not come.
+    if (viewport.stack) void this.#mark(viewport.stack).catch(() => undefined);
     this.#changed(viewport);
   }
 
