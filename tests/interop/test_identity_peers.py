@@ -134,7 +134,7 @@ def test_tokens_go_to_an_authenticator_of_the_site(kind: int, tmp_path: Path, ca
     caplog.set_level(logging.DEBUG, "isocenter")
     sys.modules["site_tokens"] = sys.modules[__name__]
     try:
-        rows = {"dimse_authenticator": "site_tokens:TokenAuthenticator", "dimse_artim_timeout": 2.0}
+        rows = {"dimse_authenticator": "site_tokens:TokenAuthenticator", "dimse_artim_timeout": 4.0}
         with receiver(tmp_path / "in", **rows) as running:
             association = pynetdicom_calls(running.port, kind, b"good token")
             assert association.is_established
@@ -227,7 +227,7 @@ def test_a_peer_that_leaves_while_it_is_verified(tmp_path: Path) -> None:
 
     sys.modules["site_tokens"] = sys.modules[__name__]
     try:
-        rows = {"dimse_authenticator": "site_tokens:TokenAuthenticator", "dimse_artim_timeout": 1.0}
+        rows = {"dimse_authenticator": "site_tokens:TokenAuthenticator", "dimse_artim_timeout": 4.0}
         with receiver(tmp_path / "in", **rows) as running:
             asyncio.run(leave(running.address))
             deadline = time.monotonic() + 20

@@ -146,7 +146,7 @@ def test_a_listening_scu_waits_on_although_its_association_is_lost(tmp_path: Pat
 
 
 def test_without_listening_a_lost_association_ends_the_waiting(tmp_path: Path) -> None:
-    short = {**QUICK, "commitment_delay": 60.0, "dimse_idle_timeout": 0.3}
+    short = {**QUICK, "commitment_delay": 60.0, "dimse_idle_timeout": 3.0}
     with ours.node(tmp_path, **short) as node:
         references = stored(node.address, objects(1))
         with pytest.raises(AssociationAborted, match="before the report"), isocenter.sync.connect(node.address) as pacs:
