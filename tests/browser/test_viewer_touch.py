@@ -12,6 +12,8 @@ from viewer_page import Viewer, watched
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
+
 pytestmark = pytest.mark.browser
 
 STACK = "2.25.70001"
@@ -68,12 +70,13 @@ def test_one_finger_does_what_the_tool_says(phone: Viewer) -> None:
     fingers = Fingers(phone)
     before = phone.text("bottom-right")
     fingers.drag(middle(phone), 60, 30)
-    assert before != phone.text("bottom-right")
+    phone.until(lambda: before != phone.text("bottom-right"))
     assert "1 / 12" == phone.page.locator(".viewport .position").inner_text()
-    phone.page.locator(".toolbar button[aria-label='Scroll']").tap()
+    scroll = phone.page.locator(".toolbar button[aria-label='Scroll']")
+    scroll.click()
+    expect(scroll).to_have_attribute("aria-pressed", "true", timeout=20_000)
     fingers.drag(middle(phone), 0, 72)
-    phone.shown()
-    assert "1 / 12" != phone.page.locator(".viewport .position").inner_text()
+    phone.until(lambda: "1 / 12" != phone.page.locator(".viewport .position").inner_text())
 
 
 def test_two_fingers_move_and_enlarge(phone: Viewer) -> None:

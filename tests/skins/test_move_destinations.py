@@ -106,10 +106,12 @@ async def goes_away(after: int) -> AsyncIterator[int]:
 
 
 def test_a_destination_that_goes_away_midway_gives_b000_with_the_failed_list(tmp_path: Path) -> None:
+    """One object at a time: of several under way, answers that were given are lost with the connection."""
     study, uids, objects = study_of(60)
+    alone = {"dimse_window": 1, "dimse_move_associations": 1}
     with ours.background(lambda: goes_away(20)) as port:
         there = KnownPeer("there", "THERE", "127.0.0.1", port)  # type: ignore[arg-type]
-        with ours.node(tmp_path, peers=[there]) as node, isocenter.sync.connect(node.address) as pacs:
+        with ours.node(tmp_path, peers=[there], **alone) as node, isocenter.sync.connect(node.address) as pacs:
             assert {outcome.status for outcome in pacs.store(objects)} == {0}
             *_, last = pacs.move("THERE", "STUDY", StudyInstanceUID=study)
             pacs.echo()
