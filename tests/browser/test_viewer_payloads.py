@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import warnings
 from collections.abc import Iterator
@@ -112,14 +113,20 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
-def viewer(chromium: Browser, address: str) -> Iterator[Viewer]:
+@contextlib.contextmanager
+def alarmed(chromium: Browser, address: str, tolerate: str) -> Iterator[Viewer]:
     """A page on which a payload that ran, a dialog and a trace of markup fail the test, besides what `watched` sees."""
-    with watched(chromium, address, tolerate="status of 409") as page:
+    with watched(chromium, address, tolerate=tolerate) as page:
         page.page.context.add_init_script(WATCH)
         page.page.on("dialog", lambda dialog: (page.problems.append(f"dialog: {dialog.message}"), dialog.dismiss()))
         yield page
         nothing_ran(page)
+
+
+@pytest.fixture
+def viewer(chromium: Browser, address: str) -> Iterator[Viewer]:
+    with alarmed(chromium, address, "status of 409") as page:
+        yield page
 
 
 def nothing_ran(viewer: Viewer) -> None:

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import test_viewer_layers as layers
 import viewer_objects as objects
-from payloads import PAYLOADS, WATCH
+from payloads import PAYLOADS
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
-from test_viewer_payloads import COUNT, missing, nothing_ran, payload
-from viewer_page import Viewer, served, watched
+from test_viewer_payloads import COUNT, alarmed, missing, nothing_ran, payload
+from viewer_page import Viewer, served
 
 import ours
 from isocenter.iod.presentation_state import presentation_state
@@ -83,11 +83,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def viewer(chromium: Browser, address: str) -> Iterator[Viewer]:
-    with watched(chromium, address, tolerate="status of 4") as page:
-        page.page.context.add_init_script(WATCH)
-        page.page.on("dialog", lambda dialog: (page.problems.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+    with alarmed(chromium, address, "status of 4") as page:
         yield page
-        nothing_ran(page)
 
 
 def answer(body: Any, status: int = 200) -> Any:
