@@ -238,7 +238,8 @@ def test_a_full_peer_is_not_sent_everything_each_time(tmp_path: Path) -> None:
             with jobs_beside(tmp_path / "index.sqlite") as rows:
                 rows.add([Wanted("forward", "there", items=uids)], time.time())
             jobs = until(tmp_path, lambda jobs: jobs[0].state == "waiting" and jobs[0].attempts == 1)
-        assert 8 == len(came)
+        # What was under way when the eighth refusal came reaches the peer too.
+        assert len(came) in range(8, 8 + Settings().dimse_window)
     assert "C-STORE: A700 Refused: out of resources" == jobs[0].last_error
 
 
