@@ -8,6 +8,7 @@ and its record says in what.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -107,18 +108,18 @@ def named(refs: Iterable[InstanceRef], syntax_of: Callable[[str], str]) -> tuple
     """The files of objects in their order, `syntax_of` saying what a stored transfer syntax is written in. Raises
     ValueError for more than there are names for."""
     studies: dict[str, int] = {}
-    series: dict[tuple[str, str], int] = {}
-    count: dict[tuple[str, str], int] = {}
+    series: dict[str, dict[str, int]] = {}  # of each study
+    count: Counter[tuple[str, str]] = Counter()
     files = []
     for ref in refs:
         study = studies.setdefault(ref.study, len(studies) + 1)
-        one = (ref.study, ref.series)
-        if one not in series:
-            series[one] = 1 + sum(1 for known in series if known[0] == ref.study)
-        count[one] = count.get(one, 0) + 1
-        if max(study, series[one], count[one]) > _MOST:
+        siblings = series.setdefault(ref.study, {})
+        number = siblings.setdefault(ref.series, len(siblings) + 1)
+        count[ref.study, ref.series] += 1
+        image = count[ref.study, ref.series]
+        if max(study, number, image) > _MOST:
             raise ValueError("more objects than a file-set has names for")
-        path = f"{_FOLDER}/ST{study:06d}/SE{series[one]:06d}/IM{count[one]:06d}"
+        path = f"{_FOLDER}/ST{study:06d}/SE{number:06d}/IM{image:06d}"
         files.append(File(path, ref, syntax_of(ref.transfer_syntax)))
     return tuple(files)
 

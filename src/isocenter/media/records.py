@@ -123,7 +123,7 @@ _TYPES = {
     "RT STRUCTURE SET": "481.3",
     "RT PLAN": "481.5 481.8",
     "RT TREAT RECORD": "481.4 481.6 481.7 481.9",
-    "RADIOTHERAPY": "481.10 481.11 481.12 481.13 481.14 481.15 481.16 481.17 481.18 481.19 481.20 481.21 481.25",
+    "RADIOTHERAPY": "481.10 481.11 481.12 481.13 481.14 481.15 481.16 481.17 481.18 481.19 481.20 481.21 481.22 481.25",
     "PRESENTATION": "11.1 11.2 11.3 11.4 11.5 11.6 11.7 11.8 11.9 11.10 11.11 11.12 131",
     "WAVEFORM": "9.1.1 9.1.2 9.1.3 9.1.4 9.2.1 9.3.1 9.4.1 9.4.2 9.5.1 9.6.1 9.6.2 9.7.1 9.7.2 9.7.3 9.7.4 9.8.1"
     " 9.100.1",
@@ -197,7 +197,7 @@ def _value(key: _Key, said: Model, number: int) -> dict[str, Any] | None:
         values = [item for item in values if item.get("0040A010", {}).get("Value") == ["HAS CONCEPT MOD"]]
     if key.keyword == "VerificationDateTime":
         values = [max(times)] if (times := list(_verified(said))) else []
-    if values and given.get("vr", key.vr) == key.vr:
+    if any(one not in (None, "") for one in values) and given.get("vr", key.vr) == key.vr:
         value = {"vr": key.vr, "Value": values}
         if _encodes(key.name, value):
             return value
