@@ -61,6 +61,18 @@ def test_one_that_cannot_be_written_is_told_and_the_others_are_sent(tmp_path: Pa
         list(web.store([bad]))
 
 
+@pytest.mark.parametrize(("keyword", "value"), [("Rows", "Doe^Jane"), ("PatientBirthDate", 1_962)])
+@pytest.mark.filterwarnings("ignore:A value of type:UserWarning")
+def test_a_value_that_does_not_fit_is_told_by_its_tag_alone(tmp_path: Path, keyword: str, value: object) -> None:
+    good, bad = slices()[:2]
+    setattr(bad, keyword, value)
+    with ours.receiver(tmp_path) as receiver, isocenter.sync.connect(receiver.address) as pacs:
+        told, sent = pacs.store([bad, good])
+    assert (None, 0) == (told.status, sent.status)
+    assert str(bad[keyword].tag).replace(" ", "") in told.message
+    assert not [word for word in ("\n", "Traceback", str(value)) if word in told.message]
+
+
 @pytest.mark.parametrize("one", [slices()[0], str(CT), CT, CT.read_bytes()], ids=["data set", "name", "path", "bytes"])
 def test_a_single_object_is_no_list_of_objects(tmp_path: Path, one: object) -> None:
     with (
