@@ -15,7 +15,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from isocenter.errors import ArchiveBusy, DataFolderError, IsocenterError
-from isocenter.index import schema, sql_query
+from isocenter.index import schema, sql_query, sql_write
 from isocenter.index.sql import SqlIndex
 from isocenter.index.sql_query import plan
 from isocenter.index.sql_rows import REF_COLUMNS, within
@@ -149,6 +149,26 @@ def test_a_failed_transaction_leaves_nothing(path: Path) -> None:
         put(index, good, impossible)
     assert [one.study for one in index.find(Query(Level.STUDY))] == ["1"]
     assert put(index, good)[0].kind == "stored"
+    index.close()
+
+
+def test_a_study_forgotten_within_a_transaction_keeps_all_its_modalities(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows of few studies are remembered: one may be read anew while what it grew by is not written yet."""
+    monkeypatch.setattr(sql_write, "_REMEMBERED", 1)
+    index = SqlIndex(path)
+
+    def modalities() -> list[str]:
+        found = {one.study: one.attributes["00080061"]["Value"] for one in index.find(Query(Level.STUDY))}
+        return list(found["1"])
+
+    other = [entry(f"{study}", f"{study}.1", f"{study}.1.1") for study in range(2, 6)]
+    put(index, entry("1", "1.1", "1.1.1"), other[0], entry("1", "1.2", "1.2.1", x00080060="MR"))
+    assert modalities() == ["CT", "MR"]
+    put(index, entry("1", "1.3", "1.3.1", x00080060="PT"), other[1], entry("1", "1.4", "1.4.1", x00080060="SR"))
+    put(index, other[2], entry("1", "1.5", "1.5.1", x00080060="US"), other[3])
+    assert modalities() == ["CT", "MR", "PT", "SR", "US"]
     index.close()
 
 

@@ -228,7 +228,7 @@ class SqlWriter:
             ).fetchone()[0]
         else:
             fresh = _Study(*row)
-        _remember(self._studies, uid, fresh)
+        self._studies[uid] = fresh
         return fresh, new
 
     def series_row(self, cursor: Any, study: _Study, keys: Keys) -> tuple[int, bool]:
@@ -244,14 +244,15 @@ class SqlWriter:
             row = self._sql.add_series.run(
                 cursor, uid=uid, study_id=study.id, attributes=keys.series.attributes, **columns
             ).fetchone()
-        _remember(self._series, (study.id, uid), row[0])
+        self._series[study.id, uid] = row[0]
         return int(row[0]), new
 
-
-def _remember(memory: OrderedDict[Any, Any], key: Any, value: Any) -> None:
-    memory[key] = value
-    if len(memory) > _REMEMBERED:
-        memory.popitem(last=False)
+    def trim(self) -> None:
+        """Forget the oldest rows. Not within a batch: what a study grew by stands in the row that is remembered."""
+        memory: OrderedDict[Any, Any]
+        for memory in (self._studies, self._series):
+            while len(memory) > _REMEMBERED:
+                memory.popitem(last=False)
 
 
 def now() -> str:
@@ -294,6 +295,7 @@ class _Batch:
 
     def end(self) -> None:
         self._grow()
+        self._writer.trim()
         self._cursor.close()
 
     def _new(self, entries: Sequence[Entry]) -> bool:
