@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 import sqlalchemy as sa
@@ -24,9 +24,6 @@ from isocenter.index.normal import bounds, normal, vr_of_key
 from isocenter.index.sql_jobs import SqlRows, insert
 from isocenter.index.work import PATIENT_ID, START_OF, STATE_OF, Kind, Report, Step, StepQuery, Watcher, dumped, loaded
 from isocenter.model import UNIQUE_KEY, Equal, Level, Match, Range
-
-if TYPE_CHECKING:
-    pass
 
 _step, _subscription, _watcher, _report = (
     schema.step,

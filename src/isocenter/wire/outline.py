@@ -3,7 +3,7 @@
 The images of a series come one after the other and differ in a few values. Which bytes decide where elements begin and
 end is known after the first: the headers of the elements, and sequences as a whole. When those bytes are the same, so
 is everything a scan would find out; they are compared at once, as one integer, in a twentieth of a scan's time. Pixel
-data and what follows them are always scanned.
+data and what follows them are not in it: whoever uses an outline has to prove those.
 """
 
 from __future__ import annotations
