@@ -13,6 +13,7 @@ from isocenter.settings import Settings
 from isocenter.ul import events
 from isocenter.ul.connection import Connection
 from isocenter.wire import pdu
+from isocenter.wire.command import decode_command
 from raw_scu import CT, EXPLICIT
 from upper_layer import drain, sent
 
@@ -51,6 +52,32 @@ class Transport:
 async def turns() -> None:
     for _ in range(20):
         await asyncio.sleep(0)
+
+
+def test_what_is_left_to_do_is_done_when_the_response_is_written() -> None:
+    async def written_before() -> list[bytes]:
+        seen: list[bytes] = []
+        transport = Transport()
+        reply = Reply(then=lambda: seen.append(bytes(transport.written)))
+        link = Acceptor(dimse_server((StorageService(lambda request: Refusal(reply)),), Settings()))
+        peer = Connection(requestor=True, now=0)
+        link.connection_made(cast(asyncio.Transport, transport))
+        peer.associate(
+            pdu.AssociateRQ("ISOCENTER", "PEER", (pdu.ProposedContext(1, CT, (EXPLICIT,)),), pdu.UserInformation())
+        )
+        peer.transport_connected(0)
+        for _ in range(2):
+            raw = sent(peer)
+            link.get_buffer(-1)[: len(raw)] = raw
+            link.buffer_updated(len(raw))
+            peer.receive_data(bytes(transport.written), 0)
+            transport.written.clear()
+            if isinstance(drain(peer)[0], events.AssociationAccepted):
+                peer.send_message(1, store_request(7, CT, "1.2.3"), b"abcd")
+        return seen
+
+    (raw,) = asyncio.run(written_before())
+    assert decode_command(raw[12:])["MessageIDBeingRespondedTo"] == 7
 
 
 async def replied_while_sending() -> list[events.UpperLayerEvent]:

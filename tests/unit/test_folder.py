@@ -55,3 +55,35 @@ def test_a_file_has_its_name_when_it_is_whole(tmp_path: Path) -> None:
     header = read_header(path.read_bytes())
     assert (header.sop_class, header.sop_instance, header.source_aet) == (CT, "1.2.3", "FROM")
     assert path.read_bytes()[header.data_set_offset :] == b"abcdef"
+
+
+def test_the_next_file_is_opened_when_the_response_is_written(tmp_path: Path) -> None:
+    def receive() -> Reply:
+        sink = storage(request())
+        sink.write([memoryview(b"abcd")])
+        reply = sink.finish()
+        assert reply == Reply()
+        assert isinstance(reply, Reply)
+        return reply
+
+    def names() -> list[str]:
+        return sorted(path.name.partition("-")[2] for path in tmp_path.iterdir())
+
+    storage = FolderStorage(tmp_path, ahead=True)
+    first = receive()
+    assert names() == ["000001.dcm"]
+    assert first.then is not None
+    first.then()
+    first.then()  # of another association
+    assert names() == ["000001.dcm", "000002.dcm.part"]
+    receive()
+    assert names() == ["000001.dcm", "000002.dcm"]
+    first.then()
+    for path in tmp_path.glob(".*"):
+        path.unlink()  # whoever tidies up does not cost an object
+    receive()
+    assert names() == ["000001.dcm", "000002.dcm", "000004.dcm"]
+    first.then()
+    storage.close()
+    storage.close()
+    assert names() == ["000001.dcm", "000002.dcm", "000004.dcm"]

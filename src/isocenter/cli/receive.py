@@ -107,7 +107,7 @@ async def _receive(
             }
         )
 
-    storage = FolderStorage(folder, stored if as_json else None, sync=sync, limits=Limits.of(settings))
+    storage = FolderStorage(folder, stored if as_json else None, sync=sync, limits=Limits.of(settings), ahead=True)
     server = dimse_server((VerificationService(), StorageService(storage, private=private)), settings, books=books)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -118,4 +118,5 @@ async def _receive(
     await stop.wait()
     loop.remove_reader(channel)
     await server.close()
+    storage.close()
     return storage.count

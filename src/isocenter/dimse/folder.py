@@ -3,8 +3,7 @@
 File names are ours (a run's random part and a number), never made from received text. A file has its name when it is
 whole; until then its name begins with a dot.
 
-Opening the next file ahead, while the sender prepares its next object, is not worth it: what it takes to come back for
-that is more than what opening takes. Neither is a file without a name that is linked (O_TMPFILE): it takes as long.
+A file without a name that is linked when it is whole (O_TMPFILE) takes as long as one that is renamed.
 """
 
 from __future__ import annotations
@@ -14,7 +13,9 @@ import os
 import secrets
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from isocenter.errors import InvalidUID, IsocenterError, OutOfResources
 from isocenter.model import is_uid
@@ -37,7 +38,8 @@ class FolderStorage:
     """Opens a file for each C-STORE request; hand it to StorageService.
 
     `stored` is told of each whole file, path and request; `count` says how many there are. With `sync`,
-    a file's bytes are durable before the reply.
+    a file's bytes are durable before the reply. With `ahead`, the next file is opened when an object's response is
+    written, while the sender prepares its next: for who receives all the time, and calls close() at the end.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class FolderStorage:
         *,
         sync: bool = False,
         limits: Limits = DEFAULT_LIMITS,
+        ahead: bool = False,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
@@ -58,7 +61,9 @@ class FolderStorage:
         self.sync = sync
         self.limits = limits
         self.count = 0
+        self.stored = Reply(then=self._open_ahead) if ahead else STORED
         self._opened = 0
+        self._spare: _File | None = None
 
     def __call__(self, request: Request) -> Sink:
         command, peer = request.command, request.peer
@@ -74,12 +79,35 @@ class FolderStorage:
             )
         except UnicodeEncodeError:
             raise InvalidUID("Affected SOP Class UID is not a UID") from None
-        self._opened += 1
-        name = f"{self._run}-{self._opened:06d}.dcm"
         try:
-            return _FileSink(self, name, header, request)
+            return _FileSink(self, self._take_spare() or self._open(), header, request)
         except OSError as error:
             raise _refused(error) from None
+
+    def _take_spare(self) -> _File | None:
+        file, self._spare = self._spare, None
+        if file is not None and os.fstat(file.descriptor).st_nlink == 0:
+            os.close(file.descriptor)  # somebody has tidied up the folder
+            return None
+        return file
+
+    def _open(self) -> _File:
+        self._opened += 1
+        name = f"{self._run}-{self._opened:06d}.dcm"
+        part = f".{name}.part"
+        return _File(name, part, os.open(part, _NEW, 0o640, dir_fd=self.descriptor))
+
+    def _open_ahead(self) -> None:
+        if self._spare is None:
+            with suppress(OSError):  # it is met again by the next object
+                self._spare = self._open()
+
+    def close(self) -> None:
+        """Remove the file that was opened for an object that did not come."""
+        file = self._take_spare()
+        if file is not None:
+            os.close(file.descriptor)
+            os.unlink(file.part, dir_fd=self.descriptor)
 
     def took(self, name: str, request: Request) -> None:
         """A file is whole and has its name."""
@@ -88,17 +116,23 @@ class FolderStorage:
             self._stored(os.path.join(self._folder, name), request)
 
 
+class _File(NamedTuple):
+    """Its name when it is whole, its name until then, and the open file."""
+
+    whole: str
+    part: str
+    descriptor: int
+
+
 class _FileSink:
     """One object on its way into a file."""
 
     __slots__ = ("_fd", "_folder", "_header", "_name", "_request", "_room", "_storage", "_whole")
 
-    def __init__(self, storage: FolderStorage, whole: str, header: bytes, request: Request) -> None:
+    def __init__(self, storage: FolderStorage, file: _File, header: bytes, request: Request) -> None:
         self._storage = storage
         self._folder = storage.descriptor
-        self._whole = whole
-        self._name = f".{whole}.part"
-        self._fd = os.open(self._name, _NEW, 0o640, dir_fd=self._folder)
+        self._whole, self._name, self._fd = file
         self._header: bytes | None = header
         self._request = request
         self._room = storage.limits.object_bytes
@@ -128,7 +162,7 @@ class _FileSink:
             raise _refused(error) from None
         self._close()
         self._storage.took(self._whole, self._request)
-        return STORED
+        return self._storage.stored
 
     def abandon(self) -> None:
         if self._fd >= 0:

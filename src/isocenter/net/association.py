@@ -634,6 +634,9 @@ class Association(Link):
                 self.connection.send_command(request.context.id, encode_response(request.command, reply.status))
         if self._release_waits:
             self._release_if_idle()
+        if reply.then is not None:
+            self.write_out()
+            reply.then()
         if self._pumping:
             return
         self.connection.touch(self.loop.time())

@@ -52,16 +52,19 @@ class Link(asyncio.BufferedProtocol):
 
     def flush(self) -> None:
         """Write what the connection wants written; close if it is over; arm the timer."""
-        transport = self.transport
-        if transport is None:
+        if self.transport is None:
             return
-        out = self.connection.data_to_send()
-        if out and not transport.is_closing():
-            self._write(transport, out)
+        self.write_out()
         if self.connection.close_expected:
             self.close()
         if self._timer is None or self.connection.state is not self._armed_in:
             self._arm()
+
+    def write_out(self) -> None:
+        """The first part of flush(), for the middle of what an event brings about."""
+        out = self.connection.data_to_send()
+        if out and self.transport is not None and not self.transport.is_closing():
+            self._write(self.transport, out)
 
     def close(self) -> None:
         """Close the transport: what is written still goes out, but a peer that does not read it cannot keep it open."""

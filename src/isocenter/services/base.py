@@ -40,12 +40,14 @@ class Peer:
 @dataclass(frozen=True, slots=True)
 class Reply:
     """One response: its status (std/statuses.py), an Error Comment of at most 64 characters, a data set in the transfer
-    syntax of the request's presentation context, and further command elements by keyword."""
+    syntax of the request's presentation context, and further command elements by keyword. `then` is called when the
+    response is written, for work that the peer need not wait for; it is not when there is nobody to write to."""
 
     status: int = SUCCESS
     comment: str = ""
     data_set: bytes | None = field(default=None, repr=False)
     elements: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    then: Callable[[], None] | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def of(cls, error: IsocenterError, verb: int = 0) -> Reply:
