@@ -5,12 +5,14 @@ from __future__ import annotations
 import mmap
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from pydicom.data import get_testdata_file
 
 from isocenter.errors import DataSetError, LimitExceeded, NoSuchFrame, PixelError
+from isocenter.pixels import frames
 from isocenter.pixels.image import Image
 from isocenter.wire.elements import LITTLE
 from isocenter.wire.fragments import items, places
@@ -110,6 +112,66 @@ def test_several_fragments_a_frame_without_a_table_are_told_by_their_codestreams
     parts = [part for stream in streams for part in (stream[:6], stream[6:])]
     found = image(data_set(encapsulated(b"", *parts), frames=3), JPEG)
     assert [found.frame_bytes(n) for n in (1, 2, 3)] == streams
+
+
+def jpeg(*rest: int) -> bytes:
+    return b"\xff\xd8\xff" + bytes(rest)
+
+
+def rle(*rest: int) -> bytes:
+    return struct.pack("<II", 1, 64) + bytes(rest)
+
+
+WALKS = {
+    "each is a frame": [jpeg(1), jpeg(2, 2), jpeg(3), jpeg(4), jpeg(5)],
+    "too few": [jpeg(1), jpeg(2), jpeg(3)],
+    "too many": [jpeg(n) for n in range(8)],
+    "the third frame in two": [jpeg(1), jpeg(2), jpeg(3), b"3333", jpeg(4), jpeg(5)],
+    "the first frame in two": [jpeg(1), b"11", jpeg(2), jpeg(3), jpeg(4), jpeg(5)],
+    "as many fragments as frames, one of which does not begin so": [jpeg(1), jpeg(2), b"3333", jpeg(4), jpeg(5)],
+    "an empty one": [jpeg(1), b"", jpeg(2), jpeg(3), jpeg(4)],
+    "RLE": [rle(n, n) for n in range(5)],
+    "RLE, too few, and one that is broken": [rle(1), rle(2), b"broken  ", rle(4)],
+    "RLE in fragments against the rule": [rle(1), rle(2), b"continued ", rle(3), rle(4), rle(5)],
+    "nothing that tells": [b"a ", b"b ", b"c ", b"d ", b"e "],
+    "nothing that tells, too many": [b"a ", b"b ", b"c ", b"d ", b"e ", b"f "],
+}
+
+
+@pytest.mark.parametrize("cut", [0, 9, 20])
+@pytest.mark.parametrize("parts", WALKS.values(), ids=WALKS.keys())
+def test_who_asks_for_one_frame_is_told_what_the_walk_to_the_end_says(parts: list[bytes], cut: int) -> None:
+    """Nothing after the fragment that follows the frame's can change whose it is: so it is not looked at."""
+    pixels = encapsulated(b"", *(part + b"\0" * (len(part) % 2) for part in parts))
+    raw = data_set(pixels[: len(pixels) - cut], frames=5)
+    for number in range(1, 6):
+        answers: list[object] = []
+        for first in (number, 5):
+            found = image(raw, JPEG)
+            for asked in (first, number):
+                try:
+                    answer: object = found.frame_bytes(asked)
+                except PixelError as error:
+                    answer = str(error)
+            answers.append(answer)
+        assert answers[0] == answers[1]
+
+
+def test_a_frame_is_reached_without_a_walk_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 200 frames without a table those up to the one asked for are walked over, and the one after it."""
+    walked: list[int] = []
+
+    def counted(*arguments: Any) -> Any:
+        found = places(*arguments)
+        walked.append(len(found[0]))
+        return found
+
+    monkeypatch.setattr(frames, "places", counted)
+    parts = [jpeg(n, n, 0) for n in range(200)]
+    found = image(data_set(encapsulated(b"", *parts), frames=200), JPEG)
+    for number in (50, 7, 50, 60, 200, 1):
+        assert found.frame_bytes(number) == parts[number - 1]
+    assert walked == [51, 200]
 
 
 def test_several_fragments_that_nothing_tells_apart_are_refused() -> None:

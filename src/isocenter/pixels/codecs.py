@@ -279,7 +279,7 @@ def _stored_values(pixels: Array, photometric: str, stream: Codestream, layout: 
         bits = precision
     if bits != layout.bits_stored:
         warnings.append(f"codestream precision is {precision}, Bits Stored is {layout.bits_stored}")
-    values = sample_values(pixels, bits, shift, layout.signed)
+    values = sample_values(pixels, bits, shift, layout.signed, own=True)
     dtype = layout.dtype if bits <= 8 * layout.dtype.itemsize else integer_dtype(bits, layout.signed)
     return Decoded(np.ascontiguousarray(values, dtype), photometric, bits, tuple(warnings))
 
@@ -312,7 +312,7 @@ def _decode_rle(data: Buffer, layout: Layout) -> Decoded:
         packed = decode_rle(data, 1, (layout.native_bits + 7) // 8, 1, 1)
         return _native(unpack(packed.tobytes(), layout), layout)
     planes = decode_rle(data, layout.rows, layout.columns, layout.samples, layout.dtype.itemsize)
-    values = sample_values(planes, layout.bits_stored, layout.shift, layout.signed)
+    values = sample_values(planes, layout.bits_stored, layout.shift, layout.signed, own=True)
     return _native(arrange(values.reshape(-1), replace(layout, planar=1)), layout)
 
 

@@ -2,7 +2,8 @@
 
 Native pixel data (PS3.5 section 8.1): a multiplication, down to the bit. Encapsulated (section A.4): the Extended
 Offset Table if there is one, else the Basic Offset Table, each entry checked against the item it points at; else one
-walk over the fragment headers, kept. Nothing is allocated for frames that are only claimed.
+walk over the fragment headers, kept. Who asks for one frame only need not wait for the walk to end, where all fragments
+before it begin as frames do. Nothing is allocated for frames that are only claimed.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import copy
 from array import array
 from collections.abc import Iterable
+from dataclasses import replace
 from struct import Struct
 from typing import Protocol, Self
 
@@ -23,6 +25,12 @@ _BOT_ENTRY = Struct("<I")
 _EOT_ENTRY = Struct("<Q")
 # How codestreams begin: JPEG and JPEG-LS, JPEG 2000, JPEG XL, and the last two in their boxes.
 _SIGNATURES = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\xff\x0a", b"\0\0\0\x0cJXL ", b"\0\0\0\x0cjP  ")
+
+
+_RLE = Struct("<II")  # number of segments, and the offset of the first, which is 64 (PS3.5 section G.5)
+
+WORTH = 1000
+"""Fragments from which on a `Memory` keeps what a walk found: over fewer one walks in the time that reading takes."""
 
 
 def begins_codestream(head: bytes) -> bool:
@@ -202,6 +210,7 @@ class EncapsulatedFrames(_Frames):
         self._encoding = LITTLE if little else BIG
         self._scanned: Fragments | None = None
         self._told = False  # whether `_scanned` is from `memory`
+        self._first: list[tuple[int, int]] | None = None  # the fragments that `_begin` has walked over: frames, all
         self.memory: Memory | None = None
         self._cut: str = ""
         self.flags: set[str] = set()
@@ -254,6 +263,10 @@ class EncapsulatedFrames(_Frames):
             self._scanned = self.memory.find() if self.memory is not None else None
             self._told = self._scanned is not None
         if self._scanned is None:
+            if self._first is None and (self.memory is None or number < WORTH):
+                self._first = self._begin(number)
+            if self._first is not None and number <= len(self._first):
+                return [self._first[number - 1]]
             self._scanned = self._walk()
         if self._told and not self._is_true(self._scanned, number):
             self._scanned, self._told = self._walk(), False
@@ -270,6 +283,22 @@ class EncapsulatedFrames(_Frames):
             for offset, length in told[number - 1]
         )
 
+    def _begin(self, number: int) -> list[tuple[int, int]]:
+        """The fragments of frames 1 to `number` from a walk no further than to the next one, none if they are not sure.
+
+        They are where each, the next one included, begins as the first does: then, however many there are, `_scan`
+        would find the same. Whoever asks for later frames, too, is better off with all.
+        """
+        if self._frames == 1 or number >= min(self._frames, self._limits.elements - 2):
+            return []
+        limits = replace(self._limits, elements=number + 2)
+        offsets, lengths, _ = places(self._buf, self._start, self._end, self._encoding, limits)
+        if len(offsets) <= number:
+            return []
+        signature = self._signature(offsets[0], lengths[0])
+        found = list(zip(offsets, lengths, strict=True))
+        return found[:number] if signature and all(self._begins(*one, signature) for one in found) else []
+
     def _walk(self) -> Fragments:
         found = self._scan()
         if self.memory is not None and not self._cut:
@@ -278,7 +307,7 @@ class EncapsulatedFrames(_Frames):
 
     @property
     def known_bytes(self) -> int:
-        return 0 if self._scanned is None else self._scanned.known_bytes
+        return 128 * len(self._first or ()) if self._scanned is None else self._scanned.known_bytes
 
     def whole(self, number: int) -> tuple[int, int] | None:
         """Offset and length of the codestream where it is one fragment and nothing says that its last byte is padding;
@@ -337,14 +366,27 @@ class EncapsulatedFrames(_Frames):
             # Without a delimiter the fragments may still be all there: the decoder finds out.
             ends = [count] if count else []
         elif count != self._frames and count:
-            signature = next((s for s in _SIGNATURES if self._begins(offsets[0], lengths[0], s)), None)
-            if signature is not None:
+            signature = self._signature(offsets[0], lengths[0])
+            # A frame of RLE Lossless is one fragment (PS3.5 section A.4.2): of too few, none is part of another.
+            if signature and (signature in _SIGNATURES or count > self._frames):
                 begins = [at for at in range(count) if self._begins(offsets[at], lengths[at], signature)]
                 ends = [*begins[1:], count]
             elif count > self._frames:
                 self._cut = f"{count} fragments for {self._frames} frames, and no table tells which is whose"
                 ends = []
         return Fragments(offsets, lengths, array("I", ends))
+
+    def _signature(self, offset: int, length: int) -> bytes:
+        """What the first fragment, and so that of each frame, begins with; b"" if it could be anything."""
+        for signature in _SIGNATURES:
+            if self._begins(offset, length, signature):
+                return signature
+        head = bytes(self._buf[offset : offset + min(length, _RLE.size)])
+        if len(head) == _RLE.size:
+            segments, first = _RLE.unpack(head)
+            if 1 <= segments <= 15 and first == 64:
+                return head
+        return b""
 
     def _begins(self, offset: int, length: int, signature: bytes) -> bool:
         return length >= len(signature) and bytes(self._buf[offset : offset + len(signature)]) == signature

@@ -22,12 +22,9 @@ from hashlib import sha256
 from pathlib import Path
 
 from isocenter.errors import NotFound
-from isocenter.pixels.frames import Fragments
+from isocenter.pixels.frames import WORTH, Fragments
 
 log = logging.getLogger("isocenter.pixels")
-
-WORTH = 1000
-"""Fragments from which on a file is made: fewer are walked over in the time that it takes to read one."""
 
 _MAGIC = b"isocenter fragments 1\n"
 _DIGEST = 32

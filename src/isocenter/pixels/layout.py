@@ -111,11 +111,12 @@ def integer_dtype(bits: int, signed: bool) -> np.dtype[np.generic]:
     raise PixelError(f"integers of {bits} bits are not supported")
 
 
-def sample_values(raw: Array, bits: int, shift: int, signed: bool) -> Array:
+def sample_values(raw: Array, bits: int, shift: int, signed: bool, *, own: bool = False) -> Array:
     """Stored values from integer containers: drop `shift` low bits, keep `bits`, extend the sign if there is one.
 
     What stands in the other bits (old overlays, garbage) does not reach the result. Same shape; the dtype keeps its
-    size and takes the sign asked for.
+    size and takes the sign asked for. Where `raw` is the caller's `own` they may come in its place: of a large frame,
+    memory used for the first time costs more than the work.
     """
     size = raw.dtype.itemsize
     width = 8 * size
@@ -123,11 +124,14 @@ def sample_values(raw: Array, bits: int, shift: int, signed: bool) -> Array:
         return raw.view(f"{'i' if signed else 'u'}{size}")
     if signed:
         left = width - bits - shift
-        up: Array = np.left_shift(raw.view(f"u{size}"), left)
-        extended: Array = np.right_shift(up.view(f"i{size}"), width - bits)
+        unsigned: Array = raw.view(f"u{size}")
+        up: Array = np.left_shift(unsigned, left, out=unsigned if own and raw.flags.writeable else None)
+        two: Array = up.view(f"i{size}")
+        extended: Array = np.right_shift(two, width - bits, out=two)
         return extended
     values: Array = raw.view(f"u{size}")
+    mine = own and raw.flags.writeable
     if shift:
-        values = np.right_shift(values, shift)
-    kept: Array = np.bitwise_and(values, values.dtype.type((1 << bits) - 1))
+        values, mine = np.right_shift(values, shift, out=values if mine else None), True
+    kept: Array = np.bitwise_and(values, values.dtype.type((1 << bits) - 1), out=values if mine else None)
     return kept

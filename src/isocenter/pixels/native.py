@@ -30,7 +30,7 @@ def unpack(data: bytes | memoryview, layout: Layout, first_bit: int = 0) -> Arra
         raw: Array = np.frombuffer(data, f"{order}u{size}", count).astype(f"u{size}")
     else:
         raw = _odd_size(np.frombuffer(data, np.uint8, count * size), size, layout.big_endian)
-    values = sample_values(raw, layout.bits_stored, layout.shift, layout.signed)
+    values = sample_values(raw, layout.bits_stored, layout.shift, layout.signed, own=True)
     if layout.subsampled:
         return spread_chroma(values, layout.rows, layout.columns)
     return arrange(values, layout)
