@@ -32,11 +32,18 @@ SLOPE = 3.5
 
 def pet(number: int, patient_id: str, **attributes: object) -> Dataset:
     """CT_small's pixels as activity, 58 minutes after the injection."""
+    ds = objects.ct(number, patient_id, RescaleSlope=str(SLOPE), RescaleIntercept="0")
+    ds.WindowCenter, ds.WindowWidth = 3000, 6000
+    return injected(ds, **attributes)
+
+
+def injected(ds: Dataset, **attributes: object) -> Dataset:
+    """The image as one of PET, in Bq/ml, with all that makes uptake of them."""
     dose = Dataset()
     dose.RadiopharmaceuticalStartTime = "101500.000000"
     dose.RadionuclideTotalDose = f"{DOSE:.0f}"
     dose.RadionuclideHalfLife = str(HALF_LIFE)
-    ds = objects.ct(number, patient_id, Modality="PT", RescaleSlope=str(SLOPE), RescaleIntercept="0")
+    ds.Modality = "PT"
     ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.128"
     ds.Units = "BQML"
     ds.DecayCorrection = "START"
@@ -45,11 +52,21 @@ def pet(number: int, patient_id: str, **attributes: object) -> Dataset:
     ds.SeriesDate = ds.AcquisitionDate = "20240514"
     ds.SeriesTime = "111300"
     ds.AcquisitionTime = "111530.250000"
-    ds.WindowCenter, ds.WindowWidth = 3000, 6000
     ds.RadiopharmaceuticalInformationSequence = [dose]
     for name, value in attributes.items():
         setattr(ds, name, value)
     return ds
+
+
+def mapping(slope: float, intercept: float, first: int, last: int) -> Dataset:
+    """A Real World Value Mapping of diffusion."""
+    item = Dataset()
+    item.RealWorldValueFirstValueMapped, item.RealWorldValueLastValueMapped = first, last
+    item.RealWorldValueSlope, item.RealWorldValueIntercept = slope, intercept
+    units = Dataset()
+    units.CodeValue, units.CodingSchemeDesignator, units.CodeMeaning = "mm2/s", "UCUM", "square millimeter per second"
+    item.MeasurementUnitsCodeSequence = [units]
+    return item
 
 
 def by_weight(seconds: float, dose: float = DOSE, half_life: float = HALF_LIFE, weight: float = WEIGHT) -> float:
@@ -168,14 +185,8 @@ REFUSED: dict[str, tuple[Callable[[Dataset], None], str]] = {
 
 @pytest.fixture(scope="module")
 def pets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    mapping = Dataset()
-    mapping.RealWorldValueFirstValueMapped, mapping.RealWorldValueLastValueMapped = 0, 1500
-    mapping.RealWorldValueSlope, mapping.RealWorldValueIntercept = 1e-6, 1e-4
-    units = Dataset()
-    units.CodeValue, units.CodingSchemeDesignator, units.CodeMeaning = "mm2/s", "UCUM", "square millimeter per second"
-    mapping.MeasurementUnitsCodeSequence = [units]
     mapped = objects.ct(73, "MAPPED", WindowCenter=40, WindowWidth=400)
-    mapped.RealWorldValueMappingSequence = [mapping]
+    mapped.RealWorldValueMappingSequence = [mapping(1e-6, 1e-4, 0, 1500)]
     light = pet(72, "LIGHT")
     del light.PatientWeight
     files = [objects.encoded(ds) for ds in (pet(71, "UPTAKE"), light, mapped)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -97,14 +97,17 @@ def all_series() -> list[Dataset]:
     ]
 
 
+NO_WEBGL = (
+    "const get = HTMLCanvasElement.prototype.getContext; HTMLCanvasElement.prototype.getContext = "
+    "function (kind, ...rest) { return kind === 'webgl2' ? null : get.call(this, kind, ...rest); };"
+)
+
+
 @contextlib.contextmanager
 def without_webgl(chromium: Browser, address: str, tolerate: str = "\0", locale: str = "en-GB") -> Iterator[Viewer]:
     """A page as in a browser without WebGL2: planes have to do without it, and are sooner there."""
     with watched(chromium, address, 800, 620, tolerate, locale) as page:
-        page.page.add_init_script(
-            "const get = HTMLCanvasElement.prototype.getContext; HTMLCanvasElement.prototype.getContext = "
-            "function (kind, ...rest) { return kind === 'webgl2' ? null : get.call(this, kind, ...rest); };"
-        )
+        page.page.add_init_script(NO_WEBGL)
         yield page
 
 
@@ -227,8 +230,8 @@ def greys(
     return np.rint(np.clip((stored * slope + intercept - (center - 0.5)) / (width - 1) + 0.5, 0, 1) * 255)
 
 
-def same(shown: Array, expected: Array, part: float = 0.01) -> None:
-    """The picture shows the greys of the values, and the ground where there are none.
+def same(shown: Array, expected: Array, part: float = 0.01, to: Callable[[Array], Array] = greys) -> None:
+    """The picture shows the greys of the values, which are `to` of them, and the ground where there are none.
 
     A value half way between two stored ones may fall to either, and a pixel on the edge inside or outside: at most
     `part` of the greys are off by one.
@@ -237,7 +240,7 @@ def same(shown: Array, expected: Array, part: float = 0.01) -> None:
     assert np.count_nonzero(ground != np.isnan(expected)) <= 0.002 * expected.size
     both = ~ground & ~np.isnan(expected)
     assert both.sum() > 5000
-    difference = np.abs(shown[..., 0].astype(int) - greys(expected))[both]
+    difference = np.abs(shown[..., 0].astype(int) - to(expected))[both]
     assert difference.max() <= 1
     assert np.count_nonzero(difference) <= part * difference.size
 

@@ -90,8 +90,12 @@ export function plural(n, one, many) {
 /** @param {{column: number, row: number, value: number | null, unit: string} | null} found under a pointer @returns {string} */
 export function probeWords(found) {
   if (!found) return "";
-  const value = found.value === null ? "" : `   ${Math.abs(found.value) < 0.1 ? Number(found.value.toPrecision(3)) : short(found.value)}${found.unit ? ` ${found.unit}` : ""}`;
-  return `${found.column}, ${found.row}${value}`;
+  return `${found.column}, ${found.row}${found.value === null ? "" : `   ${valueWords(found.value, found.unit)}`}`;
+}
+
+/** @param {number} value measured @param {string} unit "" for none @returns {string} small ones, such as diffusion, by their first digits */
+export function valueWords(value, unit) {
+  return [Math.abs(value) < 0.1 ? Number(value.toPrecision(3)) : short(value), unit].filter((word) => word !== "").join(" ");
 }
 
 /** @param {number} n @returns {string} at most two decimals, none when whole */

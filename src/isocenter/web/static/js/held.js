@@ -2,7 +2,6 @@
 // The value under a finger that rests on a picture: read as long as it is held down, wherever it goes.
 
 import { h } from "./dom.js";
-import { probeWords } from "./format.js";
 
 /** Milliseconds after which a finger rests, and CSS pixels by which it may tremble. */
 const REST = 450;
@@ -15,9 +14,10 @@ export class HeldValue {
   /** @type {[number, number]} client CSS pixels */
   #from = [0, 0];
 
-  /** @param {import("./viewport.js").Viewport} viewport */
-  constructor(viewport) {
-    this.viewport = viewport;
+  /** @param {HTMLElement} place of the picture @param {(x: number, y: number) => string} read what is there, client CSS pixels; "" for nothing */
+  constructor(place, read) {
+    this.place = place;
+    this.read = read;
   }
 
   /** A finger comes down. @param {PointerEvent} event */
@@ -25,7 +25,7 @@ export class HeldValue {
     this.#from = [event.clientX, event.clientY];
     this.#timer = window.setTimeout(() => {
       this.#reading = true;
-      this.viewport.element.append(this.#element);
+      this.place.append(this.#element);
       this.#show(...this.#from);
     }, REST);
   }
@@ -45,8 +45,8 @@ export class HeldValue {
 
   /** @param {number} x @param {number} y client CSS pixels */
   #show(x, y) {
-    const words = probeWords(this.viewport.probe(x, y));
-    const box = this.viewport.element.getBoundingClientRect();
+    const words = this.read(x, y);
+    const box = this.place.getBoundingClientRect();
     this.#element.hidden = words === "";
     this.#element.textContent = words;
     this.#element.style.left = `${Math.min(box.width - 80, Math.max(80, x - box.left))}px`;

@@ -8,8 +8,8 @@ import { Tag, items, number, text, texts } from "./dataset.js";
 /** value, scheme, meaning of the unit @typedef {[string, string, string]} Code */
 /**
  * `of` takes the stored and the modality's value; null where the mapping does not reach. `factor` is what the modality's
- * value is multiplied by, where that is all.
- * @typedef {{unit: string, code: Code | null, of: (stored: number, modality: number) => number | null, factor: number | null, refused: string}} Quantity
+ * value is multiplied by, where that is all; `mapping` makes a real world value of a stored one.
+ * @typedef {{unit: string, code: Code | null, of: (stored: number, modality: number) => number | null, factor: number | null, mapping: {slope: number, intercept: number} | null, refused: string}} Quantity
  */
 
 /** UCUM codes that people know by another name. @type {Record<string, string>} */
@@ -47,7 +47,7 @@ function mapped(image, frame) {
     const units = items(item, Tag.MeasurementUnits)[0];
     if (!slope || intercept === undefined || first === undefined || last === undefined || !units) continue;
     const code = /** @type {Code} */ ([text(units, "00080100"), text(units, "00080102"), text(units, "00080104")]);
-    return { unit: NAMES[code[0]] ?? code[0], code, of: (stored) => (stored >= first && stored <= last ? stored * slope + intercept : null), factor: null, refused: "" };
+    return { unit: NAMES[code[0]] ?? code[0], code, of: (stored) => (stored >= first && stored <= last ? stored * slope + intercept : null), factor: null, mapping: { slope, intercept }, refused: "" };
   }
   return null;
 }
@@ -56,10 +56,10 @@ function mapped(image, frame) {
 function uptake(ds) {
   try {
     const { factor, name, code } = suvFactor(ds);
-    return { unit: name, code, of: (_, modality) => modality * factor, factor, refused: "" };
+    return { unit: name, code, of: (_, modality) => modality * factor, factor, mapping: null, refused: "" };
   } catch (error) {
     if (!(error instanceof NoUptake)) throw error;
-    return { unit: units(ds), code: null, of: (_, modality) => modality, factor: null, refused: error.message };
+    return { unit: units(ds), code: null, of: (_, modality) => modality, factor: null, mapping: null, refused: error.message };
   }
 }
 

@@ -2,6 +2,7 @@
 // Mouse, pen, touch and wheel on a viewport. The left button and one finger do what the chosen tool says; the others are
 // always the same. A finger that rests reads the value under it, as there is no pointer to hover with.
 
+import { probeWords } from "./format.js";
 import { HeldValue } from "./held.js";
 
 /** @typedef {import("./viewport.js").Viewport} Viewport */
@@ -86,7 +87,7 @@ export function attachTools(viewport, tools, hooks) {
   const pointers = new Map();
   /** @type {Drag | null} */
   let drag = null;
-  const held = new HeldValue(viewport);
+  const held = new HeldValue(element, (x, y) => probeWords(viewport.probe(x, y)));
 
   element.addEventListener("contextmenu", (event) => event.preventDefault());
   element.addEventListener("pointerdown", (event) => {

@@ -2,6 +2,7 @@
 // Mouse, pen, touch and wheel on the panes. What a press lies on comes first (the crossing, a line, its handle); elsewhere
 // the left button does what the chosen tool says, as in the stack.
 
+import { HeldValue } from "../held.js";
 import { dot, minus, add } from "./vectors.js";
 
 /** @typedef {import("./room.js").VolumeRoom} VolumeRoom */
@@ -15,7 +16,8 @@ const SCROLL_PIXELS = 6;
 /** @param {VolumeRoom} room */
 export function attachGestures(room) {
   for (const pane of room.panes) {
-    attachPointer(pane.element, (event) => grasp(room, pane, event), (factor, dx, dy) => two(room, pane, factor, dx, dy));
+    const held = new HeldValue(pane.element, (x, y) => room.read(pane, x, y));
+    attachPointer(pane.element, (event) => grasp(room, pane, event, held), (factor, dx, dy) => two(room, pane, factor, dx, dy), held);
     pane.element.addEventListener("pointermove", (event) => {
       room.probe(pane, event);
       if (event.buttons === 0) pane.element.dataset.grip = pane.grip(pane.spot(event.clientX, event.clientY))?.kind ?? "";
@@ -33,12 +35,12 @@ export function attachGestures(room) {
   attachWheel(scene.element, (steps) => scene.zoom(Math.exp(-steps / 8)), (factor) => scene.zoom(factor));
 }
 
-/** What a press on a plane moves. @param {VolumeRoom} room @param {Pane} pane @param {PointerEvent} event @returns {Move} */
-function grasp(room, pane, event) {
+/** What a press on a plane moves. @param {VolumeRoom} room @param {Pane} pane @param {PointerEvent} event @param {HeldValue} held @returns {Move} */
+function grasp(room, pane, event, held) {
   const { state } = room;
   const begin = pane.spot(event.clientX, event.clientY);
   const plain = event.button === 0 && !event.shiftKey && !event.ctrlKey && !event.metaKey;
-  const grip = plain ? pane.grip(begin) : null;
+  const grip = plain ? pane.grip(begin, event.pointerType === "touch") : null;
   const mm = (/** @type {number} */ css) => css * devicePixelRatio * pane.scale;
   if (grip?.kind === "centre") return (spot) => state.moveTo(add(state.point, minus(pane.toPatient(spot), pane.toPatient(pane.toCanvas(state.point)))));
   if (grip?.kind === "line") {
@@ -56,6 +58,7 @@ function grasp(room, pane, event) {
       before = now;
     };
   }
+  if (event.pointerType === "touch") held.begin(event);
   const tool = room.tools.forPointer(event);
   if (tool === "pan") return (_, dx, dy) => state.pan(pane.name, mm(dx), mm(dy));
   if (tool === "zoom") {
@@ -89,9 +92,9 @@ function two(room, pane, factor, dx, dy) {
 
 /**
  * @param {HTMLElement} element @param {(event: PointerEvent) => Move} begin
- * @param {(factor: number, dx: number, dy: number) => void} pinched
+ * @param {(factor: number, dx: number, dy: number) => void} pinched @param {HeldValue | null} [held] reads under a finger that rests
  */
-function attachPointer(element, begin, pinched) {
+function attachPointer(element, begin, pinched, held = null) {
   /** @type {Map<number, {x: number, y: number}>} */
   const pointers = new Map();
   /** @type {Move | null} */
@@ -106,6 +109,7 @@ function attachPointer(element, begin, pinched) {
     element.focus({ preventScroll: true });
     element.setPointerCapture(event.pointerId);
     pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+    held?.end();
     move = pointers.size === 1 ? begin(event) : null;
     if (event.button === 1) event.preventDefault();
   });
@@ -114,7 +118,8 @@ function attachPointer(element, begin, pinched) {
     if (!last) return;
     const [dx, dy] = [event.clientX - last.x, event.clientY - last.y];
     const other = [...pointers].find(([id]) => id !== event.pointerId)?.[1];
-    if (pointers.size === 2 && other) {
+    if (held?.move(event)) move = null;
+    else if (pointers.size === 2 && other) {
       const before = Math.hypot(last.x - other.x, last.y - other.y);
       const after = Math.hypot(event.clientX - other.x, event.clientY - other.y);
       if (before > 0 && after > 0) pinched(after / before, dx / 2, dy / 2);
@@ -124,6 +129,7 @@ function attachPointer(element, begin, pinched) {
   const end = (/** @type {PointerEvent} */ event) => {
     pointers.delete(event.pointerId);
     move = null;
+    held?.end();
   };
   element.addEventListener("pointerup", end);
   element.addEventListener("pointercancel", end);

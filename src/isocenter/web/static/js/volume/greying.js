@@ -17,6 +17,8 @@ export class Greying {
   inverted = false;
   /** @type {ChosenWindow | null} found for images whose header names no window */
   #automatic = null;
+  /** undefined: not looked for yet @type {import("../quantity.js").Quantity | null | undefined} */
+  #agreed;
   /** @type {[number, number]} stored values the table is filled for */
   #filled = [0, 0];
 
@@ -31,17 +33,28 @@ export class Greying {
     return { image, frame };
   }
 
-  /** What values are multiplied by to be what is shown: uptake, in PET. */
-  get factor() {
-    return this.#quantity?.factor ?? 1;
-  }
-
-  get unit() {
-    return this.#quantity?.factor ? this.#quantity.unit : this.greys.unit;
-  }
-
+  /** What the slices measure, where it is one thing in all of them. */
   get #quantity() {
-    return quantityOf(this.entry.image, this.entry.frame);
+    if (this.#agreed === undefined) this.#agreed = agreed(this.data.slices);
+    return this.#agreed;
+  }
+
+  /**
+   * What a value of the volume measures. A mapping may reach as far as some stored values only (PS3.3 C.7.6.16.2.11):
+   * those of the slice nearest to the plane, also where a slab has the value from another.
+   * @param {number} modality value @param {number} place of the plane, in slices
+   * @returns {{value: number | null, unit: string}} null where the mapping does not reach
+   */
+  measured(modality, place) {
+    const { slices } = this.data;
+    const near = (/** @type {import("./data.js").Slice} */ slice) => Math.abs(slice.place - place);
+    const { image, frame } = slices.reduce((best, slice) => (near(slice) < near(best) ? slice : best));
+    const quantity = this.#quantity && quantityOf(image, frame);
+    if (!quantity) return { value: modality, unit: this.greys.unit };
+    const { slope, intercept } = image.values(frame).modality;
+    const stored = (modality - intercept) / slope;
+    const whole = Math.round(stored);
+    return { value: quantity.of(Math.abs(stored - whole) < 1e-6 ? whole : stored, modality), unit: quantity.unit };
   }
 
   /** @returns {{transform: GreyTransform, label: string, unit: string}} */
@@ -100,13 +113,40 @@ export class Greying {
     this.chosen = draggedWindow(this.greys.transform, dx, dy);
   }
 
-  /** @returns {string[]} for the corner of a plane */
+  /** @returns {string[]} for the corner of a plane, as the stack has it in its own */
   words() {
     const { transform, label } = this.greys;
+    const quantity = this.#quantity;
     const { voi } = transform;
     const level = (/** @type {number} */ v) => (Math.abs(v) >= 20 || Number.isInteger(v) ? String(Math.round(v)) : v.toFixed(1));
-    const { factor, unit } = this;
-    const window = voi.kind === "window" ? `W ${level(voi.width * factor)}  L ${level(voi.center * factor)}${factor === 1 ? "" : ` ${unit}`}` : "";
-    return [[t(label), this.inverted && t("inverted")].filter(Boolean).join(" · "), window].filter(Boolean);
+    const factor = quantity?.factor ?? 1;
+    const named = quantity?.factor ? ` ${quantity.unit}` : "";
+    const window = voi.kind === "window" ? `W ${level(voi.width * factor)}  L ${level(voi.center * factor)}${named}` : "";
+    const refused = quantity?.refused ? t("no SUV: {0}", t(quantity.refused)) : "";
+    return [[t(label), this.inverted && t("inverted")].filter(Boolean).join(" · "), window, refused].filter(Boolean);
   }
+}
+
+/** Of the factors of slices that are one: times in headers are rounded to seconds, and activity decays meanwhile. */
+const ALIKE = 1e-3;
+
+/**
+ * The quantity of all slices; null where they have none, or where the same modality value measures something else in
+ * each: a plane is a mixture of slices.
+ * @param {import("./data.js").Slice[]} slices @returns {import("../quantity.js").Quantity | null}
+ */
+function agreed(slices) {
+  const [first = null, ...others] = slices.map(({ image, frame }) => {
+    const quantity = quantityOf(image, frame);
+    const { slope, intercept, lut } = image.values(frame).modality;
+    if (!quantity || (quantity.mapping && lut)) return null; // of a table's output nobody knows the stored value
+    const { mapping, factor } = quantity;
+    const rise = mapping ? mapping.slope / slope : (factor ?? 1);
+    return { quantity, rise, zero: mapping ? mapping.intercept - rise * intercept : 0 };
+  });
+  if (!first) return null;
+  const { quantity, rise, zero } = first;
+  const same = (/** @type {number} */ a, /** @type {number} */ b) => Math.abs(a - b) <= ALIKE * Math.abs(b);
+  const alike = others.every((one) => one && one.quantity.unit === quantity.unit && one.quantity.refused === quantity.refused && same(one.rise, rise) && Math.abs(one.zero - zero) <= ALIKE * Math.max(Math.abs(zero), Math.abs(rise)));
+  return alike ? quantity : null;
 }

@@ -19,8 +19,9 @@ const SVG = "http://www.w3.org/2000/svg";
 /** What lies outside of the volume is not black, which is a grey: it is the page's ground. */
 const NOTHING = 0xff0f0c0a;
 const BLACK = 0xff000000;
-/** CSS pixels: what a finger needs, and the gap about the crossing. */
+/** CSS pixels about what is taken hold of, for a pointer and for a finger, and the gap about the crossing. */
 const REACH = 12;
+const FINGER = 22;
 const GAP = 14;
 /** Where along a line it can be turned, of the shorter side of the pane. */
 const HANDLE = 0.36;
@@ -136,10 +137,10 @@ export class Pane {
     return [this.width / 2 + dot(off, right) / this.scale, this.height / 2 + dot(off, down) / this.scale];
   }
 
-  /** What a press takes hold of. @param {Spot} spot @returns {Grip} */
-  grip([x, y]) {
+  /** What a press takes hold of. @param {Spot} spot @param {boolean} [finger] @returns {Grip} */
+  grip([x, y], finger = false) {
     if (!this.#state.crossing) return null;
-    const reach = REACH * devicePixelRatio;
+    const reach = (finger ? FINGER : REACH) * devicePixelRatio;
     const [cx, cy] = this.toCanvas(this.#state.point);
     if (Math.hypot(x - cx, y - cy) <= reach) return { kind: "centre" };
     const far = HANDLE * Math.min(this.width, this.height);

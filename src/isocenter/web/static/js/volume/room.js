@@ -2,12 +2,14 @@
 // One volume on the screen: its data, which planes are shown, their greys, and the four panes.
 
 import { h } from "../dom.js";
+import { valueWords } from "../format.js";
 import { VolumeData, diagonal } from "./data.js";
 import { attachGestures } from "./gestures.js";
 import { Greying } from "./greying.js";
 import { Pane } from "./pane.js";
 import { Scene } from "./scene.js";
 import { PLANES, PlanesState } from "./state.js";
+import { apply } from "./vectors.js";
 
 /** @typedef {import("./judge.js").Candidate} Candidate */
 /** @typedef {import("./state.js").PlaneName} PlaneName */
@@ -155,15 +157,19 @@ export class VolumeRoom extends EventTarget {
 
   /** @param {import("./pane.js").Pane | null} pane @param {PointerEvent} [event] */
   probe(pane, event) {
-    if (!pane || !event) this.probed = "";
-    else {
-      const spot = pane.spot(event.clientX, event.clientY);
-      const value = pane.value(spot);
-      const { unit, factor } = this.greying;
-      const place = pane.toPatient(spot).map((mm) => mm.toFixed(1)).join(", ");
-      this.probed = value === null ? `${place} mm` : `${place} mm   ${Math.round(value * factor * 100) / 100}${unit ? ` ${unit}` : ""}`;
-    }
+    this.probed = pane && event ? this.read(pane, event.clientX, event.clientY) : "";
     this.#tell("probe");
+  }
+
+  /** Where a point of a pane lies, and what is measured there. @param {import("./pane.js").Pane} pane @param {number} x @param {number} y client CSS pixels */
+  read(pane, x, y) {
+    const spot = pane.spot(x, y);
+    const point = pane.toPatient(spot);
+    const place = `${point.map((mm) => mm.toFixed(1)).join(", ")} mm`;
+    const modality = pane.value(spot);
+    if (modality === null) return place;
+    const { value, unit } = this.greying.measured(modality, apply(this.data.inverse, point)[0]);
+    return value === null ? place : `${place}   ${valueWords(value, unit)}`;
   }
 
   probed = "";
