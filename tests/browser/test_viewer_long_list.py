@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -133,3 +134,68 @@ def test_a_page_that_does_not_come_is_told_and_comes_later(chromium: Browser, ad
         viewer.page.unroute("**/dicomweb/studies?*")
         viewer.page.evaluate("() => { document.querySelector('.list-scroll').scrollTop += 48; }")
         assert "P0801" == row(viewer, 801)
+
+
+def test_the_order_stands_in_the_address(page: Viewer, chromium: Browser, address: str) -> None:
+    assert "sort=" not in page.page.url
+    sort(page, "description", "ascending")
+    page.page.wait_for_function("() => location.search === '?sort=description'")
+    sort(page, "description", "descending")
+    page.page.wait_for_function("() => location.search === '?sort=-description'")
+    first = row(page, 0)
+    page.page.fill("input[type=search]", "head")
+    page.page.wait_for_function("() => location.search === '?q=head&sort=-description'")
+    with watched(chromium, address, tolerate="/thumbnail") as other:
+        other.list("?q=head&sort=-description")
+        assert first == row(other, 0)
+        assert "descending" == other.page.get_attribute("th.c-description", "aria-sort")
+        assert "none" == other.page.get_attribute("th.c-date", "aria-sort")
+        # The usual one is not told, and what is none is said.
+        sort(other, "date", "descending")
+        other.page.wait_for_function("() => location.search === '?q=head'")
+        other.list("?sort=colour")
+        other.page.wait_for_selector(".toast:has-text('sort')")
+        assert "P0000" == row(other, 0)
+
+
+def at_the_top(page: Viewer, index: int, patient: str) -> None:
+    """Waits until the study stands in the place that is the first below the head."""
+    page.page.wait_for_function(
+        """([index, patient]) => {
+          const row = document.querySelector(`tr[data-index='${index}'][data-study]`);
+          const head = document.querySelector('th.c-name').getBoundingClientRect().bottom;
+          return row?.querySelector('.c-id').textContent === patient
+            && Math.abs(row.getBoundingClientRect().top - head) <= 1;
+        }""",
+        arg=[index, patient],
+    )
+
+
+def test_studies_that_come_meanwhile_hide_none(chromium: Browser, tmp_path: Path) -> None:
+    """Pages that were fetched before and after do not fit together: the list is read again, and stays where it is."""
+    with ours.background(lambda: served(tmp_path, [])) as url:
+        index = SqlIndex(tmp_path / "index.sqlite")
+
+        def come(number: int, **attributes: str) -> None:
+            uid = f"2.25.{number + 1}"
+            index.apply([entry(uid, f"{uid}.1", f"{uid}.1.1", **study(number) | attributes)], "keep-first")
+
+        for number in range(350):
+            come(number)
+        with watched(chromium, url, tolerate="/thumbnail") as viewer:
+            viewer.list()
+            assert "P0000" == row(viewer, 0)
+            for number in (9001, 9002):
+                come(number, x00080020="20260101", x00100020=f"N{number}")
+            scroll = "(to) => { document.querySelector('.list-scroll').scrollTop = to * 48; }"
+            viewer.page.evaluate(scroll, 150)
+            at_the_top(viewer, 150, "P0148")
+            assert "352 studies" == viewer.page.locator(".result-count").inner_text()
+            come(9003, x00080020="20260102", x00100020="N9003")
+            viewer.page.evaluate(scroll, 195)
+            # What stood at the top of the screen stands there, one place further down.
+            at_the_top(viewer, 196, "P0193")
+            viewer.page.wait_for_function("() => document.querySelector('.result-count').textContent === '353 studies'")
+            viewer.page.evaluate(scroll, 0)
+            assert ["N9003", "N9002"] == [row(viewer, 0), sorted([row(viewer, 1), row(viewer, 2)])[1]]
+        index.close()

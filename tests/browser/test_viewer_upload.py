@@ -28,9 +28,9 @@ DROP = """(files) => {
 
 def drop(viewer: Viewer, **files: bytes) -> str:
     """What the card says when the upload of these is over."""
-    viewer.page.evaluate("() => document.querySelector('.upload-card').replaceChildren()")
+    viewer.page.evaluate("() => { document.querySelector('.upload-card').hidden = true; }")
     viewer.page.evaluate(DROP, {name: base64.b64encode(data).decode() for name, data in files.items()})
-    viewer.page.wait_for_selector(".upload-card button[aria-label='Dismiss']")
+    viewer.page.wait_for_selector(".upload-card[aria-busy=false]")
     card: str = viewer.page.inner_text(".upload-card")
     return card
 
@@ -73,3 +73,41 @@ def test_a_zip_file_is_opened_and_what_became_of_it_is_told(chromium: Browser, e
         at = damaged.index("DICOM/사진 1".encode()) + 60
         damaged[at : at + 40] = bytes(40)
         assert "3 already there · 2 refused" in drop(viewer, scans=bytes(damaged))
+
+
+# A request that goes as far as the test says
+SLOW = """() => {
+  window.XMLHttpRequest = class {
+    upload = {};
+    open() {}
+    setRequestHeader() {}
+    getResponseHeader() { return null; }
+    send(body) { window.request = this; window.whole = body.size; }
+    go(loaded) { this.upload.onprogress({ loaded }); }
+  };
+}"""
+
+
+def test_how_much_of_each_file_has_gone_is_told(chromium: Browser, empty_address: str) -> None:
+    with watched(chromium, empty_address) as viewer:
+        viewer.page.goto(f"{empty_address}/")
+        viewer.page.wait_for_selector("text=The archive is empty")
+        viewer.page.evaluate(SLOW)
+        files = {"one.dcm": bytes(1000), "two.dcm": bytes(200_000), "three.dcm": bytes(500)}
+        viewer.page.evaluate(DROP, {name: base64.b64encode(data).decode() for name, data in files.items()})
+        viewer.page.wait_for_function("() => window.request")
+        close = viewer.page.locator(".upload-card button")
+        close.focus()
+        # Around each file is a head and a line's end, which are no part of it; at the end stands the boundary alone.
+        around = viewer.page.evaluate("() => window.whole") - sum(map(len, files.values()))
+        boundary = (around - 3 * (len("--\r\nContent-Type: application/dicom\r\n\r\n") + 2) - len("----\r\n")) // 4
+        head = boundary + len("--\r\nContent-Type: application/dicom\r\n\r\n")
+        said = []
+        for gone in (head + 500, (head + 1002) + head + 50_000, (head + 1002) + (head + 200_002) + head + 100):
+            viewer.page.evaluate("(gone) => window.request.go(gone)", gone)
+            said.append([viewer.page.inner_text(f".upload-card .upload-{part}") for part in ("name", "share", "line")])
+        assert [["one.dcm", "50 %"], ["two.dcm", "25 %"], ["three.dcm", "20 %"]] == [one[:2] for one in said]
+        assert [f"file {at} of 3" for at in (1, 2, 3)] == [line.partition(" · ")[2] for *_, line in said]
+        viewer.page.evaluate("() => window.request.go(window.whole)")
+        assert "being stored" == viewer.page.inner_text(".upload-card .upload-share")
+        assert viewer.page.evaluate("() => document.activeElement.getAttribute('aria-label') === 'Cancel the upload'")

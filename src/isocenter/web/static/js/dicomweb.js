@@ -210,21 +210,34 @@ export class DicomWeb {
   /**
    * STOW-RS of some files in one request; resolves to the response's data set, also when some were refused (202, 409).
    * XMLHttpRequest because fetch reports no upload progress.
-   * @param {File[]} files @param {(sent: number) => void} progress @param {AbortSignal} [signal]
+   * @param {File[]} files @param {(file: number, bytes: number) => void} progress which one is on its way, and how much of it has gone
+   * @param {AbortSignal} [signal]
    * @returns {Promise<{answer: DataSet, already: number}>} `already`: how many of those stored were there before
    */
   store(files, progress, signal) {
     const boundary = `isocenter-${crypto.getRandomValues(new Uint32Array(4)).join("")}`;
+    const head = `--${boundary}\r\nContent-Type: application/dicom\r\n\r\n`;
     /** @type {BlobPart[]} */
     const body = [];
-    for (const file of files) body.push(`--${boundary}\r\nContent-Type: application/dicom\r\n\r\n`, file, "\r\n");
+    for (const file of files) body.push(head, file, "\r\n");
     body.push(`--${boundary}--\r\n`);
+    const gone = (/** @type {number} */ bytes) => {
+      let at = 0;
+      for (const [i, { size }] of files.entries()) {
+        const whole = head.length + size + 2;
+        if (bytes < at + whole || i === files.length - 1) {
+          progress(i, Math.min(size, Math.max(0, bytes - at - head.length)));
+          return;
+        }
+        at += whole;
+      }
+    };
     return new Promise((resolve, reject) => {
       const request = new XMLHttpRequest();
       request.open("POST", `${this.root}/studies`);
       request.setRequestHeader("Content-Type", `multipart/related; type="application/dicom"; boundary=${boundary}`);
       request.setRequestHeader("Accept", JSON_TYPE);
-      request.upload.onprogress = (event) => progress(event.loaded);
+      request.upload.onprogress = (event) => gone(event.loaded);
       request.onerror = () => reject(new RequestError(0, t("The connection broke during the upload.")));
       request.onabort = () => reject(new DOMException("cancelled", "AbortError"));
       request.onload = () => {

@@ -13,13 +13,15 @@ import { UID, lookWords, readLook } from "./looks.js";
 /**
  * `unread` names what an address said and nobody understood; `planes`: the volume in three planes, in the words of
  * volume/state.js.
- * @typedef {{page: "studies", text: string, modality: string, from: string, to: string, unread?: string[]}} StudiesRoute
+ * @typedef {{page: "studies", text: string, modality: string, from: string, to: string, sort?: string, unread?: string[]}} StudiesRoute
  * @typedef {{page: "view", study: string, series: string, instance: string, frame: number, grid?: Grid, planes?: string, unread?: string[]} & Look} ViewRoute
  * @typedef {{page: "display", unread?: string[]}} DisplayRoute
  * @typedef {{page: "procedures", unread?: string[]}} ProceduresRoute
  * @typedef {StudiesRoute | ViewRoute | DisplayRoute | ProceduresRoute} Route
  */
 
+/** Orders of the study list: a column of search.js, which is not fetched for an image, and - before it for the other way. */
+const SORT = /^-?(?:name|id|date|modality|description|accession|series|images)$/;
 /** Folder the application lives in, with its trailing slash. */
 const ROOT = BASE.pathname;
 
@@ -45,7 +47,9 @@ export function parseRoute(url) {
   }
   if (page) unread.push("/");
   const day = (/** @type {string} */ name) => (/^\d{8}$/.test(query.get(name) ?? "") ? (query.get(name) ?? "") : "");
-  return { page: "studies", text: query.get("q") ?? "", modality: query.get("modality") ?? "", from: day("from"), to: day("to"), ...(unread.length > 0 ? { unread } : {}) };
+  const sort = query.get("sort") ?? "";
+  if (sort && !SORT.test(sort)) unread.push("sort");
+  return { page: "studies", text: query.get("q") ?? "", modality: query.get("modality") ?? "", from: day("from"), to: day("to"), sort: SORT.test(sort) ? sort : "", ...(unread.length > 0 ? { unread } : {}) };
 }
 
 /** @param {URLSearchParams} query @param {string[]} unread @returns {{grid?: Grid}} */
@@ -98,6 +102,7 @@ export function formatRoute(route) {
     if (route.modality) query.set("modality", route.modality);
     if (route.from) query.set("from", route.from);
     if (route.to) query.set("to", route.to);
+    if (route.sort) query.set("sort", route.sort);
   }
   const search = query.toString().replaceAll(/%2C|%2F|%3A|%3B/g, decodeURIComponent);
   return search ? `${path}?${search}` : path;

@@ -3,7 +3,7 @@
 // QIDO-RS parameter (PS3.18 section 8.3.4); the other words are looked for in all that the list shows, by the server.
 
 /** @typedef {readonly [string, string]} Term */
-/** @typedef {{text: string, modality: string, from: string, to: string}} Criteria dates as YYYYMMDD or "" */
+/** @typedef {{text: string, modality: string, from: string, to: string, sort?: string}} Criteria dates as YYYYMMDD or ""; `sort` is a column, with - before it the other way */
 /** @typedef {"name" | "id" | "date" | "modality" | "description" | "accession" | "series" | "images"} Column */
 
 const MODALITIES = new Set(
@@ -52,6 +52,21 @@ export function searchTerms(criteria) {
   if (criteria.modality) terms.set("ModalitiesInStudy", criteria.modality);
   if (criteria.from || criteria.to) terms.set("StudyDate", `${criteria.from}-${criteria.to}`);
   return [...terms];
+}
+
+/** The newest study first. @type {{column: Column, descending: boolean}} */
+const USUAL = { column: "date", descending: true };
+
+/** The order as an address says it; "" for the usual one. @param {{column: Column, descending: boolean}} order @returns {string} */
+export function sortWords({ column, descending }) {
+  return column === USUAL.column && descending === USUAL.descending ? "" : `${descending ? "-" : ""}${column}`;
+}
+
+/** @param {string} words of an address @returns {{column: Column, descending: boolean}} */
+export function readSort(words) {
+  const descending = words.startsWith("-");
+  const column = /** @type {Column[]} */ (Object.keys(SORTED_BY)).find((one) => one === words.slice(descending ? 1 : 0));
+  return column ? { column, descending } : USUAL;
 }
 
 /** @param {Column} column @param {boolean} descending @returns {Term} */

@@ -1,7 +1,10 @@
 // @ts-check
 // Studies of a search by their place in its order: fetched a page at a time where they are looked at, and forgotten far
-// from there, so that a hundred thousand cost no more than what is on the screen.
+// from there, so that a hundred thousand cost no more than what is on the screen. Studies that come and go meanwhile
+// move all others: each page is asked for with the last study of the one before it, and where that is another than
+// known, pages do not fit together any more, and a study between them would be shown twice or never.
 
+import { Tag, text } from "./dataset.js";
 import { isAbort } from "./dicomweb.js";
 
 /** @typedef {import("./dataset.js").DataSet} DataSet */
@@ -14,7 +17,7 @@ const KEPT = 12;
 const AT_ONCE = 2;
 
 export class StudyPages {
-  /** Studies of each page that is there. @type {Map<number, DataSet[]>} */
+  /** What is there of each page, and the study before it. @type {Map<number, {studies: DataSet[], before: string}>} */
   #pages = new Map();
   /** @type {Set<number>} */
   #coming = new Set();
@@ -25,7 +28,7 @@ export class StudyPages {
 
   /**
    * @param {import("./dicomweb.js").DicomWeb} client @param {Term[]} terms the search, and its order
-   * @param {{come: (first: number, count: number) => void, failed: (error: unknown) => void}} told
+   * @param {{come: (first: number, count: number) => void, moved: () => void, failed: (error: unknown) => void}} told
    */
   constructor(client, terms, told) {
     this.client = client;
@@ -33,9 +36,12 @@ export class StudyPages {
     this.told = told;
   }
 
-  /** The first page, and how many studies there are. Raises RequestError. */
-  async begin() {
-    await this.#fetch(0);
+  /** How many studies there are, and those from one place to another (exclusive); at least one page. Raises RequestError. @param {number} from @param {number} to */
+  async begin(from, to) {
+    const last = Math.floor(Math.max(from, to - 1) / PAGE);
+    for (let page = Math.floor(from / PAGE); page <= last; page++) await this.#fetch(page);
+    // Fewer than there were: what was looked at is gone.
+    if (this.total > 0 && this.total <= from) await this.#fetch(Math.floor((this.total - 1) / PAGE));
   }
 
   /** No request is wanted any more. */
@@ -45,7 +51,16 @@ export class StudyPages {
 
   /** @param {number} index @returns {DataSet | undefined} undefined as long as it is not there */
   at(index) {
-    return this.#pages.get(Math.floor(index / PAGE))?.[index % PAGE];
+    return this.#pages.get(Math.floor(index / PAGE))?.studies[index % PAGE];
+  }
+
+  /** @param {string} study UID @returns {number} its place; -1 where it is not among those that are there */
+  find(study) {
+    for (const [page, { studies }] of this.#pages) {
+      const at = studies.findIndex((one) => text(one, Tag.StudyInstanceUID) === study);
+      if (at >= 0) return page * PAGE + at;
+    }
+    return -1;
   }
 
   /** What is on the screen, from one place to another (exclusive): asked for if need be. @param {number} from @param {number} to */
@@ -83,10 +98,21 @@ export class StudyPages {
 
   /** @param {number} page */
   async #fetch(page) {
-    const query = new URLSearchParams([...this.terms.map(([name, value]) => [name, value]), ["limit", String(PAGE)], ["offset", String(page * PAGE)]]);
+    const before = page > 0 ? 1 : 0;
+    const query = new URLSearchParams([...this.terms.map(([name, value]) => [name, value]), ["limit", String(PAGE + before)], ["offset", String(page * PAGE - before)]]);
     const response = await this.client.ask(`${this.client.root}/studies?${query}`, { headers: { Accept: "application/dicom+json" }, signal: this.#stopped.signal });
-    this.#pages.set(page, await response.json());
+    /** @type {DataSet[]} */
+    const studies = await response.json();
+    const [last] = studies.splice(0, before);
+    this.#pages.set(page, { studies, before: text(last, Tag.StudyInstanceUID) });
     this.total = Number(response.headers.get("x-total-count")) || 0;
+    if (!this.#fits(page) || !this.#fits(page + 1)) this.told.moved();
+  }
+
+  /** Whether a page follows the one before it, as far as both are there. @param {number} page */
+  #fits(page) {
+    const [one, other] = [this.#pages.get(page - 1), this.#pages.get(page)];
+    return !one || !other || text(one.studies[PAGE - 1], Tag.StudyInstanceUID) === other.before;
   }
 }
 

@@ -29,7 +29,8 @@ const REASONS = {
 /**
  * @typedef {object} UploadState
  * @property {number} files @property {number} bytes all @property {number} sent bytes
- * @property {number} seen files @property {string} name of the one whose turn it is
+ * @property {number} seen files before the one whose turn it is @property {string} name of that
+ * @property {{sent: number, size: number}} part bytes of it
  * @property {number} stored @property {number} refused @property {number} known of those stored: already there
  * @property {Map<string, number>} reasons how many files each reason refused
  * @property {boolean} done
@@ -119,7 +120,7 @@ async function contents(batch, refuse) {
  */
 export async function upload(client, files, onstate, signal) {
   /** @type {UploadState} */
-  const state = { files: files.length, bytes: files.reduce((n, f) => n + f.size, 0), sent: 0, seen: 0, name: "", stored: 0, known: 0, refused: 0, reasons: new Map(), done: false, error: "" };
+  const state = { files: files.length, bytes: files.reduce((n, f) => n + f.size, 0), sent: 0, seen: 0, name: "", part: { sent: 0, size: 0 }, stored: 0, known: 0, refused: 0, reasons: new Map(), done: false, error: "" };
   const refuse = (/** @type {string} */ reason, /** @type {number} */ n) => {
     if (n <= 0) return;
     state.refused += n;
@@ -130,13 +131,18 @@ export async function upload(client, files, onstate, signal) {
   Object.assign(state, { files: all.length, bytes: all.reduce((n, f) => n + f.size, 0) });
   for (const batch of batches(all)) {
     const size = batch.reduce((n, f) => n + f.size, 0);
-    const before = state.sent;
+    const [before, seen] = [state.sent, state.seen];
     state.name = batch[0]?.name ?? "";
     try {
       signal.throwIfAborted();
       const blobs = await contents(batch, (reason) => refuse(reason, 1));
+      const shown = (/** @type {number} */ at, /** @type {number} */ bytes) => {
+        const file = /** @type {File} */ (blobs[at]);
+        const sent = before + blobs.slice(0, at).reduce((n, one) => n + one.size, bytes);
+        onstate(Object.assign(state, { sent: Math.min(before + size, sent), seen: seen + at, name: file.name, part: { sent: bytes, size: file.size } }));
+      };
       /** @type {{answer: import("./dataset.js").DataSet, already: number}} */
-      const { answer, already } = blobs.length === 0 ? { answer: {}, already: 0 } : await client.store(blobs, (sent) => onstate(Object.assign(state, { sent: before + Math.min(size, sent) })), signal);
+      const { answer, already } = blobs.length === 0 ? { answer: {}, already: 0 } : await client.store(blobs, shown, signal);
       const stored = items(answer, STORED).length;
       const failed = items(answer, FAILED);
       state.stored += stored;
@@ -155,7 +161,7 @@ export async function upload(client, files, onstate, signal) {
       }
     }
     state.sent = before + size;
-    state.seen += batch.length;
+    state.seen = seen + batch.length;
     onstate(state);
   }
   state.done = true;

@@ -34,17 +34,33 @@ export class RowWindow {
     return this.#rows.get(index);
   }
 
-  /** All rows anew. @param {number} count @param {boolean} [fromTop] */
-  show(count, fromTop = false) {
+  /** All rows anew. @param {number} count @param {boolean} [fromTop] @param {number} [down] by how many places those on the screen have moved: they stay there */
+  show(count, fromTop = false, down = 0) {
     this.#count = count;
     this.#rows.clear();
     this.body.replaceChildren();
+    this.#makeRoom();
     if (fromTop) this.scroll.scrollTop = 0;
+    else if (down) this.scroll.scrollTop += down * this.#height;
     this.draw();
   }
 
-  /** Rows anew that are in the page already. @param {number} from @param {number} count */
-  renew(from, count) {
+  /** Places on the screen, from one to another (exclusive). */
+  get seen() {
+    const from = Math.max(0, Math.floor(this.scroll.scrollTop / this.#height));
+    return { from, to: Math.min(this.#count, Math.ceil((this.scroll.scrollTop + this.scroll.clientHeight) / this.#height)) };
+  }
+
+  #makeRoom() {
+    this.space.style.height = `${this.#head + this.#count * this.#height}px`;
+  }
+
+  /** Rows anew that are in the page already. @param {number} from @param {number} count @param {number} total of all rows, which may be another */
+  renew(from, count, total) {
+    if (total !== this.#count) {
+      this.#count = total;
+      this.draw();
+    }
     for (const [index, row] of this.#rows) {
       if (index < from || index >= from + count) continue;
       const held = row.contains(document.activeElement);
@@ -77,7 +93,7 @@ export class RowWindow {
       next = row;
     }
     this.table.style.marginTop = `${from * this.#height}px`;
-    this.space.style.height = `${this.#head + this.#count * this.#height}px`;
+    this.#makeRoom();
     this.make.looked(from, to);
   }
 

@@ -8,7 +8,7 @@ import { RequestError, isAbort } from "../dicomweb.js";
 import { fill, h, icon, iconButton } from "../dom.js";
 import { count, plural } from "../format.js";
 import { formatRoute } from "../router.js";
-import { searchTerms, sortTerm } from "../search.js";
+import { readSort, searchTerms, sortTerm, sortWords } from "../search.js";
 import { StudyPages, tally } from "../studypages.js";
 import { t } from "../words.js";
 import { say, told } from "./dialog.js";
@@ -24,6 +24,8 @@ import { showPictures, studyRow, waitingRow } from "./studyrow.js";
 const DEBOUNCE = 160;
 /** Pictures are fetched when the list has come to rest for so long (ms). */
 const AT_REST = 120;
+/** A list whose order has moved is read again after so long (ms): studies come in crowds. */
+const SETTLED = 400;
 
 /** @type {{id: Column, label: string, descending?: boolean}[]} */
 const COLUMNS = [
@@ -66,8 +68,7 @@ export class StudiesPage {
   /** @type {Criteria} */
   #criteria = { text: "", modality: "", from: "", to: "" };
   #days = 0;
-  /** @type {{column: Column, descending: boolean}} */
-  #sort = { column: "date", descending: true };
+  #sort = readSort("");
   /** How many studies of the search, its modality apart, have each modality. @type {Record<string, number>} */
   #counts = {};
   /** What is shown; null before the first answer. @type {StudyPages | null} */
@@ -75,6 +76,7 @@ export class StudiesPage {
   #selected = -1;
   #timer = 0;
   #rest = 0;
+  #again = 0;
   /** @type {{pages: StudyPages, counting: AbortController} | null} */
   #running = null;
   #rows;
@@ -107,6 +109,7 @@ export class StudiesPage {
       ),
       h("div.filters", null, this.#spans, this.#chips, this.#count),
       this.#scroll,
+      this.#menu.element,
     );
     this.#search.addEventListener("input", () => {
       clearTimeout(this.#timer);
@@ -153,6 +156,11 @@ export class StudiesPage {
   show(criteria) {
     this.#criteria = { ...criteria };
     if (this.#search.value !== criteria.text) this.#search.value = criteria.text;
+    const sort = readSort(criteria.sort ?? "");
+    if (sortWords(sort) !== sortWords(this.#sort)) {
+      this.#sort = sort;
+      this.#drawHead();
+    }
     this.#days = SPANS.find(({ days }) => days > 0 && criteria.from === dayValue(days - 1))?.days ?? 0;
     return this.#run(true);
   }
@@ -160,6 +168,7 @@ export class StudiesPage {
   /** The page is going off the screen. */
   hide() {
     clearTimeout(this.#timer);
+    clearTimeout(this.#again);
     this.#stop();
   }
 
@@ -181,22 +190,28 @@ export class StudiesPage {
 
   // --- searching
 
-  /** @param {boolean} fromTop */
+  /** @param {boolean} fromTop otherwise the studies on the screen stay there, as far as they are still in the list */
   async #run(fromTop) {
     this.#stop();
+    clearTimeout(this.#again);
     const terms = searchTerms(this.#criteria);
     const pages = new StudyPages(this.client, [...terms, ["includefield", "StudyDescription"], sortTerm(this.#sort.column, this.#sort.descending)], {
       come: (first, n) => this.#pages === pages && this.#came(first, n),
+      moved: () => {
+        if (this.#running?.pages === pages) this.#again ||= window.setTimeout(() => void this.#run(false), SETTLED);
+      },
       failed: (error) => this.#pages === pages && say(told(error)),
     });
     const running = { pages, counting: new AbortController() };
     this.#running = running;
+    this.#again = 0;
     this.#scroll.setAttribute("aria-busy", "true");
     this.#drawFilters();
     const slow = window.setTimeout(() => this.element.classList.add("is-searching"), 250);
     void this.#tally(running.counting.signal);
     try {
-      await pages.begin();
+      const seen = fromTop ? { from: 0, to: 0 } : this.#rows.seen;
+      await pages.begin(seen.from, seen.to);
       if (this.#running === running) this.#take(pages, fromTop);
     } catch (error) {
       if (!isAbort(error) && this.#running === running) this.#fail(error);
@@ -222,21 +237,29 @@ export class StudiesPage {
 
   /** @param {StudyPages} pages @param {boolean} fromTop */
   #take(pages, fromTop) {
-    const chosen = this.#study(this.#selected);
-    const same = pages.at(this.#selected);
-    if (!chosen || !same || text(same, Tag.StudyInstanceUID) !== text(chosen, Tag.StudyInstanceUID)) this.#selected = -1;
+    const uid = (/** @type {number} */ index) => text(this.#study(index), Tag.StudyInstanceUID);
+    const top = this.#rows.seen.from;
+    const [chosen, first] = [uid(this.#selected), uid(top)];
+    const now = first ? pages.find(first) : -1;
+    this.#selected = chosen ? pages.find(chosen) : -1;
     this.#pages = pages;
-    fill(this.#count, plural(pages.total, "study", "studies"));
-    this.#table.setAttribute("aria-rowcount", String(pages.total + 1));
+    this.#sayTotal();
     this.#state.hidden = pages.total > 0;
     this.#scroll.classList.toggle("is-empty", pages.total === 0);
-    this.#rows.show(pages.total, fromTop);
+    this.#rows.show(pages.total, fromTop, !fromTop && top > 0 && now >= 0 ? now - top : 0);
     if (pages.total === 0) this.#sayEmpty();
+  }
+
+  #sayTotal() {
+    const total = this.#pages?.total ?? 0;
+    fill(this.#count, plural(total, "study", "studies"));
+    this.#table.setAttribute("aria-rowcount", String(total + 1));
   }
 
   /** @param {number} first @param {number} n */
   #came(first, n) {
-    this.#rows.renew(first, n);
+    this.#sayTotal();
+    this.#rows.renew(first, n, this.#pages?.total ?? 0);
     if (this.#selected >= first && this.#selected < first + n && document.activeElement === document.body) {
       this.#rows.row(this.#selected)?.querySelector("a")?.focus({ preventScroll: true });
     }
@@ -285,9 +308,7 @@ export class StudiesPage {
         const current = this.#sort.column === id;
         const button = h("button", { type: "button" }, t(label), icon(this.#sort.descending && current ? "down" : "up"));
         button.addEventListener("click", () => {
-          this.#sort = { column: id, descending: current ? !this.#sort.descending : descending };
-          this.#drawHead();
-          void this.#run(true);
+          this.#apply({ sort: sortWords({ column: id, descending: current ? !this.#sort.descending : descending }) });
           /** @type {HTMLElement | null} */ (this.#head.querySelector(`.c-${id} button`))?.focus();
         });
         return h(`th.c-${id}`, { scope: "col", "aria-sort": current ? (this.#sort.descending ? "descending" : "ascending") : "none" }, button);

@@ -17,7 +17,7 @@ const REASONS = ["Wrong patient", "Duplicate", "Test images", "Poor quality"];
 const GAP = 4;
 
 export class StudyMenu {
-  #menu = h("div.menu.floating", { role: "menu", hidden: true });
+  element = h("div.menu.floating", { role: "menu", "aria-label": t("Menu of the study"), hidden: true });
   /** Has the focus back afterwards. @type {HTMLElement | null} */
   #from = null;
 
@@ -29,11 +29,10 @@ export class StudyMenu {
     this.client = client;
     this.operation = new Operation(client);
     this.actions = actions;
-    document.body.append(this.#menu);
-    document.addEventListener("pointerdown", (event) => event.target instanceof Node && !this.#menu.contains(event.target) && this.close());
+    document.addEventListener("pointerdown", (event) => event.target instanceof Node && !this.element.contains(event.target) && this.close());
     addEventListener("blur", () => this.close());
     addEventListener("wheel", () => this.close(), { passive: true });
-    this.#menu.addEventListener("keydown", (event) => this.#onKey(event));
+    this.element.addEventListener("keydown", (event) => this.#onKey(event));
   }
 
   /** @param {DataSet} study @param {number} x @param {number} y on the screen @param {HTMLElement | null} from */
@@ -44,7 +43,7 @@ export class StudyMenu {
       run();
     };
     fill(
-      this.#menu,
+      this.element,
       menuItem({ label: t("Open"), key: "↵", symbol: "layers", run: then(() => this.actions.open(uid)) }),
       menuItem({ label: t("Download as ZIP"), key: "D", symbol: "download", run: then(() => this.download(study)) }),
       menuItem({ label: t("Download as DICOMDIR"), key: "⇧D", symbol: "disc", run: then(() => this.download(study, "&dicomdir=true")) }),
@@ -52,21 +51,21 @@ export class StudyMenu {
       this.actions.may("delete") && menuItem({ label: t("Delete…"), key: "Del", symbol: "trash", run: then(() => this.remove(study)) }),
     );
     this.#from = from;
-    this.#menu.hidden = false;
-    const { width, height } = this.#menu.getBoundingClientRect();
-    this.#menu.style.left = `${Math.max(GAP, Math.min(x, innerWidth - width - GAP))}px`;
-    this.#menu.style.top = `${Math.max(GAP, Math.min(y, innerHeight - height - GAP))}px`;
-    this.#menu.querySelector("button")?.focus();
+    this.element.hidden = false;
+    const { width, height } = this.element.getBoundingClientRect();
+    this.element.style.left = `${Math.max(GAP, Math.min(x, innerWidth - width - GAP))}px`;
+    this.element.style.top = `${Math.max(GAP, Math.min(y, innerHeight - height - GAP))}px`;
+    this.element.querySelector("button")?.focus();
   }
 
   close() {
-    this.#menu.hidden = true;
+    this.element.hidden = true;
   }
 
   /** @param {KeyboardEvent} event */
   #onKey(event) {
     event.stopPropagation();
-    const buttons = [...this.#menu.querySelectorAll("button")];
+    const buttons = [...this.element.querySelectorAll("button")];
     const at = buttons.indexOf(/** @type {HTMLButtonElement} */ (document.activeElement));
     const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: buttons.length - 1 }[event.key];
     if (to !== undefined) {

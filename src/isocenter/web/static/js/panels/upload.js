@@ -9,7 +9,17 @@ import { t } from "../words.js";
 /** @typedef {import("../upload.js").UploadState} UploadState */
 
 export class UploadPanel {
-  #card = h("section.upload-card", { "aria-label": t("Upload"), "aria-live": "polite", hidden: true });
+  #card = h("section.upload-card", { "aria-label": t("Upload"), hidden: true });
+  #title = h("strong", { role: "status" });
+  #close = iconButton("close", "Dismiss", () => (this.#going ? this.#running?.abort() : (this.#card.hidden = true)));
+  #all = h("progress", { "aria-label": t("Upload") });
+  #line = h("p.upload-line");
+  #name = h("span.upload-name");
+  #share = h("span.upload-share");
+  #one = h("progress.is-one", { "aria-label": t("This file") });
+  #file = h("div.upload-file", null, h("p", null, this.#name, this.#share), this.#one);
+  #reasons = h("ul");
+  #going = false;
   #input = h("input", { type: "file", multiple: true, hidden: true, "aria-label": t("Files to upload") });
   #veil = h("div.drop-veil", { hidden: true }, icon("upload"), h("strong", null, t("Drop to add to the archive")), h("span", null, t("DICOM files, folders and ZIP files")));
   /** @type {AbortController | null} */
@@ -24,6 +34,8 @@ export class UploadPanel {
       this.#input.value = "";
       void this.#start(files);
     });
+    // Made once: what changes many times a second must not take the focus from the button, nor be read out.
+    this.#card.append(h("header", null, this.#title, this.#close), this.#all, this.#line, this.#file, this.#reasons);
     document.body.append(this.#card, this.#input, this.#veil);
     this.#watchDrops();
   }
@@ -78,24 +90,40 @@ export class UploadPanel {
 
   /** @param {string} title @param {string} detail */
   #say(title, detail) {
+    this.#show(title, false, detail);
+    fill(this.#reasons);
+  }
+
+  /** @param {string} title @param {boolean} going @param {string} line */
+  #show(title, going, line) {
+    this.#going = going;
     this.#card.hidden = false;
-    fill(this.#card, h("header", null, h("strong", null, title), iconButton("close", "Dismiss", () => (this.#card.hidden = true))), h("p", null, detail));
+    this.#card.setAttribute("aria-busy", String(going));
+    if (this.#title.textContent !== title) this.#title.textContent = title;
+    const label = t(going ? "Cancel the upload" : "Dismiss");
+    this.#close.setAttribute("aria-label", label);
+    this.#close.title = label;
+    this.#all.hidden = !going;
+    this.#file.hidden = true;
+    this.#reasons.hidden = this.#reasons.childElementCount === 0;
+    this.#line.textContent = line;
   }
 
   /** @param {UploadState} state */
   #progress(state) {
-    const { done, stored, known, refused, error } = state;
-    const fresh = stored - known;
+    const { done, stored, known, refused, error, part } = state;
     const title = error || (done ? (stored > 0 ? t("Upload finished") : t("Nothing was stored")) : t("Uploading"));
-    const close = done
-      ? iconButton("close", "Dismiss", () => (this.#card.hidden = true))
-      : iconButton("close", "Cancel the upload", () => this.#running?.abort());
-    const bar = h("progress", { max: Math.max(1, state.bytes), value: state.sent, "aria-label": t("Upload") });
-    const line = done
-      ? [plural(fresh, "object stored", "objects stored"), known > 0 && t("{0} already there", count(known)), refused > 0 && t("{0} refused", count(refused))].filter(Boolean).join(" · ")
-      : `${t("{0} of {1}", size(state.sent), size(state.bytes))} · ${t("file {0} of {1}", count(Math.min(state.files, state.seen + 1)), count(state.files))}`;
-    const reasons = [...state.reasons].map(([reason, n]) => h("li", null, `${n} × ${reason}`));
-    this.#card.hidden = false;
-    fill(this.#card, h("header", null, h("strong", null, title), close), !done && bar, h("p", null, line), !done && state.name && h("p.upload-name", null, state.name), reasons.length > 0 && h("ul", null, ...reasons));
+    const ended = [plural(stored - known, "object stored", "objects stored"), known > 0 && t("{0} already there", count(known)), refused > 0 && t("{0} refused", count(refused))];
+    const going = `${t("{0} of {1}", size(state.sent), size(state.bytes))} · ${t("file {0} of {1}", count(Math.min(state.files, state.seen + 1)), count(state.files))}`;
+    fill(this.#reasons, ...[...state.reasons].map(([reason, n]) => h("li", null, `${n} × ${reason}`)));
+    this.#show(title, !done, done ? ended.filter(Boolean).join(" · ") : going);
+    this.#all.max = Math.max(1, state.bytes);
+    this.#all.value = state.sent;
+    this.#file.hidden = done || state.name === "";
+    this.#name.textContent = state.name;
+    const whole = part.size > 0 && part.sent >= part.size;
+    this.#share.textContent = whole ? t("being stored") : part.size > 0 ? `${Math.floor((100 * part.sent) / part.size)} %` : "";
+    this.#one.max = Math.max(1, part.size);
+    this.#one.value = part.sent;
   }
 }

@@ -7,6 +7,8 @@ export const LIST = {
   "Download as DICOMDIR": "DICOMDIR 형식으로 내려받기",
   "Download it as DICOMDIR": "DICOMDIR 형식으로 내려받기",
   "{0} already there": "이미 있음 {0}개",
+  "being stored": "저장하는 중",
+  "This file": "이 파일",
   "cannot be read": "읽을 수 없음",
   "compressed in its ZIP file in a way that browsers do not know": "브라우저가 풀 수 없는 방식으로 압축됨",
   "DICOM files, folders and ZIP files": "DICOM 파일, 폴더, ZIP 파일",
