@@ -260,6 +260,7 @@ export class ViewerPage {
   /** @param {unknown} error */
   #tellProblem(error) {
     this.#problem.hidden = error === null;
+    if (error && !this.#title.textContent) fill(this.#title, "Isocenter");
     if (error === null) return;
     const title = error instanceof Error ? error.message : String(error);
     const hint = error instanceof RequestError ? error.hint : "";

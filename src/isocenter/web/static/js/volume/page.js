@@ -47,7 +47,7 @@ export class VolumePage {
   tools = new ToolBox();
   /** @type {VolumeRoom | null} */
   room = null;
-  #title = h("div.study-title");
+  #title = h("h1.study-title");
   #stage = h("div.volume-stage");
   #slabs = h("div.segments", { role: "group", "aria-label": t("Slab") });
   #thickness = h("input.thickness", { type: "range", min: "0", max: String(SLAB_STEPS.length - 1), step: "1", "aria-label": t("Thickness of the slab") });
@@ -247,6 +247,7 @@ export class VolumePage {
     this.room?.close();
     this.room = null;
     this.#toolbar.hidden = true;
+    if (!this.#title.textContent) fill(this.#title, "Isocenter");
     const title = error instanceof Error ? error.message : String(error);
     const hint = error instanceof RequestError ? error.hint : "";
     const back = h("button.button", { type: "button", onclick: () => this.#back() }, t("Back to the images"));
