@@ -204,11 +204,14 @@ export function readState(state) {
     found.set(key, marked);
     return marked;
   };
-  for (const series of items(state, "00081115")) for (const image of items(series, "00081140")) at(text(image, "00081155"), 1);
+  const shown = items(state, "00081115").flatMap((series) => items(series, "00081140"));
+  for (const image of shown) at(text(image, "00081155"), 1);
   for (const one of items(state, "00700001")) {
     const shape = readShape(one);
     if (!shape) continue;
-    for (const image of items(one, "00081140")) {
+    // Without images of its own an annotation is of all that the state is of (C.10.5).
+    const own = items(one, "00081140");
+    for (const image of own.length > 0 ? own : shown) {
       const frames = numbers(image, "00081160");
       for (const frame of frames.length > 0 ? frames : [1]) at(text(image, "00081155"), frame).shapes.push(shape);
     }
