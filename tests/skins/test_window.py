@@ -170,6 +170,23 @@ def test_responses_nobody_reads_yet_do_not_hold_up_the_next_request() -> None:
             peer.echo()
 
 
+@pytest.mark.parametrize("window", [1, 2])
+def test_pending_ends_what_has_one_response(window: int) -> None:
+    """Only C-FIND, C-GET and C-MOVE have pending responses (PS3.7 section 9.1): a peer that says so of a C-STORE sends
+    nothing more, and its place in the window must not be waited for."""
+
+    def script(scp: RawSCP) -> None:
+        scp.accept(window)
+        while (message := scp.message()) is not None:
+            scp.answer(message, 0xFF00)
+        scp.connection.release_response()
+        scp.flush()
+
+    with raw_scp(script) as address:
+        outcomes = stored(address, 4)
+    assert [0xFF00] * 4 == [status for _, status in outcomes]
+
+
 @pytest.mark.parametrize(("options", "expected"), [([], (8, 1)), (["--window", 3], (3, 1)), (["--window", 1], None)])
 def test_the_command(options: list[object], expected: object) -> None:
     def script(scp: RawSCP) -> None:

@@ -48,6 +48,8 @@ log = logging.getLogger("isocenter.dimse")
 # Plain numbers where each message passes: before Python 3.12 it takes a while to look up a member of an enumeration.
 _C_STORE, _C_CANCEL, _N_EVENT_REPORT = int(Verb.C_STORE), int(Verb.C_CANCEL), int(Verb.N_EVENT_REPORT)
 
+_SEVERAL = frozenset({Verb.C_FIND, Verb.C_GET, Verb.C_MOVE})  # have pending responses (PS3.7 sections 9.1.2 to 9.1.4)
+
 _PROCESSING_FAILURE = Reply(0x0110, "internal error; see the server's log")
 _CANCELLED = Reply(CANCEL)
 _DATA_SET_FOLLOWS = 0x0001
@@ -131,7 +133,7 @@ class Association(Link):
         self._message_id = 0
         self._waiting: dict[int, Mailbox] = {}
         self._queueing = 0  # who wait for a place in the window
-        self._owed: set[int] = set()  # Message IDs of which the peer owes us the final response
+        self._owed: dict[int, int] = {}  # Message IDs of which the peer owes us the final response, and the verbs
         self.window = 1
         self._slots = asyncio.Semaphore(1)
         self._line = asyncio.Lock()
@@ -249,7 +251,7 @@ class Association(Link):
             self._slots.release()  # for the next one that waits, who is to hear of it as well
             raise self._failure
         self._waiting[command["MessageID"]] = mailbox = Mailbox()
-        self._owed.add(command["MessageID"])
+        self._owed[command["MessageID"]] = command["CommandField"]
         return mailbox
 
     def _forget(self, command: CommandSet) -> None:
@@ -260,8 +262,7 @@ class Association(Link):
 
     def _settle(self, message_id: int) -> None:
         """Nothing more will come for this request: its place is free, whether or not anybody has read the responses."""
-        if message_id in self._owed:
-            self._owed.discard(message_id)
+        if self._owed.pop(message_id, None) is not None:
             self._slots.release()
 
     async def _next(self, mailbox: Mailbox) -> Response:
@@ -544,7 +545,8 @@ class Association(Link):
     def _resolve(self, receiving: _Receiving) -> None:
         command = receiving.message.command
         message_id = command.get("MessageIDBeingRespondedTo", 0)
-        if command.get("Status") not in (PENDING, PENDING_WITH_WARNING):
+        pending = command.get("Status") in (PENDING, PENDING_WITH_WARNING)
+        if not pending or self._owed.get(message_id) not in _SEVERAL:
             self._settle(message_id)
         mailbox = self._waiting.get(message_id)
         if mailbox is None:
