@@ -194,7 +194,13 @@ class Settings:
         "",
         "web",
         "Addresses or networks of the reverse proxies before us, divided by commas: they speak TLS with clients, and "
-        "their X-Forwarded-For and X-Forwarded-Proto are believed.",
+        "their X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Prefix are believed.",
+    )
+    web_prefix: str = _row(
+        "",
+        "web",
+        "Path below which clients reach us, where a proxy has us there, as /pacs; it may take it off or leave it on. "
+        "Empty: what a proxy of web.proxies says in X-Forwarded-Prefix, or none.",
     )
     web_listen_unprotected: bool = _row(
         False,

@@ -195,3 +195,21 @@ def test_why_an_object_was_refused_is_told_in_words(tmp_path: Path, slices: list
         assert sorted(one.stored for one in made.store([whole, cut])) == [False, True]
         (told,) = made.warnings
         assert told.startswith("1 not stored: "), told
+
+
+def test_what_is_not_stored_as_it_was_sent_is_told(tmp_path: Path, slices: list[Path]) -> None:
+    """Other bytes under a UID that is there: the first ones stay, and a Warning Reason says so (PS3.18 Table I.2-1)."""
+    other = pydicom.dcmread(slices[0])
+    other.PatientComments = "other bytes"
+    other.save_as(tmp_path / "other.dcm")
+    with (
+        ours.node(tmp_path / "data", archive_minimum_free=0) as node,
+        isocenter.web_client(f"{node.url}dicomweb") as made,
+    ):
+        assert [None] == [one.warning for one in made.store([slices[0]])]
+        assert [(True, 0xB000)] == [(one.stored, one.warning) for one in made.store([tmp_path / "other.dcm"])]
+        told = command("store", f"{node.url}dicomweb", tmp_path / "other.dcm", slices[1])
+        assert 0 == told.returncode, told.stderr
+        assert "2 stored, 0 already there, 1 of them with a warning of the server, 0 refused" in told.stdout
+        said = f"stored with a warning: Coercion of data elements (B000) (1)\n  {tmp_path / 'other.dcm'}\n"
+        assert said in told.stderr

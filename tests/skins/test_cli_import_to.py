@@ -53,7 +53,7 @@ def test_into_a_running_server(tmp_path: Path, files: list[Path]) -> None:
 
 
 @contextmanager
-def server(status: int, answer: Any, *, swallow: bool = True) -> Iterator[tuple[str, list[bytes]]]:
+def server(status: int, answer: Any, *, swallow: bool = True, warning: str = "") -> Iterator[tuple[str, list[bytes]]]:
     """A DICOMweb service that gives every request the same answer; with its URL, the bodies it got."""
     bodies: list[bytes] = []
 
@@ -68,6 +68,8 @@ def server(status: int, answer: Any, *, swallow: bool = True) -> Iterator[tuple[
             content = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
+            if warning:
+                self.send_header("Warning", warning)
             self.end_headers()
             self.wfile.write(content)
 
@@ -103,11 +105,17 @@ def test_failures_are_matched_by_uid_and_said(files: list[Path]) -> None:
         },
         "00081198": {"vr": "SQ", "Value": [{**item(uids[2]), "00081197": {"vr": "US", "Value": [0xA700]}}]},
     }
-    with server(202, answer) as (url, _):
+    with server(202, answer, warning="299 http://x/dicom-web: the disk\x1b is full") as (url, _):
         done = put(url, *files)
+        in_words = CliRunner().invoke(app, ["store", url, *map(str, files)])
     summary = json.loads(done.stdout)
     assert (done.exit_code, summary["stored"], summary["with_warning"], summary["refused"]) == (1, 2, 1, 1)
     assert summary["refusals"] == [{"reason": "out of resources (A700)", "count": 1, "files": [str(files[2])]}]
+    coerced = {"reason": "Coercion of data elements (B000)", "count": 1, "files": [str(files[1])]}
+    assert [coerced] == summary["warnings"]
+    assert ["the disk is full"] == summary["said"]
+    assert f"stored with a warning: Coercion of data elements (B000) (1)\n  {files[1]}\n" in in_words.stderr
+    assert "the service warns: the disk is full\n" in in_words.stderr
 
 
 def item(uid: str) -> dict[str, Any]:

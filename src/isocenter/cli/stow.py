@@ -18,7 +18,8 @@ from isocenter.archive.walk import Candidate, require_dicom
 from isocenter.cli.output import Bar
 from isocenter.cli.summary import Summary
 from isocenter.errors import DataSetError, IsocenterError, NetworkError
-from isocenter.net.web_client import Service
+from isocenter.net.web_client import Service, items_of, value_of, warning_text
+from isocenter.std.statuses import STORAGE, meaning_of
 from isocenter.std.transfer_syntaxes import transfer_syntax
 from isocenter.wire.part10 import read_header, text_of
 from isocenter.wire.scan import scan
@@ -152,6 +153,8 @@ def _request(service: Service, parts: list[_Part], summary: Summary) -> None:
     }
     with service.asked("POST", "/studies", body=_body(parts, opening, ending), headers=headers) as answer:
         content = answer.read(_MOST_BYTES)
+        for field in answer.headers.get_all("Warning", []):
+            summary.say(warning_text(field))
     _account(parts, answer.status, content, summary)
 
 
@@ -180,13 +183,15 @@ def _account(parts: list[_Part], status: int, content: bytes, summary: Summary) 
         raise NetworkError(f"the server answers {status} {http.client.responses.get(status, '')}{_said(answer)}")
     body = answer[0] if isinstance(answer, list) and answer else answer
     told = isinstance(body, dict) and (_FAILED in body or _REFERENCED in body)
-    stored = {_first(item, _INSTANCE): item for item in _items(body, _REFERENCED)}
-    failed = {_first(item, _INSTANCE): _first(item, _REASON) for item in _items(body, _FAILED)}
+    stored = {str(value_of(item, _INSTANCE)): item for item in items_of(body, _REFERENCED)}
+    failed = {str(value_of(item, _INSTANCE)): value_of(item, _REASON) for item in items_of(body, _FAILED)}
     for part in parts:
         known = part.instances & stored.keys()
         if known or (status < 300 and not told):
-            warned = any(_WARNING in stored[uid] for uid in known)
-            summary.took("stored", part.candidate.size, warned=warned)
+            summary.took("stored", part.candidate.size)
+            warnings = [value_of(stored[uid], _WARNING) for uid in known if _WARNING in stored[uid]]
+            if warnings:
+                summary.warn(part.candidate, _warning(warnings[0]))
             continue
         reasons = [failed[uid] for uid in part.instances & failed.keys()]
         if reasons and isinstance(reasons[0], int):
@@ -198,14 +203,11 @@ def _account(parts: list[_Part], status: int, content: bytes, summary: Summary) 
         summary.refuse(part.candidate, Refused(reason))
 
 
-def _items(body: Any, tag: str) -> list[dict[str, Any]]:
-    values = body.get(tag, {}).get("Value", []) if isinstance(body, dict) else []
-    return [item for item in values if isinstance(item, dict)]
-
-
-def _first(item: dict[str, Any], tag: str) -> Any:
-    values = item.get(tag, {}).get("Value", [])
-    return values[0] if values else ""
+def _warning(reason: Any) -> str:
+    """The words of a Warning Reason (PS3.18 Table I.2-1), which has the codes of C-STORE (PS3.4 B.2.3)."""
+    if not isinstance(reason, int):
+        return "the server does not say why"
+    return f"{meaning_of(reason, STORAGE)} ({reason:04X})"
 
 
 def _said(answer: Any) -> str:

@@ -1,4 +1,4 @@
-"""What became of the objects of one import: counted, refusals with their reasons, as text and as JSON."""
+"""What became of the objects of one import: counted, refusals and warnings with their reasons, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -13,9 +13,41 @@ from isocenter.archive.walk import Candidate
 from isocenter.cli import output
 from isocenter.errors import IsocenterError, NotDicomError
 
-_MOST_NAMED = 20  # refused files of one reason that are kept by name; the rest is a number
+_MOST_NAMED = 20  # files of one reason that are kept by name; the rest is a number
 _MOST_TOLD = 5
 _MOST_REASONS = 200
+_MOST_WORDS = 20  # different sentences of a server that are kept
+
+
+@dataclass
+class Reasons:
+    """Files by what was said of them; however many there are, it stays small."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    files: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, reason: str, label: str) -> None:
+        if reason not in self.files and len(self.files) >= _MOST_REASONS:
+            reason = "other reasons"
+        self.counts[reason] += 1
+        named = self.files.setdefault(reason, [])
+        if len(named) < _MOST_NAMED:
+            named.append(label)
+
+    def as_json(self) -> list[dict[str, Any]]:
+        return [
+            {"reason": reason, "count": self.counts[reason], "files": files} for reason, files in self.files.items()
+        ]
+
+    def tell(self, what: str) -> None:
+        """On stderr, `what` before each."""
+        for reason, files in self.files.items():
+            count = self.counts[reason]
+            output.note(f"{what}: {reason} ({count})")
+            for label in files[:_MOST_TOLD]:
+                output.note(f"  {label}")
+            if count > _MOST_TOLD:
+                output.note(f"  and {count - _MOST_TOLD} more (--json names {_MOST_NAMED})")
 
 
 @dataclass
@@ -25,17 +57,29 @@ class Summary:
     named: frozenset[Path]  # the paths the person gave
     counts: Counter[str] = field(default_factory=Counter)
     bytes: int = 0
-    refusals: dict[str, list[str]] = field(default_factory=dict)
-    refused: int = 0
+    refusals: Reasons = field(default_factory=Reasons)
+    warnings: Reasons = field(default_factory=Reasons)
+    words: dict[str, None] = field(default_factory=dict)  # what the server said beside its answers
     begun: float = field(default_factory=time.monotonic)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def took(self, kind: str, size: int, *, warned: bool = False) -> None:
-        """`kind` as Outcome.kind: stored, already-there, kept-first, replaced; `warned` if a server said more."""
+    def took(self, kind: str, size: int) -> None:
+        """`kind` as Outcome.kind: stored, already-there, kept-first, replaced."""
         with self._lock:
             self.counts[kind] += 1
-            self.counts["warned"] += warned
             self.bytes += size
+
+    def warn(self, candidate: Candidate, reason: str) -> None:
+        """A server took it, and says that something is not as it was sent."""
+        with self._lock:
+            self.counts["warned"] += 1
+            self.warnings.add(reason, candidate.label)
+
+    def say(self, words: str) -> None:
+        """What a server said of a request, once."""
+        with self._lock:
+            if words and len(self.words) < _MOST_WORDS:
+                self.words[words] = None
 
     def refuse(self, candidate: Candidate, error: IsocenterError) -> None:
         """Count a refusal; what is not DICOM and was only found in a folder or zip is none."""
@@ -44,12 +88,12 @@ class Summary:
             if found and isinstance(error, NotDicomError):
                 self.counts["not-dicom"] += 1
                 return
-            self.refused += 1
-            reason = error.message if len(self.refusals) < _MOST_REASONS else "other reasons"
-            named = self.refusals.setdefault(reason, [])
-            if len(named) < _MOST_NAMED:
-                named.append(candidate.label)
-            self.counts[f"refused: {reason}"] += 1
+            self.counts["refused"] += 1
+            self.refusals.add(error.message, candidate.label)
+
+    @property
+    def refused(self) -> int:
+        return self.counts["refused"]
 
     def report(self, as_json: bool) -> None:
         """Tell it, as data or as text."""
@@ -67,16 +111,15 @@ class Summary:
             "not_dicom": self.counts["not-dicom"],
             "with_warning": self.counts["warned"],
             "refused": self.refused,
-            "refusals": [
-                {"reason": reason, "count": self.counts[f"refused: {reason}"], "files": files}
-                for reason, files in self.refusals.items()
-            ],
+            "refusals": self.refusals.as_json(),
+            "warnings": self.warnings.as_json(),
+            "said": list(self.words),
             "bytes": self.bytes,
             "seconds": round(time.monotonic() - self.begun, 3),
         }
 
     def tell(self) -> None:
-        """The summary as text on stdout, refusals on stderr."""
+        """The summary as text on stdout, refusals and warnings on stderr."""
         seconds = max(time.monotonic() - self.begun, 1e-3)
         total = sum(self.counts[kind] for kind in ("stored", "already-there", "kept-first", "replaced"))
         parts = [f"{self.counts['stored']} stored", f"{self.counts['already-there']} already there"]
@@ -94,10 +137,7 @@ class Summary:
         output.write(", ".join(parts))
         rates = f"{total / seconds:.0f} objects/s, {output.amount(self.bytes / seconds)}/s"
         output.note(f"{output.amount(self.bytes)} in {seconds:.1f} s, {rates}")
-        for reason, files in self.refusals.items():
-            count = self.counts[f"refused: {reason}"]
-            output.note(f"refused: {reason} ({count})")
-            for label in files[:_MOST_TOLD]:
-                output.note(f"  {label}")
-            if count > _MOST_TOLD:
-                output.note(f"  and {count - _MOST_TOLD} more (--json names {_MOST_NAMED})")
+        self.refusals.tell("refused")
+        self.warnings.tell("stored with a warning")
+        for words in self.words:
+            output.note(f"the service warns: {words}")

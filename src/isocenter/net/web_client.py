@@ -53,7 +53,7 @@ _MOST_JSON = 256 << 20  # bytes of one answer that are held
 _BATCH_OBJECTS, _BATCH_BYTES = 50, 64 << 20
 _LEVELS = {"STUDY": "studies", "SERIES": "series", "IMAGE": "instances"}
 _REFUSALS: dict[int, type[IsocenterError]] = {400: BadRequest, 404: NotFound, 406: NotAcceptable}
-_FAILED, _STORED, _REASON, _INSTANCE = "00081198", "00081199", "00081197", "00081155"
+_FAILED, _STORED, _REASON, _WARNED, _INSTANCE = "00081198", "00081199", "00081197", "00081196", "00081155"
 
 
 class Service:
@@ -168,11 +168,13 @@ def _explained(error: ssl.SSLError, place: str) -> TlsError:
 
 @dataclass(frozen=True, slots=True)
 class WebOutcome:
-    """What became of one object: `reason` is the Failure Reason (PS3.18 Table I.2-2), None if it was stored."""
+    """What became of one object: `reason` is the Failure Reason (PS3.18 Table I.2-2), None if it was stored; `warning`
+    the Warning Reason (Table I.2-1) of one that was, but not as it was sent."""
 
     sop_instance: str
     stored: bool
     reason: int | None = None
+    warning: int | None = None
 
 
 class WebClient:
@@ -222,7 +224,7 @@ class WebClient:
                 found = [] if answer.status == 204 else _json_of(answer)
                 said = answer.headers.get_all("Warning", [])
             more = any("additional results" in text for text in said)
-            self.warnings += [text for text in map(_warning, said) if "additional results" not in text]
+            self.warnings += [text for text in map(warning_text, said) if "additional results" not in text]
             if not isinstance(found, list) or not all(isinstance(model, dict) for model in found):
                 raise ProtocolError("the answer to a search is no list of objects")
             for model in found:
@@ -286,17 +288,16 @@ class WebClient:
             body = _body(batch, opening, ending)
             with self._service.asked("POST", "/studies", body=body, headers=headers) as answer:
                 told = _json_of(answer, accepted=(200, 202, 400, 409, 413, 415, 500, 507))
-                self.warnings += map(_warning, answer.headers.get_all("Warning", []))
+                self.warnings += map(warning_text, answer.headers.get_all("Warning", []))
             if not isinstance(told, dict) or not ({_FAILED, _STORED} & told.keys()):
                 raise NetworkError(f"the server answers {answer.status} without saying what was stored")
-            for item in _items(told, _STORED):
-                yield WebOutcome(str(_first(item, _INSTANCE)), True)
-            for item in _items(told, _FAILED):
-                reason = _first(item, _REASON)
-                yield WebOutcome(str(_first(item, _INSTANCE)), False, reason if isinstance(reason, int) else None)
+            for item in items_of(told, _STORED):
+                yield WebOutcome(str(value_of(item, _INSTANCE)), True, warning=_code(item, _WARNED))
+            for item in items_of(told, _FAILED):
+                yield WebOutcome(str(value_of(item, _INSTANCE)), False, _code(item, _REASON))
 
 
-def _warning(field: str) -> str:
+def warning_text(field: str) -> str:
     """The text of a Warning field (RFC 7234 section 5.5), as far as it can be shown; PS3.18 has it without quotes."""
     text = field.partition(": ")[2] or field.split(" ", 2)[-1]
     return "".join(sign for sign in text.strip('" ') if sign.isprintable())
@@ -432,13 +433,23 @@ def _body(batch: Iterable[Path | bytes], opening: bytes, ending: bytes) -> Itera
     yield ending
 
 
-def _items(model: Mapping[str, Any], tag: str) -> list[dict[str, Any]]:
-    entry = model.get(tag)
-    values = entry.get("Value", []) if isinstance(entry, dict) else []
-    return [item for item in values if isinstance(item, dict)]
+def items_of(model: Any, tag: str) -> list[dict[str, Any]]:
+    """The items of a sequence in DICOM JSON of somebody else's; none where it is not what it should be."""
+    return [item for item in _values(model, tag) if isinstance(item, dict)]
 
 
-def _first(item: Mapping[str, Any], tag: str) -> Any:
-    entry = item.get(tag)
-    values = entry.get("Value", []) if isinstance(entry, dict) else []
+def value_of(item: Any, tag: str) -> Any:
+    """The first value of an attribute, "" without one."""
+    values = _values(item, tag)
     return values[0] if values else ""
+
+
+def _values(model: Any, tag: str) -> list[Any]:
+    entry = model.get(tag) if isinstance(model, dict) else None
+    values = entry.get("Value") if isinstance(entry, dict) else None
+    return values if isinstance(values, list) else []
+
+
+def _code(item: Any, tag: str) -> int | None:
+    value = value_of(item, tag)
+    return value if isinstance(value, int) else None

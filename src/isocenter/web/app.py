@@ -40,6 +40,7 @@ from isocenter.web.context import Context
 from isocenter.web.cors import cors
 from isocenter.web.envelope import Envelope
 from isocenter.web.errors import on_http_exception, on_isocenter_error
+from isocenter.web.forwarded import forwarded
 from isocenter.web.gate import Gate
 from isocenter.web.health import healthz
 from isocenter.web.metrics import Metrics, metrics
@@ -84,6 +85,7 @@ def create_app(archive: Archive, settings: Settings, peers: Peers = tuple) -> St
         ],
         middleware=[
             Middleware(Envelope, metrics=table),
+            *forwarded(settings),
             Middleware(Reception, settings=settings, hosts=Hosts(settings), origins=origins),
             *cors(origins),
             Middleware(gate.layer),

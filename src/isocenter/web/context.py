@@ -5,8 +5,9 @@ Paths come from outside. They are checked here once, and only checked values rea
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 from starlette.requests import Request
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from isocenter.archive.archive import Archive
 
 DICOMWEB = "/dicomweb"
+
+PREFIX = "isocenter.prefix"
+"""Where forwarded.py leaves, in the ASGI scope of a request, what a proxy has before our paths."""
 
 
 def is_data(path: str) -> bool:
@@ -50,6 +54,11 @@ def context_of(request: Request) -> Context:
     return replace(context, archive=cast("Archive", VisibleArchive(context.archive, identity)))
 
 
+def prefix_of(scope: Mapping[str, Any]) -> str:
+    """What stands before our paths as this client reaches them: "/pacs"; "" without such a proxy."""
+    return cast(str, scope.get(PREFIX, ""))
+
+
 def base_url(request: Request) -> str:
     """The DICOMweb base URI as this client reaches it; reception.py has looked at the Host field."""
     host = request.headers["host"]
@@ -57,7 +66,7 @@ def base_url(request: Request) -> str:
     if host.strip("[]") == address and port not in (None, 80, 443):
         # dicomweb-client leaves the port out. Whoever names our own address did not come through a proxy's port.
         host = f"{host}:{port}"
-    return f"{request.url.scheme}://{host}{request.scope.get('root_path', '')}{DICOMWEB}"
+    return f"{request.url.scheme}://{host}{prefix_of(request.scope)}{DICOMWEB}"
 
 
 def scope_of(request: Request) -> Scope:

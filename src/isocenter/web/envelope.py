@@ -51,12 +51,12 @@ class Envelope:
             return
         started = time.perf_counter()
         status = 0
-        data = is_data(scope["path"])
 
         async def sending(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                data = is_data(scope["path"])  # as the layers below have left it (forwarded.py)
                 headers = MutableHeaders(scope=message)
                 for name, value in _EVERYWHERE.items():
                     headers[name] = value
@@ -80,7 +80,7 @@ class Envelope:
                 await response(scope, receive, sending)
         finally:
             self._metrics.open.dec()
-            resource = getattr(scope.get("endpoint"), "__name__", "static" if not data else "none")
+            resource = getattr(scope.get("endpoint"), "__name__", "static" if not is_data(scope["path"]) else "none")
             method = scope["method"] if scope["method"] in _METHODS else "OTHER"
             self._metrics.requests.labels(resource, method, str(status)).inc()
             self._metrics.seconds.labels(resource).observe(time.perf_counter() - started)

@@ -22,7 +22,7 @@ from isocenter.archive import audit
 from isocenter.errors import Forbidden, IsocenterError, TooManyRequests, Unauthenticated
 from isocenter.net.identity import shown
 from isocenter.settings import Settings
-from isocenter.web.context import is_data
+from isocenter.web.context import is_data, prefix_of
 from isocenter.web.credentials import Credentials
 from isocenter.web.errors import response_of
 from isocenter.web.identity import ADMIN, DELETE, KEY, READ, WRITE, Identity, client_of
@@ -134,9 +134,9 @@ class Gate:
 
     def _refusal(self, scope: Scope, error: IsocenterError) -> Response:
         if isinstance(error, Unauthenticated) and _is_page(scope):
-            target = scope["path"] + (f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else "")
-            root = scope.get("root_path", "")
-            return RedirectResponse(f"{root}{LOGIN}?next={quote(root + target)}", 303, {"cache-control": "no-store"})
+            prefix, query = prefix_of(scope), scope["query_string"].decode("latin-1")
+            target = f"{prefix}{scope['path']}" + (f"?{query}" if query else "")
+            return RedirectResponse(f"{prefix}{LOGIN}?next={quote(target)}", 303, {"cache-control": "no-store"})
         response = response_of(error)
         for challenge in self._challenges(scope, error):
             response.headers.append("www-authenticate", challenge)

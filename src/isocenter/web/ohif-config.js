@@ -43,7 +43,7 @@
           bulkDataURI: {
             enabled: true,
             relativeResolution: "studies",
-            transform: (url) => dicomweb + url.slice(url.indexOf("/dicomweb/") + "/dicomweb".length),
+            transform: (url) => dicomweb + url.slice(url.lastIndexOf("/dicomweb/") + "/dicomweb".length),
           },
         },
       },

@@ -27,6 +27,7 @@ from starlette.routing import BaseRoute, Route
 from isocenter.errors import SettingsError
 from isocenter.settings import Settings
 from isocenter.web.caching import ASK_AGAIN, LASTING, unchanged
+from isocenter.web.context import prefix_of
 from isocenter.web.identity import WRITE, identity_of
 from isocenter.wire.contentcoding import GZIP, ZSTD, chosen_coding
 
@@ -140,7 +141,7 @@ def _own(response: Response) -> Response:
 
 async def _to_folder(request: Request) -> Response:
     query = f"?{request.url.query}" if request.url.query else ""
-    return RedirectResponse(f"{request.scope.get('root_path', '')}/ohif/{query}", 307)
+    return RedirectResponse(f"{prefix_of(request.scope)}/ohif/{query}", 307)
 
 
 def routes(settings: Settings) -> Iterator[BaseRoute]:

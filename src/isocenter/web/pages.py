@@ -88,7 +88,7 @@ async def view(request: Request) -> Response:
     assets = own_assets()
     scope = request.scope
     below = scope.get("raw_path") or scope["path"].encode()
-    up = "../" * (below.removeprefix(scope.get("root_path", "").encode()).count(b"/") - 1)
+    up = "../" * (below.count(b"/") - 1)
     uids = [part if is_uid(part) else "" for part in request.path_params["path"].split("/")[:3]]
     study, series, instance = (*uids, "", "", "")[:3]
     if request.query_params.get("planes") and series:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import socket
 import ssl
@@ -24,7 +23,8 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from isocenter.errors import SettingsError
 from isocenter.net.tls import web_context
-from isocenter.settings import Settings, words
+from isocenter.settings import Settings
+from isocenter.web.forwarded import Proxies
 from isocenter.web.reception import is_loopback
 from isocenter.web.traffic import network_of
 from isocenter.web.unread import EXTENSION, FileSender
@@ -68,13 +68,13 @@ class Watch:
         self.head_time, self.idle_time = settings.web_header_timeout, settings.web_idle_timeout
         self.largest_head = settings.web_max_headers + settings.web_max_url
         self._most, self._most_of_one = settings.web_max_connections, settings.web_max_connections_per_address
-        self._proxies = [_network(one) for one in words(settings.web_proxies)]
+        self._proxies = Proxies(settings)
         self._all: dict[Connection, str] = {}  # oldest first, with their addresses
         self._of: dict[str, dict[Connection, None]] = {}
 
     def arrived(self, connection: Connection, address: str) -> None:
         """Where there are too many, one goes that asks for nothing now; if there is none, the new one."""
-        if self._is_proxy(address):
+        if address in self._proxies:
             address = ""
         self._all[connection] = address
         own = self._of.setdefault(address, {})
@@ -104,18 +104,6 @@ class Watch:
         log.info("too many connections of %s: one is ended", address or "a proxy")
         gone.transport.abort()
         self.left(gone)
-
-    def _is_proxy(self, address: str) -> bool:
-        with contextlib.suppress(ValueError):
-            return any(ipaddress.ip_address(address) in network for network in self._proxies)
-        return False
-
-
-def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    try:
-        return ipaddress.ip_network(text)
-    except ValueError:
-        raise SettingsError(f"web.proxies: {text} is neither an address nor a network") from None
 
 
 class Connection(HttpProtocol):
@@ -246,8 +234,7 @@ class WebServer(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                proxy_headers=bool(settings.web_proxies),
-                forwarded_allow_ips=settings.web_proxies,
+                proxy_headers=False,  # forwarded.py
                 timeout_graceful_shutdown=max(1, int(settings.dimse_drain_timeout)),
             )
         )
