@@ -52,7 +52,7 @@ NOT_DCMTK = {
     "Graphics, texts and shutters of states": "dcmp2pgm draws bitmap shutters only; highdicom's and our graphics are "
     "the same picture, and shapes are where the standard puts them",
     "VOI LUT Functions of states": "dcmp2pgm takes each for LINEAR; dcmj2pnm has SIGMOID, highdicom all three",
-    "Pseudo-color, color and blending states": "highdicom's transforms, and the formulas of PS3.4 N.2",
+    "Pseudo-color, color and (advanced) blending states": "highdicom's transforms and the formulas of PS3.4 N.2",
     "Mask subtraction": "DCMTK says that it has none; the sums of PS3.3 C.7.6.10",
 }
 

@@ -48,6 +48,13 @@ def show(corpus: Path, tmp_path: Path) -> Any:
     return picture
 
 
+def read_file(ds: Dataset, path: Path, kind: Any) -> Any:
+    ds.save_as(path, enforce_file_format=True)
+    data = path.read_bytes()
+    meta = read_header(data)
+    return kind.of(data, meta.transfer_syntax, meta.data_set_offset)
+
+
 def made(kind: Any, image: Dataset, **arguments: Any) -> Dataset:
     return kind(
         referenced_images=[image], series_instance_uid=hd.UID(), series_number=9, sop_instance_uid=hd.UID(),
@@ -92,6 +99,32 @@ def test_its_colours_are_what_it_computes(image: Dataset, show: Any) -> None:
     levels = np.rint(hd.pixels.apply_voi_window(units(image), 40.0, 400.0, output_range=(0.0, 255.0))).astype(np.uint8)
     expected = hd.PaletteColorLUTTransformation(*channels).apply(levels) // 257
     assert (show(state) == expected).all()
+
+
+def test_its_advanced_blending_is_what_it_computes(image: Dataset, tmp_path: Path) -> None:
+    """One image twice, in two palettes and windows: both in equal parts, and the first over the second."""
+    windows, ramps = ((40.0, 400.0), (300.0, 900.0)), (RAMP, RAMP[::-1])
+    palettes, items = [], []
+    rescale = hd.ModalityLUTTransformation(float(image.RescaleIntercept), float(image.RescaleSlope), "HU")
+    for number, (window, ramp) in enumerate(zip(windows, ramps, strict=True), 1):
+        names = enumerate(("red", "green", "blue"))
+        channels = [hd.PaletteColorLUT(0, ramp[:, at].astype(np.uint16) * 257, color) for at, color in names]
+        palettes.append(hd.PaletteColorLUTTransformation(*channels))
+        voi = hd.pr.SoftcopyVOILUTTransformation(*window)
+        items.append(hd.pr.AdvancedBlending([image], number, rescale, [voi], palettes[-1]))
+    inputs = [hd.pr.BlendingDisplayInput(number) for number in (1, 2)]
+    found = read_file(image, tmp_path / "image.dcm", Image)
+    parts = []
+    for window, palette in zip(windows, palettes, strict=True):
+        levels = hd.pixels.apply_voi_window(units(image), *window, output_range=(0.0, 255.0))
+        parts.append((palette.apply(np.rint(levels).astype(np.uint8)) // 257).astype(float))
+    for mode, opacity, share in (("EQUAL", None, 0.5), ("FOREGROUND", 0.3, 0.3)):
+        display = hd.pr.BlendingDisplay(mode, inputs, relative_opacity=opacity)
+        made_state = made(hd.pr.AdvancedBlendingPresentationState, image, blending=items, blending_display=[display])
+        del made_state.ICCProfile  # the colours themselves are looked at
+        state = read_file(made_state, tmp_path / f"{mode}.dcm", PresentationState)
+        picture = render(found, state=state, over={2: (found, 1)})
+        assert np.abs(picture - (share * parts[0] + (1 - share) * parts[1])).max() <= 0.51
 
 
 def test_its_graphics_are_ours(image: Dataset, show: Any) -> None:

@@ -11,6 +11,7 @@ from isocenter.iod.presentation_state import Graphic, presentation_state
 from skins.test_web_retrieve import put
 from skins.test_web_uri import png, query
 from skins.web_harness import Web, saved
+from state_objects import advanced_blending, blending_input, blending_step
 
 HOT = np.stack([np.arange(256), np.arange(256) // 2, np.arange(256)[::-1]], axis=1).astype(np.uint8)
 RNG = np.random.default_rng(4)
@@ -79,9 +80,33 @@ def test_blending_takes_the_nearest_slice(web: Web) -> None:
     assert (png(web, of_another) == HOT[over[place].pixel_array]).all()
 
 
+def test_advanced_blending_of_three_series(web: Web) -> None:
+    below = slices()
+    over, third = slices(below[0]), slices(below[0])
+    items = [
+        blending_input(1, below[0], whole=True),
+        blending_input(2, over[0], HOT, whole=True),
+        blending_input(3, third[1], HOT[::-1]),
+    ]
+    state = advanced_blending(items, blending_step([2, 3], 4), blending_step([4, 1], opacity=0.5))
+    paths = put(web, *(saved(ds) for ds in (*below, *over)))
+    (path,) = put(web, saved(state))
+    assert web.get(f"{path}/rendered").status_code == 422  # of the third there is nothing yet
+    put(web, saved(third[1]))
+    place = [saved(ds) for ds in below].index(web.get(paths[2], "application/dicom").content)
+    of_one = query(
+        paths[2], contentType="image/png", presentationUID=state.SOPInstanceUID,
+        presentationSeriesUID=state.SeriesInstanceUID,
+    )  # fmt: skip
+    colours = (HOT[over[place].pixel_array].astype(float) + HOT[::-1][third[1].pixel_array]) / 2
+    expected = (colours + below[place].pixel_array[..., None]) / 2
+    assert np.abs(png(web, of_one) - expected).max() <= 0.51
+    assert png(web, f"{path}/rendered?accept=image/png").shape == (16, 20, 3)  # of the series, one of its slices
+
+
 @pytest.mark.parametrize(
     ("last", "what"),
-    [("6", "planar reconstructions"), ("8", "advanced blending"), ("9", "renderings of volumes")],
+    [("6", "planar reconstructions"), ("9", "renderings of volumes")],
 )
 def test_a_kind_that_is_not_applied_is_refused_by_name(web: Web, last: str, what: str) -> None:
     """Not as an object without pixel data; it is stored and given back as any other."""

@@ -37,7 +37,7 @@ def made(stored: np.ndarray, study: Dataset | None = None, **geometry: Any) -> l
 
 def blended(below: Dataset, over: Dataset, opacity: float = 0.25) -> np.ndarray:
     state = presentation_state(below, palette=HOT, blend=over, opacity=opacity)
-    return render(loaded(below), state=read(state), over=(loaded(over), 1))
+    return render(loaded(below), state=read(state), over={1: (loaded(over), 1)})
 
 
 def greys(stored: np.ndarray) -> np.ndarray:
@@ -99,7 +99,7 @@ def test_planes_that_are_not_parallel_and_sizes_that_differ_are_refused() -> Non
     with pytest.raises(PixelError, match="needs an image"):
         render(loaded(below), state=state)
     with pytest.raises(PixelError, match="does not superimpose"):
-        render(loaded(below), state=state, over=(loaded(below), 1))
+        render(loaded(below), state=state, over={1: (loaded(below), 1)})
 
 
 def test_the_nearest_slice_is_taken() -> None:
@@ -107,8 +107,32 @@ def test_the_nearest_slice_is_taken() -> None:
     planes = [plane_of(loaded(ds), 1) for ds in stack]
     (tilted,) = made(OVER, image_position_patient=(0, 0, 6.9))
     assert nearest(plane_of(loaded(tilted), 1), planes) == 2
-    assert nearest(None, planes) is None
     assert nearest(None, planes[:1]) == 0
+    with pytest.raises(PixelError, match="in a plane parallel to it"):
+        nearest(None, planes)
+
+
+@pytest.mark.parametrize(
+    ("z", "expected"), [(-1.6, None), (-1.4, 0), (0, 0), (4.4, 1), (9, 3), (10.4, 3), (10.6, None)]
+)
+def test_nothing_lies_beyond_the_outermost_slices(z: float, expected: int | None) -> None:
+    """Slices 3 mm apart at 0 to 9 mm: half of that beyond them is still theirs, whatever their order."""
+    stack = made(np.stack([OVER] * 4))
+    (below,) = made(BELOW, image_position_patient=(0, 0, z))
+    plane = plane_of(loaded(below), 1)
+    planes = [plane_of(loaded(ds), 1) for ds in stack]
+    assert nearest(plane, planes) == expected
+    assert nearest(plane, [*planes, planes[0], None]) == expected
+
+
+def test_where_nothing_is_superimposed_greys_stay_greys_and_somebody_is_told() -> None:
+    (below,) = made(BELOW)
+    (over,) = made(OVER, below)
+    notes: list[str] = []
+    state = read(presentation_state(below, palette=HOT, blend=over))
+    picture = render(loaded(below), state=state, over={}, notes=notes)
+    assert (picture == BELOW).all()
+    assert notes == ["nothing of input 1 lies where frame 1 does"]
 
 
 def test_the_command_finds_what_is_superimposed(tmp_path: Path) -> None:

@@ -159,7 +159,6 @@ def test_a_modality_lut_for_each_frame(palette: np.ndarray | None) -> None:
     [
         (6, "planar reconstructions"),
         (7, "planar"),
-        (8, "advanced blending"),
         (9, "volumes"),
         (10, "volumes"),
         (11, "vol"),

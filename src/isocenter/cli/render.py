@@ -304,7 +304,7 @@ class _Pictures:
                 yield (stem if len(numbers) == 1 else f"{stem}-{number:04d}"), picture, time
 
 
-def _superimposed(how: _How, image: Image, number: int) -> AbstractContextManager[tuple[Image, int] | None]:
+def _superimposed(how: _How, image: Image, number: int) -> AbstractContextManager[dict[int, tuple[Image, int]] | None]:
     return nullcontext() if how.state is None else how.state.over(image, number)
 
 

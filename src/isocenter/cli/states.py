@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from isocenter.archive.walk import walk
 from isocenter.cli.dump import opened
-from isocenter.errors import DataSetError, PixelError, UsageError
+from isocenter.errors import DataSetError, UsageError
 from isocenter.pixels.blend import Plane, nearest, plane_of
 from isocenter.pixels.image import Image
-from isocenter.pixels.state import BLENDING, PresentationState
+from isocenter.pixels.state import PresentationState
 from isocenter.wire.part10 import read_header
 
 
@@ -21,10 +21,10 @@ class State:
     def __init__(self, state: PresentationState) -> None:
         self.of = state
         self.used = False
-        self._over: list[tuple[str, int, Plane | None]] = []
+        self._over: dict[int, list[tuple[str, int, Plane | None]]] = {number: [] for number in state.over}
 
     def superimpose(self, files: list[str]) -> None:
-        """Find among `files` the frames that a blending state superimposes."""
+        """Find among `files` the frames that a blending state lays over others."""
         for name in files:
             for candidate in walk(name, everything=not Path(name).is_dir()) if name != "-" else ():
                 if candidate.member is not None:
@@ -33,11 +33,12 @@ class State:
                     with opened(str(candidate.path)) as buf, memoryview(buf) as view:
                         image = _image(view)
                         for number in range(1, image.number_of_frames + 1):
-                            if self.of.covers(image, number, superimposed=True):
-                                self._over.append((str(candidate.path), number, plane_of(image, number)))
+                            for input, found in self._over.items():
+                                if self.of.covers(image, number, input=input):
+                                    found.append((str(candidate.path), number, plane_of(image, number)))
                 except DataSetError:
                     continue  # told when its own picture is made
-        if not self._over:
+        if not all(self._over.values()):
             raise UsageError("--state: none of these is an image that the blending state superimposes")
 
     def covered(self, image: Image, numbers: list[int]) -> list[int]:
@@ -50,17 +51,20 @@ class State:
         return found
 
     @contextmanager
-    def over(self, image: Image, number: int) -> Iterator[tuple[Image, int] | None]:
-        """What is superimposed on a frame: the nearest frame in a parallel plane. None for other states."""
-        if self.of.kind != BLENDING:
+    def over(self, image: Image, number: int) -> Iterator[dict[int, tuple[Image, int]] | None]:
+        """What is laid over a frame, by input: the nearest frames in parallel planes. None for states that don't."""
+        if not self._over:
             yield None
             return
-        index = nearest(plane_of(image, number), [plane for _, _, plane in self._over])
-        if index is None:
-            raise PixelError("there is nothing to superimpose in a plane parallel to it", frame=number)
-        path, frame, _ = self._over[index]
-        with opened(path) as buf, memoryview(buf) as view:
-            yield _image(view), frame
+        with ExitStack() as stack:
+            shown = {}
+            for input, found in self._over.items():
+                index = nearest(plane_of(image, number), [plane for _, _, plane in found])
+                if index is not None:
+                    path, frame, _ = found[index]
+                    view = stack.enter_context(memoryview(stack.enter_context(opened(path))))
+                    shown[input] = _image(view), frame
+            yield shown
 
 
 def load(name: str, files: list[str]) -> State:
@@ -72,7 +76,7 @@ def load(name: str, files: list[str]) -> State:
         state = State(PresentationState.of(data, meta.transfer_syntax, meta.data_set_offset))
     except DataSetError as error:
         raise UsageError(f"--state {name}: {error}") from None
-    if state.of.kind == BLENDING:
+    if state.of.over:
         state.superimpose(files)
     return state
 

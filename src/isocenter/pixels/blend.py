@@ -1,7 +1,8 @@
 """Blending presentation states (PS3.3 C.11.14, PS3.4 N.2.4): an image in colours over another in greys.
 
 Both lie where their geometry says (C.7.6.2), on planes that are parallel; images without geometry have to have the same
-size. Registrations of frames of reference are not read.
+size. Registrations of frames of reference are not read. Which frame lies over which is found here for advanced blending
+(advanced.py), too.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ Floats = NDArray[np.float64]
 _PLANE_POSITION, _PLANE_ORIENTATION, _PIXEL_MEASURES = 0x00209113, 0x00209116, 0x00289110
 _POSITION, _ORIENTATION, _SPACING = 0x00200032, 0x00200037, 0x00280030
 _PARALLEL = 0.9962  # the cosine of 5 degrees
+_SAME = 0.01  # mm: planes of one place, as those of several times
+_HALF = 0.51
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,9 +42,13 @@ class Plane:
 
     def distance(self, other: Plane) -> float:
         """How far the planes are apart, in mm; infinite if they are not parallel."""
+        return abs(self.offset(other))
+
+    def offset(self, other: Plane) -> float:
+        """The same with its sign: above zero where the other lies in the direction of the normal."""
         if abs(float(self.normal @ other.normal)) < _PARALLEL:
             return float("inf")
-        return abs(float(self.normal @ (other.position - self.position)))
+        return float(self.normal @ (other.position - self.position))
 
 
 def plane_of(image: Image, number: int) -> Plane | None:
@@ -58,14 +65,23 @@ def plane_of(image: Image, number: int) -> Plane | None:
 
 
 def nearest(plane: Plane | None, others: Sequence[Plane | None]) -> int | None:
-    """The index of the plane to be laid over another: the nearest parallel one, or the only one that there is."""
+    """The index of the plane to be laid over another: the nearest parallel one, or the only one that there is.
+
+    None where those planes end before this one: it lies beyond the outermost by more than half of their spacing.
+    PixelError if none is parallel, or geometry is missing, so that nobody can say which one it is.
+    """
     if len(others) == 1:
         return 0
-    if plane is None:
-        return None
-    apart = [plane.distance(other) if other is not None else float("inf") for other in others]
-    best = int(np.argmin(apart)) if apart else -1
-    return best if best >= 0 and np.isfinite(apart[best]) else None
+    apart = np.array([plane.offset(other) if plane is not None and other is not None else np.inf for other in others])
+    if not np.isfinite(apart).any():
+        raise PixelError("there is nothing to superimpose in a plane parallel to it")
+    best = int(np.argmin(np.abs(apart)))
+    known = apart[np.isfinite(apart)]
+    if known.min() <= 0 <= known.max():
+        return best
+    gaps = np.abs(known - apart[best])
+    spacing = gaps.min(where=gaps > _SAME, initial=np.inf)
+    return best if abs(apart[best]) <= spacing * _HALF else None
 
 
 def blend(below: Picture, over: Picture, seen: NDArray[np.bool_], opacity: float) -> Picture:

@@ -6,7 +6,7 @@ profile. What belongs to the picture's pixels (shutters, overlays) is laid over 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from isocenter.display.calibration import Characteristic
 from isocenter.errors import PixelError, UsageError
 from isocenter.pixels import icc
+from isocenter.pixels.advanced import blended
 from isocenter.pixels.annotate import annotated
 from isocenter.pixels.blend import blend, moved, plane_of
 from isocenter.pixels.codecs import Decoded
@@ -36,7 +37,7 @@ from isocenter.pixels.overlay import Mask, overlays_of
 from isocenter.pixels.palette import read_palette
 from isocenter.pixels.resample import fitted, pixel_aspect, resize, squared
 from isocenter.pixels.shutter import laid_over
-from isocenter.pixels.state import BLENDING, GRAYSCALE, PresentationState
+from isocenter.pixels.state import ADVANCED_BLENDING, GRAYSCALE, PresentationState
 from isocenter.pixels.voi import Rescale, Table, Window, automatic, modality_units, presentation, voi
 
 FRAME_VOI_LUT, _FRAME_SHUTTER, _PIXEL_MEASURES = 0x00289132, 0x00189472, 0x00289110
@@ -54,7 +55,7 @@ def render(
     invert: bool = False,
     display: Characteristic | None = None,
     state: PresentationState | None = None,
-    over: tuple[Image, int] | None = None,
+    over: Mapping[int, tuple[Image, int]] | None = None,
     subtract: bool = False,
     overlays: bool = True,
     shutter: bool = True,
@@ -73,8 +74,8 @@ def render(
     `display`: greys are the driving levels that make equal steps look equal on this display of at most 256 levels
     (PS3.14); colours are left alone.
     `state`: a presentation state made for this frame stands in for all that the object says of its presentation, with
-    its displayed area, turns, annotations and pixel shape; `window` and `invert` come on top of it. A blending state
-    needs `over`: the image, and the number of its frame, that it superimposes.
+    its displayed area, turns, annotations and pixel shape; `window` (not with advanced blending) and `invert` come on
+    top of it. A state that blends needs `over`: the image and frame of each input in `state.over` that lies over this.
     `subtract`: less the object's mask for the frame, if it has one (C.7.6.10); a state's is subtracted in any case.
     `overlays`: graphics of groups 60xx are laid over it in white, regions of interest as their outline. `shutter`: what
     the display shutter hides is filled. `colours`: the space of `icc.SPACES` that colours with an ICC profile are
@@ -89,12 +90,13 @@ def render(
         raise UsageError("pictures have 8 bits, or 16 without a presentation state and a display's curve")
     notes = [] if notes is None else notes
     if state is not None:
-        state.check(image, number)
-        if (state.kind == BLENDING) != (over is not None):
-            raise PixelError("a blending state, and no other, needs an image to superimpose", frame=number)
+        _check(state, image, number, over, window, notes)
     decoded = image.decode(number)
     notes.extend(decoded.warnings)
-    if decoded.photometric in _GREY and decoded.pixels.ndim == 2:
+    advanced = state is not None and state.kind == ADVANCED_BLENDING
+    if state is not None and advanced:
+        picture = _advanced(image, number, decoded, state, over or {}, colours, notes)
+    elif decoded.photometric in _GREY and decoded.pixels.ndim == 2:
         greys, values = _chain(image, number, decoded, state, window, subtract, notes)
         if window is not None:
             greys = replace(greys, chosen=Window(*window, function))
@@ -103,16 +105,15 @@ def render(
             greys, turned=greys.turned != invert, display=display if over is None else None, top=(1 << depth) - 1
         )
         picture = greys.apply(decoded, image.layout.signed) if values is None else greys.of_units(values, decoded)
-        if state is not None and over is not None:
-            picture = _blended(image, number, state, picture, over)
+        if state is not None and over:
+            picture = _superimposed(image, number, state, picture, *over[1])
     else:
         picture = _colour(image, number, decoded)
     if picture.ndim == 3:
-        if colours is not None:
+        if colours is not None and not advanced:
             profiled = state.attributes if state is not None and state.kind != GRAYSCALE else None
             picture = _converted(image, number, profiled, picture, colours, notes)
-        if invert and decoded.pixels.ndim == 3:
-            picture = 255 - picture
+        picture = 255 - picture if invert and (decoded.pixels.ndim == 3 or advanced) else picture
     aspect = pixel_aspect(image.group(_PIXEL_MEASURES, number))
     if state is not None:
         return _presented(image, number, state, picture, aspect, size, display, notes)
@@ -125,23 +126,77 @@ def render(
     return np.ascontiguousarray(picture)
 
 
-def _blended(image: Image, number: int, state: PresentationState, picture: Picture, over: tuple[Image, int]) -> Picture:
+def _check(
+    state: PresentationState,
+    image: Image,
+    number: int,
+    over: Mapping[int, tuple[Image, int]] | None,
+    window: tuple[float, float] | None,
+    notes: list[str],
+) -> None:
+    """Whether a state can be applied to this frame with what is there for it to lay over."""
+    state.check(image, number)
+    if bool(state.over) != (over is not None):
+        raise PixelError("a blending state, and no other, needs an image to superimpose", frame=number)
+    for missing in set(state.over).difference(over or ()):
+        notes.append(f"nothing of input {missing} lies where frame {number} does")
+    if window is not None and state.kind == ADVANCED_BLENDING:
+        raise UsageError("advanced blending has a window for each of its inputs: it cannot be shown by one")
+
+
+def _superimposed(
+    image: Image, number: int, state: PresentationState, picture: Picture, other: Image, frame: int
+) -> Picture:
     """The greys of `image` under what a blending state superimposes; where that has no pixels, or padding, alone."""
-    other, frame = over
-    if not state.covers(other, frame, superimposed=True):
+    if not state.covers(other, frame, input=1):
         raise PixelError("the presentation state does not superimpose this image", frame=frame)
     decoded = other.decode(frame)
     if decoded.photometric not in _GREY or decoded.pixels.ndim != 2:
         raise PixelError("only greys can be superimposed", frame=frame, tag_path="(0028,0004)")
-    greys = state.greys(other, frame, decoded, superimposed=True)
-    hidden = hidden_by(greys.padding, decoded.pixels)
-    seen = np.ones(decoded.pixels.shape, np.bool_) if hidden is None else ~hidden
     colours, seen = moved(
-        greys.apply(decoded, other.layout.signed), seen, plane_of(other, frame), plane_of(image, number),
+        state.greys(other, frame, decoded, input=1).apply(decoded, other.layout.signed),
+        state.seen(other, frame, decoded, input=1), plane_of(other, frame), plane_of(image, number),
         (image.rows, image.columns),
     )  # fmt: skip
-    below = picture if picture.ndim == 3 else np.repeat(picture[:, :, None], 3, axis=2)
-    return blend(below, colours, seen, state.opacity)
+    return blend(_as_colours(picture), colours, seen, state.opacity)
+
+
+def _advanced(
+    image: Image,
+    number: int,
+    decoded: Decoded,
+    state: PresentationState,
+    over: Mapping[int, tuple[Image, int]],
+    colours: str | None,
+    notes: list[str],
+) -> Picture:
+    """What advanced blending makes of a frame and those that lie over it (PS3.4 N.2.6), in the space `colours`."""
+    inputs = {}
+    for input, (source, frame) in {0: (image, number), **over}.items():
+        if not state.covers(source, frame, input=input):
+            raise PixelError("the presentation state does not blend this image", frame=frame)
+        if input:
+            decoded = source.decode(frame)
+        profiled: Attributes | None = None
+        if decoded.photometric in _GREY and decoded.pixels.ndim == 2:
+            picture = state.greys(source, frame, decoded, input=input).apply(decoded, source.layout.signed)
+            seen = state.seen(source, frame, decoded, input=input)
+            profiled = state.attributes if state.coloured(input=input) else None
+        else:
+            picture = _colour(source, frame, decoded)
+            seen = np.ones(picture.shape[:2], np.bool_)
+        if picture.ndim == 3 and colours is not None:
+            picture = _converted(source, frame, profiled, picture, colours, notes)
+        picture = _as_colours(picture)
+        if input:
+            planes = plane_of(source, frame), plane_of(image, number)
+            picture, seen = moved(picture, seen, *planes, (image.rows, image.columns))
+        inputs[input] = picture, seen
+    return blended(inputs, state.steps, (image.rows, image.columns))
+
+
+def _as_colours(picture: Picture) -> Picture:
+    return picture if picture.ndim == 3 else np.repeat(picture[:, :, None], 3, axis=2)
 
 
 def _presented(
@@ -155,7 +210,7 @@ def _presented(
     notes: list[str],
 ) -> Picture:
     """What a state lays over the picture, which part it shows and how, and what it draws (PS3.4 N.2.5)."""
-    for mask, ink in state.over(image, number, aspect, notes):
+    for mask, ink in state.laid(image, number, aspect, notes):
         picture = lay(picture, mask, ink, display)
     spatial = state.spatial(image, number)
     return annotated(spatial.apply(picture, size), state, image, number, spatial, display, notes)

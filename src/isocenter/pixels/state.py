@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from isocenter.errors import PixelError
+from isocenter.pixels.advanced import Step, inputs_of, palette_of, steps_of, within_thresholds
 from isocenter.pixels.codecs import Decoded
 from isocenter.pixels.colour import WHITE, Ink
-from isocenter.pixels.greys import Greys, padding_of, supplement_of, whole_range
+from isocenter.pixels.greys import Greys, display_modality, hidden_by, padding_of, supplement_of, whole_range
 from isocenter.pixels.header import Attributes
 from isocenter.pixels.image import Image
 from isocenter.pixels.mask import MASK_SUBTRACTION, Subtraction, subtraction_of
@@ -21,7 +24,7 @@ from isocenter.pixels.overlay import Mask, Overlay, overlays_of
 from isocenter.pixels.palette import has_palette, read_palette
 from isocenter.pixels.shutter import laid_over
 from isocenter.pixels.spatial import Area, Spatial
-from isocenter.pixels.voi import Rescale, Table, Window, modality, presentation, voi
+from isocenter.pixels.voi import Rescale, Table, Window, modality, modality_units, presentation, voi
 from isocenter.std.transfer_syntaxes import transfer_syntax
 from isocenter.wire.elements import Buffer
 from isocenter.wire.limits import DEFAULT_LIMITS, Limits
@@ -35,12 +38,14 @@ _TOP_LEFT, _BOTTOM_RIGHT, _SIZE_MODE = 0x00700052, 0x00700053, 0x00700100
 _SPACING, _ASPECT, _MAGNIFICATION = 0x00700101, 0x00700102, 0x00700103
 _LAYERS, _LAYER, _LAYER_ORDER, _LAYER_GREY, _LAYER_LAB = 0x00700060, 0x00700002, 0x00700062, 0x00700066, 0x00700401
 _VARIABLE_MODALITY_LUT = 0x00283001
+_MODALITY = (0x00281052, 0x00281053, 0x00283000)
 _PRESENTED, _DISPLAYED, _START, _STOP = 0x00289505, 0x00089458, 0x00082142, 0x00082143
 _VIEWING_MODE, _VISIBILITY = 0x00281090, 0x00289478
 _ACTIVATION = 0x1001  # of an overlay's group
 _BLENDING, _OPACITY, _POSITION = 0x00700402, 0x00700403, 0x00700405
 
 GRAYSCALE, COLOR, PSEUDO_COLOR, BLENDING = "grayscale", "color", "pseudo-color", "blending"
+ADVANCED_BLENDING = "advanced blending"
 # PS3.4 Table B.5-1. XA/XRF states are grayscale states with a mask and edge enhancement.
 KINDS = {
     "1.2.840.10008.5.1.4.1.1.11.1": GRAYSCALE,
@@ -48,13 +53,13 @@ KINDS = {
     "1.2.840.10008.5.1.4.1.1.11.3": PSEUDO_COLOR,
     "1.2.840.10008.5.1.4.1.1.11.4": BLENDING,
     "1.2.840.10008.5.1.4.1.1.11.5": GRAYSCALE,
+    "1.2.840.10008.5.1.4.1.1.11.8": ADVANCED_BLENDING,
     "1.2.840.10008.5.1.4.1.1.11.12": GRAYSCALE,  # of a Modality LUT for each image; with a palette, pseudo-color
 }
-# What makes pictures of volumes, or of many images at once, is named when it is refused.
+# What makes pictures of volumes is named when it is refused.
 _REFUSED = {
     "6": "planar reconstructions of volumes",
     "7": "planar reconstructions of volumes",
-    "8": "advanced blending of several images",
     "9": "renderings of volumes",
     "10": "renderings of volumes",
     "11": "renderings of volumes",
@@ -70,9 +75,10 @@ def is_state(sop_class: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """An image that a state is made for; no `frames` stand for all of them.
+    """An image that a state is made for; no `frames` stand for all of them, and no `instance` for all of the series.
 
-    `superimposed` images are those that a blending state lays over the others.
+    `input` is 0 for what a picture is made of. Others are laid over it: 1 is what a blending state superimposes, and
+    advanced blending has their Blending Input Numbers.
     """
 
     study: str
@@ -80,7 +86,7 @@ class Reference:
     sop_class: str
     instance: str
     frames: tuple[int, ...] = ()
-    superimposed: bool = False
+    input: int = 0
 
 
 class PresentationState:
@@ -101,14 +107,19 @@ class PresentationState:
         if self.kind == GRAYSCALE and has_palette(attributes) and _VARIABLE_MODALITY_LUT in attributes:
             self.kind = PSEUDO_COLOR
         self.instance = attributes.text(_INSTANCE)
-        self._under = self._over = attributes
+        # What speaks of each input, by the numbers of `Reference.input`
+        self._inputs = {0: attributes}
+        self.steps: tuple[Step, ...] = ()
         if self.kind == BLENDING:
-            self._under, self._over = _blended(attributes)
-            under = _references(self._under, self._under.text(_STUDY))
-            over = _references(self._over, self._over.text(_STUDY), superimposed=True)
-            self.references = (*under, *over)
-        else:
-            self.references = tuple(_references(attributes, attributes.text(_STUDY)))
+            self._inputs = dict(enumerate(_blended(attributes)))
+        elif self.kind == ADVANCED_BLENDING:
+            under, found = inputs_of(attributes)
+            self.steps = steps_of(attributes, found, under)
+            self._inputs = {0 if number == under else number: item for number, item in found.items()}
+        read = _references_of_input if self.kind == ADVANCED_BLENDING else _references
+        self.references = tuple(
+            reference for number, item in self._inputs.items() for reference in read(item, item.text(_STUDY), number)
+        )
 
     @classmethod
     def of(cls, buf: Buffer, syntax: str, data_set_offset: int, limits: Limits = DEFAULT_LIMITS) -> PresentationState:
@@ -132,12 +143,17 @@ class PresentationState:
             raise PixelError("Relative Opacity is 0 to 1", tag_path="(0070,0403)")
         return values[0]
 
-    def covers(self, image: Image, number: int = 1, *, superimposed: bool = False) -> bool:
-        """Whether the state is made for this frame of this image, or superimposes it."""
-        instance = image.attributes.text(_INSTANCE)
+    @property
+    def over(self) -> tuple[int, ...]:
+        """The inputs that are laid over the one that the picture is of; none unless the state blends."""
+        return tuple(sorted(number for number in self._inputs if number))
+
+    def covers(self, image: Image, number: int = 1, *, input: int = 0) -> bool:
+        """Whether the state is made for this frame of this image, or has it in the input `input`."""
+        instance, series = image.attributes.text(_INSTANCE), image.attributes.text(_SERIES)
         return any(
-            reference.instance == instance
-            and reference.superimposed == superimposed
+            reference.input == input
+            and (reference.instance == instance or (not reference.instance and reference.series == series))
             and (not reference.frames or number in reference.frames)
             for reference in self.references
         )
@@ -147,7 +163,7 @@ class PresentationState:
         if not self.covers(image, number):
             raise PixelError("the presentation state is not made for this image", frame=number, tag_path="(0008,1115)")
         grey = image.photometric_interpretation.startswith("MONOCHROME")
-        if grey == (self.kind == COLOR):
+        if grey == (self.kind == COLOR) and self.kind != ADVANCED_BLENDING:
             raise PixelError(
                 f"a {self.kind} presentation state is not for {'grey' if grey else 'colour'} images", frame=number
             )
@@ -162,20 +178,23 @@ class PresentationState:
 
     # --- what it says -----------------------------------------------------------------------------------------------
 
-    def modality(self, image: Image, number: int, *, superimposed: bool = False) -> Rescale | Table:
-        """The Modality LUT of a frame: that of all, or in a Variable Modality LUT state its own (C.11.35)."""
-        source = self._over if superimposed else self._under
+    def modality(self, image: Image, number: int, *, input: int = 0) -> Rescale | Table:
+        """The Modality LUT of a frame: that of all, or in a Variable Modality LUT state its own (C.11.35).
+
+        Advanced blending says nothing of it, so that it is the image's; what an item has all the same is taken.
+        """
+        source = self._inputs[input]
+        if self.kind == ADVANCED_BLENDING and not any(tag in source for tag in _MODALITY):
+            return display_modality(image, number)
         item = next(_items_for(source, _VARIABLE_MODALITY_LUT, image, number), source)
         return modality(item, image.layout.signed)
 
-    def greys(
-        self, image: Image, number: int, decoded: Decoded, *, superimposed: bool = False, subtracted: bool = False
-    ) -> Greys:
+    def greys(self, image: Image, number: int, decoded: Decoded, *, input: int = 0, subtracted: bool = False) -> Greys:
         """The grey chain (PS3.4 N.2.1), with a palette at its end in a pseudo-color state and for what a blending state
-        superimposes (N.2.2, N.2.4). The values of a `subtracted` frame are differences of those it has."""
+        superimposes (N.2.2, N.2.4, N.2.6). The values of a `subtracted` frame are differences of those it has."""
         signed = image.layout.signed
-        source = self._over if superimposed else self._under
-        stored = self.modality(image, number, superimposed=superimposed)
+        source = self._inputs[input]
+        stored = self.modality(image, number, input=input)
         negative = signed or subtracted or (isinstance(stored, Rescale) and stored.intercept < 0)
         item = next(_items_for(source, _SOFTCOPY_VOI_LUT, image, number), None)
         chosen = voi(item, negative) if item is not None else None
@@ -186,11 +205,29 @@ class PresentationState:
             if subtracted:
                 chosen = Window(0.0, 2 * chosen.width, "LINEAR_EXACT")
         table, inverse = presentation(self.attributes)
-        coloured = self.kind == PSEUDO_COLOR or superimposed
-        colours = read_palette(self.attributes, False) if coloured else None
+        coloured: Attributes | None = None
+        if self.kind == ADVANCED_BLENDING:
+            coloured = palette_of(source)
+        elif self.kind == PSEUDO_COLOR or input:
+            coloured = self.attributes
+        colours = read_palette(coloured, False) if coloured is not None else None
         # Colours among the greys are as in the image, unless all greys become colours (PS3.4 N.2).
-        supplement = None if coloured else supplement_of(image, decoded)
+        supplement = None if coloured is not None else supplement_of(image, decoded)
         return Greys(stored, chosen, table, inverse, padding_of(image, decoded), colours=colours, supplement=supplement)
+
+    def seen(self, image: Image, number: int, decoded: Decoded, *, input: int = 0) -> Mask:
+        """Where a frame of greys has something to blend: what is neither padding nor outside of thresholds."""
+        hidden = hidden_by(padding_of(image, decoded), decoded.pixels)
+        seen = np.ones(decoded.pixels.shape, np.bool_) if hidden is None else ~hidden
+        if self.kind == ADVANCED_BLENDING:
+            values = modality_units(self.modality(image, number, input=input), decoded.pixels)
+            within = within_thresholds(self._inputs[input], values)
+            seen = seen if within is None else seen & within
+        return seen
+
+    def coloured(self, *, input: int) -> bool:
+        """Whether the state has a palette for the greys of an input."""
+        return self.kind != ADVANCED_BLENDING or palette_of(self._inputs[input]) is not None
 
     @property
     def subtracts(self) -> bool:
@@ -219,7 +256,7 @@ class PresentationState:
                     return 1 - min(100.0, max(0.0, visible[0])) / 100 if visible else 1.0
         return 1.0
 
-    def over(self, image: Image, number: int, aspect: float, notes: list[str]) -> Iterator[tuple[Mask, Ink]]:
+    def laid(self, image: Image, number: int, aspect: float, notes: list[str]) -> Iterator[tuple[Mask, Ink]]:
         """What is laid over the image's pixels: shutters, then overlays by the order of their layers.
 
         Overlays come from the state, and from the image where the state activates them (C.11.7).
@@ -285,7 +322,18 @@ def _items_for(attributes: Attributes, sequence: int, image: Image, number: int)
             yield item
 
 
-def _references(attributes: Attributes, study: str, superimposed: bool = False) -> Iterator[Reference]:
+def _references_of_input(item: Attributes, study: str, number: int) -> Iterator[Reference]:
+    """Those of an item of Advanced Blending Sequence, which is about all of its series if it names no images."""
+    series = item.text(_SERIES)
+    if not item.count(_IMAGES):
+        yield Reference(study, series, "", "", (), number)
+    for place in range(min(_MOST_ITEMS, item.count(_IMAGES))):
+        one = item.item(_IMAGES, place)
+        assert one is not None
+        yield Reference(study, series, one.text(_CLASS_OF), one.text(_UID_OF), one.integers(_FRAMES_OF), number)
+
+
+def _references(attributes: Attributes, study: str, number: int) -> Iterator[Reference]:
     for index in range(min(_MOST_ITEMS, attributes.count(_SERIES_SEQUENCE))):
         series = attributes.item(_SERIES_SEQUENCE, index)
         assert series is not None
@@ -298,7 +346,7 @@ def _references(attributes: Attributes, study: str, superimposed: bool = False) 
                 item.text(_CLASS_OF),
                 item.text(_UID_OF),
                 item.integers(_FRAMES_OF),
-                superimposed,
+                number,
             )
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from struct import pack
 from typing import Final
@@ -27,7 +27,7 @@ from isocenter.pixels.image import Image
 from isocenter.pixels.pictures import encode
 from isocenter.pixels.render import render
 from isocenter.pixels.resample import fitted, pixel_aspect, resize
-from isocenter.pixels.state import BLENDING, PresentationState, Reference
+from isocenter.pixels.state import PresentationState, Reference
 from isocenter.std.transfer_syntaxes import transfer_syntax
 from isocenter.web.context import Context
 from isocenter.wire.deflate import inflate
@@ -149,50 +149,49 @@ async def by_state(
 ) -> tuple[InstanceRef, int | None, Rendering]:
     """What a presentation state is rendered as: the first image here that it was made for, by it, and which frame of
     that (section 10.4.1.1.3). Raises NotFound if none is here."""
-    state, references = await _references(context, ref)
+    references = await _references(context, ref)
     for reference in references[:_MOST_REFERENCES]:
-        if reference.superimposed:
+        if reference.input:
             continue
         try:
-            image = (await context.archive.select(Scope(reference.study, reference.series, reference.instance)))[0]
+            found = await context.archive.select(Scope(reference.study, reference.series, reference.instance or None))
         except NotFound:
             continue
         frame = reference.frames[0] if reference.frames else None
-        return image, frame, await _under(context, ref, state, references, rendering)
+        return found[len(found) // 2], frame, await _under(context, ref, references, rendering)
     raise NotFound("none of the images is here that the presentation state was made for")
 
 
 async def under_state(context: Context, ref: InstanceRef, rendering: Rendering) -> Rendering:
     """The same rendering under the presentation state `ref`."""
-    state, references = await _references(context, ref)
-    return await _under(context, ref, state, references, rendering)
+    return await _under(context, ref, await _references(context, ref), rendering)
 
 
-async def _references(context: Context, ref: InstanceRef) -> tuple[str, tuple[Reference, ...]]:
-    """The kind of a state and the images it names, which are so many that a slice of them is looked for."""
+async def _references(context: Context, ref: InstanceRef) -> tuple[Reference, ...]:
+    """The images that a state names, which are so many that a slice of them is looked for."""
 
-    def read() -> tuple[str, tuple[Reference, ...]]:
+    def read() -> tuple[Reference, ...]:
         with context.archive.blob(ref) as blob, blob.view() as view:
-            state = PresentationState.of(view, ref.transfer_syntax, ref.data_set_offset, context.limits)
-            return state.kind, state.references
+            return PresentationState.of(view, ref.transfer_syntax, ref.data_set_offset, context.limits).references
 
     return await anyio.to_thread.run_sync(read, limiter=context.decoding)
 
 
 async def _under(
-    context: Context, ref: InstanceRef, kind: str, references: Sequence[Reference], rendering: Rendering
+    context: Context, ref: InstanceRef, references: Sequence[Reference], rendering: Rendering
 ) -> Rendering:
     over: list[InstanceRef] = []
-    if kind == BLENDING:
-        wanted = {reference.instance: reference for reference in references if reference.superimposed}
-        for study, series in dict.fromkeys((one.study, one.series) for one in wanted.values()):
-            try:
-                found = await context.archive.select(Scope(study, series))
-            except NotFound:
-                continue
-            over += [one for one in found if one.instance in wanted]
-        if not 0 < len(over) <= _MOST_REFERENCES:
-            raise PixelError("what the presentation state superimposes is not here, or is too much to look through")
+    wanted = [reference for reference in references if reference.input]
+    named = {reference.instance for reference in wanted}  # "" for all of a series
+    for study, series in dict.fromkeys((one.study, one.series) for one in wanted):
+        whole = any(one.series == series and not one.instance for one in wanted)
+        try:
+            found = await context.archive.select(Scope(study, series))
+        except NotFound:
+            continue
+        over += [one for one in found if whole or one.instance in named]
+    if wanted and not 0 < len(over) <= _MOST_REFERENCES:
+        raise PixelError("what the presentation state superimposes is not here, or is too much to look through")
     return replace(rendering, state=ref, over=tuple(over))
 
 
@@ -230,7 +229,7 @@ def _rendered(context: Context, image: Image, number: int, rendering: Rendering)
     with ExitStack() as stack:
         view = stack.enter_context(stack.enter_context(context.archive.blob(ref)).view())
         state = PresentationState.of(view, ref.transfer_syntax, ref.data_set_offset, context.limits)
-        over = stack.enter_context(_superimposed(context, rendering.over, image, number)) if rendering.over else None
+        over = _superimposed(context, stack, rendering.over, state, image, number) if state.over else None
         return render(
             image,
             number,
@@ -243,24 +242,33 @@ def _rendered(context: Context, image: Image, number: int, rendering: Rendering)
         )
 
 
-@contextmanager
 def _superimposed(
-    context: Context, refs: Sequence[InstanceRef], image: Image, number: int
-) -> Iterator[tuple[Image, int]]:
-    """What a blending state lays over a frame: the frame in the nearest parallel plane."""
-    places: list[tuple[InstanceRef, int]] = []
-    planes: list[Plane | None] = []
+    context: Context,
+    stack: ExitStack,
+    refs: Sequence[InstanceRef],
+    state: PresentationState,
+    image: Image,
+    number: int,
+) -> dict[int, tuple[Image, int]]:
+    """What a state that blends lays over a frame, by input: the frames in the nearest parallel planes."""
+    places: dict[int, list[tuple[InstanceRef, int]]] = {input: [] for input in state.over}
+    planes: dict[int, list[Plane | None]] = {input: [] for input in state.over}
     for ref in refs:
         with context.archive.image(ref) as other:
             for frame in range(1, min(other.number_of_frames, _MOST_REFERENCES) + 1):
-                places.append((ref, frame))
-                planes.append(plane_of(other, frame))
-    index = nearest(plane_of(image, number), planes)
-    if index is None:
-        raise PixelError("there is nothing to superimpose in a plane parallel to it", frame=number)
-    ref, frame = places[index]
-    with context.archive.image(ref) as other:
-        yield other, frame
+                for input in state.over:
+                    if state.covers(other, frame, input=input):
+                        places[input].append((ref, frame))
+                        planes[input].append(plane_of(other, frame))
+    shown = {}
+    for input, found in places.items():
+        if not found:
+            raise PixelError("an image that the presentation state superimposes is not here", frame=number)
+        index = nearest(plane_of(image, number), planes[input])
+        if index is not None:
+            ref, frame = found[index]
+            shown[input] = stack.enter_context(context.archive.image(ref)), frame
+    return shown
 
 
 def _region(shown: Picture, image: Image, number: int, rendering: Rendering) -> Picture:
