@@ -1,10 +1,11 @@
 """Our viewer beside OHIF, in one Chromium on one server: `isocenter serve --ohif`, with the OHIF of `make ohif`.
 
 Both are measured from outside, in the same way. Each round is one visit with a browser that has nothing in its cache:
-it opens the study, scrolls, changes the window, and opens the study again; another such browser opens the large image.
-A picture is there when the viewer's canvas, looked at in each animation frame, is not black any more. Bytes are what
-came over the network until then, as Chromium counts them, without the frame itself: scripts, pages, and what was asked
-of DICOMweb beside it. A scroll turns the wheel from one end of the series to the other, as fast as the page takes it,
+it opens the study, scrolls, changes the window, and opens the study again; another such browser opens the large image,
+and a third the list of studies. A visit begins in a tab that has come to rest: Chromium starts a process for a new one,
+and what that takes is no page's. A picture is there when the viewer's canvas, looked at in each animation frame, is not
+black any more; a list when a row of a table has a patient's ID. Bytes are what came over the network until then, as
+Chromium counts them, without the frame itself: scripts, pages, and what was asked of DICOMweb beside it. A scroll turns the wheel from one end of the series to the other, as fast as the page takes it,
 once the viewer has what it asks for ahead of time; a frame's time is the one between two of them.
 
 What a change of the window costs is said twice: by our viewer's own clock around its painting (User Timing), and as the
@@ -43,6 +44,8 @@ DRAG = 120  # steps
 SCREEN = {"width": 1366, "height": 768}
 PATIENCE = 120_000  # ms
 QUIET = 1500  # ms without a new frame: the viewer has what it wants
+REST = 500  # ms in which Chromium has made a tab, whoever's page comes into it
+PATIENT = "BENCH-OF-THE-VIEWER"
 CHROMIUM = [
     *("--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"),
     *("--no-first-run", "--force-color-profile=srgb", "--disable-gpu", "--enable-unsafe-swiftshader"),
@@ -71,6 +74,17 @@ LOOK = """(() => {
   };
   requestAnimationFrame(each);
 })()"""
+# The same for the first row of a list.
+LIST = """(() => {
+  const bench = { first: 0 };
+  window.bench = bench;
+  const each = () => {
+    const rows = [...document.querySelectorAll("tr")];
+    if (rows.some((row) => row.textContent.includes("PATIENT"))) bench.first = performance.now();
+    else requestAnimationFrame(each);
+  };
+  requestAnimationFrame(each);
+})()"""
 FRAMES = "() => performance.getEntriesByType('resource').filter((e) => e.name.includes('/frames/')).length"
 # Times between animation frames, from now on until there is no list for them.
 RECORD = """() => {
@@ -95,12 +109,16 @@ class Viewer:
 
     path: Callable[[str], str]
     canvas: str
+    listing: str
     notices: tuple[str, ...] = ()
 
 
-OURS = Viewer(lambda study: f"view/{study}", "canvas.picture")
+OURS = Viewer(lambda study: f"view/{study}", "canvas.picture", "")
 THEIRS = Viewer(
-    lambda study: f"ohif/viewer?StudyInstanceUIDs={study}", ".cornerstone-canvas", ("Skip all", "Confirm and hide")
+    lambda study: f"ohif/viewer?StudyInstanceUIDs={study}",
+    ".cornerstone-canvas",
+    "ohif/",
+    ("Skip all", "Confirm and hide"),
 )
 
 
@@ -142,6 +160,7 @@ class Visit:
     main_thread: float
     painting: float
     large: float
+    listed: float
 
 
 class Bench:
@@ -167,7 +186,7 @@ class Bench:
         with self._opened() as (page, session):
             page.add_init_script(LOOK.replace("SELECTOR", viewer.canvas))
             traffic = Traffic(session)
-            first = self._show(page, viewer, self._stack)
+            first = self._show(page, viewer.path(self._stack))
             wall = float(page.evaluate("() => performance.timeOrigin")) / 1000 + first / 1000
             page.wait_for_timeout(200)  # what Chromium still has to tell of answers before
             kilobytes = traffic.until(wall) / 1000
@@ -175,11 +194,14 @@ class Bench:
             longest = self._scroll(page, viewer)
             main_thread, painting = self._drag(page, session, viewer)
             page.goto("about:blank")
-            again = self._show(page, viewer, self._stack)
+            again = self._show(page, viewer.path(self._stack))
         with self._opened() as (page, _):
             page.add_init_script(LOOK.replace("SELECTOR", viewer.canvas))
-            large = self._show(page, viewer, self._large)
-        return Visit(first, kilobytes, again, longest, main_thread, painting, large)
+            large = self._show(page, viewer.path(self._large))
+        with self._opened() as (page, _):
+            page.add_init_script(LIST.replace("PATIENT", PATIENT))
+            listed = self._show(page, viewer.listing)
+        return Visit(first, kilobytes, again, longest, main_thread, painting, large, listed)
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[Page, CDPSession]]:
@@ -192,9 +214,10 @@ class Bench:
         finally:
             context.close()
 
-    def _show(self, page: Page, viewer: Viewer, study: str) -> float:
-        """Milliseconds from the address to the picture."""
-        page.goto(f"{self._address}/{viewer.path(study)}", wait_until="commit")
+    def _show(self, page: Page, path: str) -> float:
+        """Milliseconds from the address to the picture, or to the first row."""
+        page.wait_for_timeout(REST)
+        page.goto(f"{self._address}/{path}", wait_until="commit")
         page.wait_for_function("() => window.bench?.first > 0")
         return float(page.evaluate("() => bench.first"))
 
@@ -274,6 +297,7 @@ def _write(folder: Path) -> tuple[str, str]:
     stack = isocenter.create(
         np.stack([_phantom(number) for number in range(SLICES)]),
         modality="CT",
+        patient_id=PATIENT,
         pixel_spacing=(0.8, 0.8),
         slice_thickness=1.0,
         spacing_between_slices=1.0,
@@ -284,6 +308,7 @@ def _write(folder: Path) -> tuple[str, str]:
     large = isocenter.create(
         wide.clip(0, 16383).astype(np.uint16),
         modality="OT",
+        patient_id=PATIENT,
         window=(8192, 16384),
         uid_seed="bench of the viewer, large",
     )
@@ -311,6 +336,7 @@ def comparisons(bench: Bench) -> list[harness.Comparison]:
         beside("first image of 300 slices, nothing in the cache", "first", GOAL_FIRST),
         beside("first image of 300 slices, second visit", "again", GOAL_FIRST),
         beside("first paint of 14 megapixels", "large", None),
+        beside("first row of the study list, nothing in the cache", "listed", None),
         wanted("loaded before the first image, without it", "kB", "kilobytes", BYTES),
         wanted("longest frame of a scroll through 300 slices", "ms", "longest_frame", LONGEST_FRAME),
         harness.Comparison(painting, "ms", rounds("painting")[0], {"wanted": lambda: REPAINT}, 1.0, "lower"),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 import viewer_objects as objects
 from viewer_page import Viewer, served, watched
@@ -79,13 +80,10 @@ class Held:
             route.continue_()
 
 
-def test_header_and_frame_are_asked_for_before_any_module_has_come(viewer: Viewer, asked: Asked) -> None:
-    """The browser knows of them from the page itself: they go out while every module is held back."""
+def test_the_frame_is_asked_for_before_any_module_has_come(viewer: Viewer, asked: Asked) -> None:
+    """The browser knows of it from the page itself: it goes out while every module is held back."""
     modules = Held(viewer, "**/js/**")
-    with (
-        viewer.page.expect_response(re.compile(r"/instances/[0-9.]+/metadata$")),
-        viewer.page.expect_response(FRAME) as frame,
-    ):
+    with viewer.page.expect_response(FRAME) as frame:
         viewer.page.goto(f"{viewer.address}/view/{STUDY}", wait_until="commit")
     assert "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1" == frame.value.headers["content-type"]
     assert modules.routes
@@ -113,6 +111,42 @@ def test_the_image_does_not_wait_for_the_viewer_around_it(viewer: Viewer, asked:
     assert before == viewer.page.evaluate(BOX)
     assert (painted == viewer.canvas()).all()
     assert "1 / " in viewer.text("bottom-left")
+
+
+@pytest.mark.parametrize(
+    "study",
+    [
+        *("2.25.700010", "2.25.700011", "2.25.700012", "2.25.700016", "2.25.700017", "2.25.700019"),  # numbers say all
+        *("2.25.700014", "2.25.700020", "2.25.700021"),  # the server makes the picture: a table, a shutter, overlays
+    ],
+)
+def test_the_first_image_is_what_the_viewer_shows(viewer: Viewer, study: str) -> None:
+    rest = Held(viewer, "**/js/viewer.js")
+    viewer.page.goto(f"{viewer.address}/view/{study}")
+    viewer.page.wait_for_selector(BUSY)
+    viewer.page.wait_for_function(FIRST_MARK)
+    painted = viewer.canvas()
+    assert len(np.unique(painted)) > 1
+    rest.release()
+    viewer.page.wait_for_selector(READY)
+    viewer.shown()
+    assert (painted == viewer.canvas()).all()
+
+
+def test_keys_that_come_before_the_viewer_are_kept_for_it(viewer: Viewer) -> None:
+    rest = Held(viewer, "**/js/viewer.js")
+    viewer.page.goto(f"{viewer.address}/view/{STUDY}")
+    viewer.page.wait_for_function(FIRST_MARK)
+    for key in ("ArrowDown", "ArrowDown", "x", "ArrowDown", "i"):
+        viewer.page.keyboard.press(key)
+    upright = viewer.canvas()
+    rest.release()
+    viewer.page.wait_for_selector(READY)
+    viewer.page.locator("output.position", has_text=f"4 / {objects.SLICES}").wait_for()
+    viewer.shown()
+    assert not (upright == viewer.canvas()).all()
+    viewer.press("ArrowDown")
+    viewer.page.locator("output.position", has_text=f"5 / {objects.SLICES}").wait_for()
 
 
 @pytest.mark.parametrize(

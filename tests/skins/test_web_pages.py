@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import zlib
 from collections.abc import Callable, Iterator
+from html import unescape
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import anyio
@@ -145,10 +147,16 @@ def slices(study: str, series: str, numbers: list[int | None], **attributes: Any
     return made
 
 
-def first_of(web: Web, path: str) -> str:
-    """What a page says is shown first: "series/instance", or "" for nothing."""
+def told(web: Web, path: str) -> dict[str, Any] | None:
+    """What a page says of the image that it shows first."""
     found = re.search(r'data-first="([^"]*)"', web.get(path).text)
-    return found[1] if found else ""
+    return cast("dict[str, Any]", json.loads(unescape(found[1]))) if found else None
+
+
+def first_of(web: Web, path: str) -> str:
+    """Which image that is: "series/instance", or "" for none."""
+    first = told(web, path)
+    return f"{first['series']}/{first['instance']}" if first else ""
 
 
 @pytest.fixture(autouse=True)
@@ -159,7 +167,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    """Studies 1.1 to 1.7, each with something else about its first image."""
+    """Studies 1.1 to 1.8, each with something else about its first image."""
     with archived(tmp_path_factory.mktemp("pages")) as web:
         objects = [
             *slices("1.1", "1.1.9", [3, 1, 2], SeriesNumber=5),
@@ -171,6 +179,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
             *slices("1.5", "1.5.1", [1], BitsStored=12),  # High Bit is 15
             *slices("1.6", "1.6.1", [1], NumberOfFrames=2, PixelData=bytes(2 * 2 * 128 * 128)),
             *slices("1.7", "1.7.1", [1], PatientID="<b>7", PatientName='"><script>'),
+            *slices("1.8", "1.8.1", [1], WindowCenter="40.5", WindowWidth=400, VOILUTFunction="SIGMOID"),
         ]
         assert 200 == web.store(*objects).status_code
         yield web
@@ -185,12 +194,13 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
         ("/view/1.1/1.1.9/1.1.9.0", "1.1.9/1.1.9.0"),
         ("/view/1.1/1.1.9/1.1.9.0?frame=1", "1.1.9/1.1.9.0"),
         ("/view/1.2", "1.2.1/1.2.1.1"),
+        ("/view/1.5", "1.5.1/1.5.1.0"),
         ("/view/1.6/1.6.1/1.6.1.0?frame=2", "1.6.1/1.6.1.0"),
         # Which it is, the viewer finds out: two are the first, none has the number, ...
         ("/view/1.3", ""),
         ("/view/1.4", ""),
-        ("/view/1.5", ""),  # the server makes its picture
         ("/view/1.6", ""),  # it moves, and what does not comes before it
+        ("/view/1.6/1.6.1/1.6.1.0?frame=3", ""),
         ("/view/1.1?window=40,400", ""),  # only the viewer knows all that an address can say
         ("/view/1.1/1.1.9/1.1.9.0?grid=2x1", ""),
         ("/view/1.9", ""),
@@ -206,20 +216,56 @@ def test_the_first_image_of_an_address(stored: Web, path: str, first: str) -> No
     assert ('as="fetch"' in stored.get(path).text) == bool(first)
 
 
-@pytest.mark.parametrize("path", ["/view/1.1", "/view/1.6/1.6.1/1.6.1.0?frame=2"])
-def test_what_a_page_asks_for_is_what_the_viewer_takes(stored: Web, path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "media_type"),
+    [
+        ("/view/1.1", "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1"),
+        ("/view/1.6/1.6.1/1.6.1.0?frame=2", "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1"),
+        ("/view/1.5", "image/png"),  # whose bits the server puts right
+    ],
+)
+def test_what_a_page_asks_for_is_what_the_viewer_takes(stored: Web, path: str, media_type: str) -> None:
     page = stored.get(path)
-    head, frame = (
-        str(page.url.join(link))
-        for link in re.findall(r'<link rel="preload" as="fetch" crossorigin href="([^"]+)">', page.text)
-    )
-    (described,) = stored.get(head, accept="*/*").json()
+    (link,) = re.findall(r'<link rel="preload" as="fetch" crossorigin href="([^"]+)">', page.text)
+    frame = str(page.url.join(link))
     answer = stored.get(frame, accept="*/*")
-    assert "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1" == answer.headers["content-type"]
-    assert described["00280010"]["Value"][0] * described["00280011"]["Value"][0] * 2 == len(answer.content)
+    assert media_type == answer.headers["content-type"]
+    first = told(stored, path)
+    assert first is not None
+    assert (128, 128) == (first["rows"], first["columns"])
+    if first["greys"]:
+        assert first["rows"] * first["columns"] * first["greys"]["bitsAllocated"] / 8 == len(answer.content)
+    else:
+        assert answer.content.startswith(b"\x89PNG")
     assert LASTING == answer.headers["cache-control"]
     client = (STATIC / "js" / "dicomweb.js").read_text()
     assert f'"{urlsplit(frame).query}"' in client, "letter by letter, or it would be fetched twice"
+
+
+def test_a_page_says_how_samples_become_greys(stored: Web) -> None:
+    assert {
+        "study": "1.1",
+        "series": "1.1.9",
+        "instance": "1.1.9.1",
+        "frame": 1,
+        "rows": 128,
+        "columns": 128,
+        "aspect": 1.0,
+        "coloured": False,
+        "greys": {
+            "bitsAllocated": 16,
+            "bitsStored": 16,
+            "signed": True,
+            "slope": 1.0,
+            "intercept": -1024.0,
+            "window": None,
+            "inverse": False,
+            "padding": [-2000, -2000],
+        },
+    } == told(stored, "/view/1.1")
+    windowed = told(stored, "/view/1.8")
+    assert windowed is not None
+    assert {"center": 40.5, "width": 400.0, "function": "SIGMOID", "label": ""} == windowed["greys"]["window"]
 
 
 def test_what_is_needed_for_the_first_image_is_little_and_the_rest_waits_in_the_page(stored: Web) -> None:
@@ -227,10 +273,10 @@ def test_what_is_needed_for_the_first_image_is_little_and_the_rest_waits_in_the_
     first, rest = (
         {name.partition("/js/")[2] for name in named(part) if name.endswith(".js")} for part in (at_once, later)
     )
-    assert {f"js/{name}" for name in first} == reached("js/main.js", "js/first.js")
+    assert {f"js/{name}" for name in first} == reached("js/first.js")
     assert {f"js/{name}" for name in first | rest} == reached("js/main.js", "js/first.js", "js/viewer.js")
     assert not first & rest
-    assert not {"tools.js", "toolbar.js", "measure/pen.js", "panels/series.js", "linking.js", "layers/offer.js"} & first
+    assert not {"main.js", "viewport.js", "image.js", "dicomweb.js", "toolbar.js"} & first
 
 
 def test_nothing_of_a_patient_stands_in_a_page(stored: Web) -> None:
@@ -251,7 +297,7 @@ def test_who_may_not_see_a_study_is_not_told_of_its_images(tmp_path: Path) -> No
 
         web.portal.call(ingest)
         asked = {"authorization": f"Bearer {token}"}
-        assert 'data-first="1.1.1/1.1.1.0"' in web.get("/view/1.1", headers=asked).text
+        assert "data-first" in web.get("/view/1.1", headers=asked).text
         assert "data-first" not in web.get("/view/1.2", headers=asked).text
         assert 401 == web.get("/view/1.1").status_code
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from isocenter.display.calibration import Characteristic
 from isocenter.pixels.codecs import Decoded
+from isocenter.pixels.header import Attributes
 from isocenter.pixels.image import Image
 from isocenter.pixels.layout import Array
 from isocenter.pixels.palette import Palette, has_palette, read_palette
@@ -160,10 +161,15 @@ def display_modality(image: Image, number: int) -> Rescale | Table:
     return modality(image.group(PIXEL_VALUE_TRANSFORMATION, number), image.layout.signed)
 
 
+def may_colour(attributes: Attributes) -> bool:
+    """Whether some values of an image of greys may be colours (Pixel Presentation, C.8.16.2)."""
+    return attributes.text(_PIXEL_PRESENTATION) in ("COLOR", "MIXED")
+
+
 def supplement_of(image: Image, decoded: Decoded) -> Palette | None:
     """The Supplemental Palette Color Lookup Table (C.7.6.19) where a frame of greys has values that it colours."""
     attributes = image.attributes
-    if attributes.text(_PIXEL_PRESENTATION) not in ("COLOR", "MIXED") or not has_palette(attributes):
+    if not may_colour(attributes) or not has_palette(attributes):
         return None
     palette = read_palette(attributes, image.layout.signed)
     return palette if decoded.pixels.max() >= palette.first else None
@@ -217,12 +223,17 @@ def padding_of(image: Image, decoded: Decoded) -> tuple[float, float] | None:
         tags = _FLOAT_PADDING if _FLOAT_PADDING[0] in attributes else _DOUBLE_PADDING
         limits = [value for tag in tags for value in attributes.numbers(tag)[:1]]
         return (min(limits), max(limits)) if tags[0] in attributes and limits else None
+    return stored_padding(image, decoded.bits)
+
+
+def stored_padding(image: Image, bits: int) -> tuple[float, float] | None:
+    """The same of whole numbers, of which so many bits are stored."""
     found: list[int] = []
     for tag in (_PADDING, _PADDING_LIMIT):
-        for word in attributes.words(tag)[:1]:
+        for word in image.attributes.words(tag)[:1]:
             # The bits are those of a stored value, under whatever VR they came.
-            value = word & ((1 << decoded.bits) - 1)
-            if image.layout.signed and value >> (decoded.bits - 1):
-                value -= 1 << decoded.bits
+            value = word & ((1 << bits) - 1)
+            if image.layout.signed and value >> (bits - 1):
+                value -= 1 << bits
             found.append(value)
-    return (min(found), max(found)) if _PADDING in attributes and found else None
+    return (min(found), max(found)) if _PADDING in image.attributes and found else None

@@ -21,6 +21,7 @@ import zlib
 from collections.abc import Iterable
 from functools import cache
 from hashlib import blake2b
+from html import escape
 from pathlib import Path
 from typing import Final
 
@@ -95,10 +96,13 @@ class Assets:
 
     def page(self, name: str, up: str, head: Iterable[str], first: str = "") -> bytes:
         """A page whose address is so far below the application ("../", twice, or "./"): its files by their lasting
-        addresses, with `head` at the end of its head. `first` (UIDs) says to it what it shows first."""
+        addresses, with `head` at the end of its head. `first` says to it what it shows first, before all else."""
         text = self._files[name].decode().replace(_OWN, f'="{up}{self.base}')
         text = text.replace("</head>", "".join(f"{line}\n" for line in head) + "</head>", 1)
-        return (text.replace('id="app"', f'id="app" data-first="{first}"', 1) if first else text).encode()
+        if first:
+            text = text.replace('id="app"', f'id="app" data-first="{escape(first)}"', 1)
+            text = text.replace("js/main.js", "js/first.js", 1)
+        return text.encode()
 
     @property
     def base(self) -> str:

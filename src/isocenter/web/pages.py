@@ -1,39 +1,44 @@
 """The pages of the viewer, each with what it is about to ask for.
 
 A page is the same few lines whatever it shows; it reads its own address. But a browser that has to run modules before
-it knows what is wanted asks for the image last of all. So the server reads the address, too, and names the modules, the
-image's header and its first frame in the page's head: the browser has asked for all of them before the first line of
-the viewer runs. That is a help and nothing else. What the page shows it decides itself; if the guess was wrong, or took
-too long to make, the image comes as it would have come.
+it knows what is wanted asks for the image last of all. So the server reads the address, too, and names the frame in the
+page's head, and in its body how samples become greys (pixels/plain.py): the browser has asked for the frame before the
+first line of the viewer runs, and a few modules show it (js/first.js). Of other images the server makes the picture.
+That is a help and nothing else. What the page shows it decides itself; if the guess was wrong, or took too long to
+make, the image comes as it would have come.
 
-Of what is stored, nothing but UIDs stands in a page.
+Of what is stored, nothing but UIDs and such numbers stands in a page.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
 import anyio
+import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from isocenter.errors import IsocenterError
-from isocenter.model import Equal, Found, Level, Query, is_uid
+from isocenter.model import Equal, Found, InstanceRef, Level, Query, Scope, is_uid
+from isocenter.pixels.plain import PlainGreys, plain_greys, shown_aspect
+from isocenter.pixels.transcode import can_decode
 from isocenter.std.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
 from isocenter.web.assets import Assets, own_assets
 from isocenter.web.caching import ASK_AGAIN
-from isocenter.web.context import DICOMWEB, context_of
+from isocenter.web.context import DICOMWEB, Context, context_of
 from isocenter.web.negotiate import OCTET_STREAM
 from isocenter.web.qido import INSTANCE_UID, SERIES_UID, STUDY_UID
 
 PATIENCE = 1.0  # seconds that a page waits for what is only a help
 _SERIES_NUMBER, _MODALITY, _INSTANCE_NUMBER = 0x00200011, 0x00080060, 0x00200013
-_SAMPLES, _PHOTOMETRIC, _FRAMES = 0x00280002, 0x00280004, 0x00280008
-_ALLOCATED, _STORED, _HIGH_BIT = 0x00280100, 0x00280101, 0x00280102
-_DESCRIBED = (_INSTANCE_NUMBER, _SAMPLES, _PHOTOMETRIC, _FRAMES, _ALLOCATED, _STORED, _HIGH_BIT)
+_FRAMES = 0x00280008
+_DESCRIBED = (_INSTANCE_NUMBER, _FRAMES)
+_LARGEST_PICTURE = 4_000_000  # pixels; larger ones take the server longer to make than the viewer to come
 # Modalities of what was made from images, or is none: js/panels/series.js puts them last.
 _LATER = frozenset(
     ("SR", "PR", "KO", "RTSTRUCT", "RTPLAN", "REG", "DOC", "ECG", "HD", "PLAN", "RWV", "FID", "M3D", "SEG")
@@ -42,6 +47,9 @@ _FIRST_NUMBERS = ("0", "1")
 
 FRAME_QUERY = f"accept={OCTET_STREAM};transfer-syntax={EXPLICIT_VR_LITTLE_ENDIAN}"
 """How the viewer asks for frames (js/dicomweb.js), letter by letter, or the browser would ask for two things."""
+
+PICTURE_QUERY = "accept=image/png"
+"""And for pictures that the server makes."""
 
 
 @cache
@@ -54,10 +62,10 @@ def _preloading(assets: Assets, up: str, names: tuple[str, ...]) -> Iterator[str
         yield f'<link rel="modulepreload" href="{up}{assets.base}{name}">'
 
 
-def _later(assets: Assets, up: str, needed: tuple[str, ...], name: str) -> Iterator[str]:
-    """What a module needs more than those. The page takes it from here when what it shows first is on the screen."""
+def _later(assets: Assets, up: str, needed: tuple[str, ...], *names: str) -> Iterator[str]:
+    """What modules need more than those. The page takes it from here when what it shows first is on the screen."""
     yield '<template id="later">'
-    yield from _preloading(assets, up, tuple(one for one in _modules(assets, name) if one not in needed))
+    yield from _preloading(assets, up, tuple(one for one in _modules(assets, *names) if one not in needed))
     yield "</template>"
 
 
@@ -102,15 +110,15 @@ async def view(request: Request) -> Response:
     if first is None:
         names = _modules(assets, "js/main.js", "js/viewer.js")
         return _answer(assets.page("index.html", up, _preloading(assets, up, names)))
-    needed = _modules(assets, "js/main.js", "js/first.js")
-    at = f"{up}{DICOMWEB[1:]}/studies/{study}/series/{first.series}/instances/{first.instance}"
+    needed = _modules(assets, "js/first.js")
+    at = f"{up}{DICOMWEB[1:]}/studies/{study}/series/{first['series']}/instances/{first['instance']}"
+    frame = f"{at}/frames/{first['frame']}" + (f"?{FRAME_QUERY}" if first["greys"] else f"/rendered?{PICTURE_QUERY}")
     head = [
-        f'<link rel="preload" as="fetch" crossorigin href="{at}/metadata">',
-        f'<link rel="preload" as="fetch" crossorigin href="{at}/frames/{_frame(request)}?{FRAME_QUERY}">',
+        f'<link rel="preload" as="fetch" crossorigin href="{frame}">',
         *_preloading(assets, up, needed),
-        *_later(assets, up, needed, "js/viewer.js"),
+        *_later(assets, up, needed, "js/main.js", "js/viewer.js"),
     ]
-    return _answer(assets.page("index.html", up, head, f"{first.series}/{first.instance}"))
+    return _answer(assets.page("index.html", up, head, json.dumps(first, separators=(",", ":"))))
 
 
 def _answer(page: bytes) -> Response:
@@ -122,10 +130,11 @@ def _frame(request: Request) -> int:
     return max(1, int(text)) if text.isascii() and text.isdigit() and len(text) < 8 else 1
 
 
-async def _first(request: Request, study: str, series: str, instance: str) -> Found | None:
-    """The instance whose image the address shows first, if that is one that the viewer makes of the frame's values;
-    None if there is none, or nobody can tell without looking further."""
-    archive = context_of(request).archive
+async def _first(request: Request, study: str, series: str, instance: str) -> Mapping[str, Any] | None:
+    """The image that the address shows first, as js/first.js wants it; None if there is none that can be shown without
+    knowing more, or nobody can tell which it is without looking further."""
+    context = context_of(request)
+    archive = context.archive
     within = Equal(STUDY_UID, (study,))
     try:
         if not series:
@@ -134,13 +143,54 @@ async def _first(request: Request, study: str, series: str, instance: str) -> Fo
         within_series = within, Equal(SERIES_UID, (series,))
         which = Equal(INSTANCE_UID, (instance,)) if instance else Equal(_INSTANCE_NUMBER, _FIRST_NUMBERS)
         rows = await archive.find(Query(Level.IMAGE, (*within_series, which), include=_DESCRIBED, limit=3, bare=True))
+        rows.sort(key=_instance_order)
+        if not rows or (len(rows) > 1 and _instance_order(rows[0]) == _instance_order(rows[1])):
+            return None
+        several = (_value(rows[0].attributes, _FRAMES) or 1) != 1  # which come after single images, and move
+        if several and not instance:
+            return None
+        ref = (await archive.select(Scope(study, series, rows[0].instance)))[0]
+        told = await anyio.to_thread.run_sync(
+            _told, context, ref, _frame(request), limiter=context.decoding, abandon_on_cancel=True
+        )
     except IsocenterError:
         return None  # as the viewer will be told when it asks
-    rows.sort(key=_instance_order)
-    if not rows or (len(rows) > 1 and _instance_order(rows[0]) == _instance_order(rows[1])):
+    return told and {"study": study, "series": series, "instance": ref.instance, **told}
+
+
+def _told(context: Context, ref: InstanceRef, number: int) -> Mapping[str, Any] | None:
+    """What js/first.js wants to know of a frame; None of one that nobody can show or that takes long; blocking. Raises
+    as `Archive.image`."""
+    if not can_decode(ref.transfer_syntax):
         return None
-    several = (_value(rows[0].attributes, _FRAMES) or 1) != 1  # which come after single images, and move
-    return rows[0] if _is_grey(rows[0].attributes) and (instance or not several) else None
+    with context.archive.image(ref) as image:
+        if number > image.number_of_frames:
+            return None
+        plain = plain_greys(image, number)
+        if plain is None and image.rows * image.columns > _LARGEST_PICTURE:
+            return None
+        return {
+            "frame": number,
+            "rows": image.rows,
+            "columns": image.columns,
+            "aspect": shown_aspect(image, number),
+            "coloured": not image.layout.photometric.startswith("MONOCHROME"),
+            "greys": plain and _in_words(plain),
+        }
+
+
+def _in_words(plain: PlainGreys) -> Mapping[str, Any]:
+    window = plain.window
+    return {
+        "bitsAllocated": plain.bits_allocated,
+        "bitsStored": plain.bits_stored,
+        "signed": plain.signed,
+        "slope": plain.rescale.slope,
+        "intercept": plain.rescale.intercept,
+        "window": window and {"center": window.center, "width": window.width, "function": window.function, "label": ""},
+        "inverse": plain.inverse,
+        "padding": plain.padding,
+    }
 
 
 def _series_order(series: Found) -> tuple[bool, float, str]:
@@ -151,18 +201,6 @@ def _series_order(series: Found) -> tuple[bool, float, str]:
 
 def _instance_order(instance: Found) -> float:
     return _number(_value(instance.attributes, _INSTANCE_NUMBER))
-
-
-def _is_grey(attributes: Mapping[str, Any]) -> bool:
-    """Whether the viewer shows the values of a frame by tables of its own, as most of js/image.js's kindOf says."""
-    allocated, stored = _value(attributes, _ALLOCATED), _value(attributes, _STORED)
-    return (
-        _value(attributes, _SAMPLES) == 1
-        and str(_value(attributes, _PHOTOMETRIC)).startswith("MONOCHROME")
-        and allocated in (8, 16)
-        and stored is not None
-        and _value(attributes, _HIGH_BIT) == stored - 1
-    )
 
 
 def _value(attributes: Mapping[str, Any], tag: int) -> Any:

@@ -12,6 +12,9 @@ const JSON_TYPE = "application/dicom+json";
 /** Uncompressed frames, whatever syntax the object is stored in. In the address, as web/pages.py has it letter by letter. */
 const RAW_FRAMES = "accept=application/octet-stream;transfer-syntax=1.2.840.10008.1.2.1";
 
+/** A picture that the server makes; the same. */
+const PICTURE = "accept=image/png";
+
 /** What went wrong, in words for the screen. `status` is 0 when the server was not reached. */
 export class RequestError extends Error {
   /** @param {number} status @param {string} message @param {string} [hint] */
@@ -51,8 +54,9 @@ export class DicomWeb {
   /**
    * Asks for what a view will need while its code is still being loaded; ends when all of it has come, or will not.
    * @param {InstancePath} at series and instance may be "" @param {number} frame 0: none
+   * @param {import("./multipart.js").Part | null} [part] the frame, where it is here already
    */
-  ahead(at, frame) {
+  ahead(at, frame, part) {
     const early = (/** @type {string} */ key, /** @type {Promise<any>} */ answer) => {
       this.#ahead.set(key, answer);
       return answer;
@@ -60,7 +64,7 @@ export class DicomWeb {
     return Promise.allSettled([
       early(`series ${at.study}`, this.searchSeries(at.study)),
       at.series && early(`metadata ${at.series}`, this.seriesMetadata(at.study, at.series)),
-      at.instance && frame && early(`frame ${at.instance} ${frame}`, this.frame(at, frame)),
+      at.instance && frame && early(`frame ${at.instance} ${frame}`, part ? Promise.resolve(part) : this.frame(at, frame)),
     ]);
   }
 
@@ -114,11 +118,6 @@ export class DicomWeb {
     return this.#once(`metadata ${series}`, () => this.json(`/studies/${study}/series/${series}/metadata`, [], signal));
   }
 
-  /** Asked for as the page did it already, without a word of our own. @param {InstancePath} at @returns {Promise<DataSet[]>} */
-  async instanceMetadata(at) {
-    return (await this.ask(`${this.root}${this.#instance(at)}/metadata`, {})).json();
-  }
-
   /** @param {InstancePath} at */
   #instance(at) {
     return `/studies/${at.study}/series/${at.series}/instances/${at.instance}`;
@@ -151,7 +150,7 @@ export class DicomWeb {
    * @param {InstancePath} at @param {number} frame @param {AbortSignal} [signal] @returns {Promise<Blob>}
    */
   async rendered(at, frame, signal) {
-    const response = await this.#get(`${this.root}${this.#instance(at)}/frames/${frame}/rendered`, "image/png", signal);
+    const response = await this.ask(`${this.root}${this.#instance(at)}/frames/${frame}/rendered?${PICTURE}`, { signal: signal ?? null });
     return response.blob();
   }
 

@@ -8,6 +8,9 @@
  */
 /** a, b, c, d, e, f of CanvasRenderingContext2D.setTransform @typedef {[number, number, number, number, number, number]} Matrix */
 
+/** Name in the browser's performance timeline of the page's first picture. */
+const FIRST = "isocenter-first-image";
+
 /** @returns {View} */
 export function defaultView() {
   return { zoom: 1, panX: 0, panY: 0, turn: 0, flipX: false, flipY: false };
@@ -93,6 +96,26 @@ export function fitZoom(view, columns, rows, aspect, width, height) {
   const w = lying ? rows * aspect : columns;
   const h = lying ? columns : rows * aspect;
   return Math.max(0.01, Math.min(width / w, height / h));
+}
+
+/**
+ * Draws a picture as it is seen, on black.
+ * @param {CanvasRenderingContext2D} context @param {CanvasImageSource} picture @param {import("./geometry.js").View} view
+ * @param {{columns: number, rows: number, aspect: number}} image @param {string} [filter] of colours
+ */
+export function drawPicture(context, picture, view, { columns, rows, aspect }, filter = "none") {
+  const { width, height } = context.canvas;
+  context.setTransform(1, 0, 0, 1, 0, 0);
+  context.fillStyle = "#000";
+  context.fillRect(0, 0, width, height);
+  context.setTransform(...imageToCanvas(view, columns, rows, aspect, width, height));
+  const whole = Number.isInteger(view.zoom) && aspect === 1;
+  context.imageSmoothingEnabled = !(whole && view.zoom === 1) && view.zoom < 8;
+  context.imageSmoothingQuality = view.zoom < 0.6 ? "medium" : "low";
+  context.filter = filter;
+  context.drawImage(picture, 0, 0, columns, rows);
+  context.filter = "none";
+  if (performance.getEntriesByName(FIRST).length === 0) performance.mark(FIRST);
 }
 
 /**

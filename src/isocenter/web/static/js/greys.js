@@ -3,7 +3,6 @@
 // into a single one of 65,536 RGBA words (PS3.4 N.2, PS3.3 C.11, PS3.14), so a repaint is one lookup a pixel whatever
 // the transforms were.
 
-import { items, number, text } from "./dataset.js";
 import { quantiles } from "./pixels.js";
 
 /** @typedef {import("./tables.js").Lut} Lut */
@@ -112,18 +111,6 @@ export function drivenGreys(words, levels, inverted) {
 }
 
 /**
- * Labels of a segmentation are small numbers, and all would be black over the whole range of their bits: the largest in
- * the list of segments, or the largest fraction (PS3.3 C.8.20.2). 0 for other objects.
- * @param {import("./dataset.js").DataSet} ds
- */
-function largestSegment(ds) {
-  const kind = text(ds, "00620001");
-  if (kind === "FRACTIONAL") return number(ds, "0062000E") ?? 0;
-  if (kind !== "LABELMAP") return 0;
-  return items(ds, "00620002").reduce((most, segment) => Math.max(most, number(segment, "00620004") ?? 0), 0);
-}
-
-/**
  * Without a word from the header: the whole range of 8-bit values and of a table's output, else from the 0.5th to the
  * 99.5th percentile of the frame, so that metal or burnt-in text do not take the contrast of the rest.
  * @param {GreyTransform} t @param {import("./pixels.js").ValueFrame} frame @param {import("./image.js").Image} image
@@ -133,8 +120,7 @@ export function automaticWindow(t, frame, image) {
   let label = "Full range";
   /** @type {[number, number]} */
   let ends;
-  const largest = largestSegment(image.ds);
-  if (largest > 0) ends = [0, largest];
+  if (image.largestSegment > 0) ends = [0, image.largestSegment];
   else if (t.modalityLut) ends = [0, 2 ** t.modalityLut.bits - 1];
   else if (!image.signed && image.bitsStored <= 8) ends = [modalityValue(t, 0), modalityValue(t, 2 ** image.bitsStored - 1)];
   else {

@@ -200,6 +200,17 @@ export class Image {
     return number(this.ds, Tag.CineRate) || undefined;
   }
 
+  /**
+   * Labels of a segmentation are small numbers, and all would be black over the whole range of their bits: the largest in
+   * the list of segments, or the largest fraction (PS3.3 C.8.20.2). 0 for other objects.
+   */
+  get largestSegment() {
+    const kind = text(this.ds, "00620001");
+    if (kind === "FRACTIONAL") return number(this.ds, "0062000E") ?? 0;
+    if (kind !== "LABELMAP") return 0;
+    return items(this.ds, "00620002").reduce((most, segment) => Math.max(most, number(segment, "00620004") ?? 0), 0);
+  }
+
   /** The bits are those of a stored value, under whatever VR they came. @param {number} value */
   #asStored(value) {
     const span = 2 ** this.bitsStored;

@@ -35,7 +35,7 @@ export class Keyboard {
 
   /** @param {Document} doc */
   constructor(doc) {
-    doc.addEventListener("keydown", (event) => this.#handle(event));
+    doc.addEventListener("keydown", (event) => this.press(event));
   }
 
   /** @param {Binding[]} bindings the shown page's */
@@ -47,8 +47,8 @@ export class Keyboard {
     return this.#bindings;
   }
 
-  /** @param {KeyboardEvent} event */
-  #handle(event) {
+  /** @param {KeyboardEvent} event as it comes, or kept from before there were bindings */
+  press(event) {
     if (event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey || event.isComposing) return;
     if (isTyping(event.target) && event.key !== "Escape") return;
     // A modal dialog has the keys to itself.

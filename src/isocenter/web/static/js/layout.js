@@ -20,13 +20,13 @@ export class Layout extends EventTarget {
 
   /**
    * @param {import("./loader.js").FrameLoader} loader @param {(viewport: Viewport) => void} oncreate for each cell's
-   * @param {Viewport} [first] that of the first cell, which is there already
+   * @param {HTMLCanvasElement} [canvas] of the first cell, with a picture already
    */
-  constructor(loader, oncreate, first) {
+  constructor(loader, oncreate, canvas) {
     super();
     this.loader = loader;
     this.oncreate = oncreate;
-    if (first) this.#add(first);
+    this.#add(new Viewport(loader, canvas));
     this.setShape(this.shape);
     this.active = /** @type {Viewport} */ (this.viewports[0]);
     this.activate(this.active);

@@ -53,19 +53,11 @@ function remember(route) {
 
 /** @param {import("./router.js").ViewRoute} route */
 async function makeViewer(route) {
-  const [firstSeries = "", instance = ""] = (root.dataset.first ?? "").split("/");
+  const first = root.dataset.first ? await (await import("./first.js")).first : null;
   delete root.dataset.first;
-  const at = instance ? { study: route.study, series: firstSeries, instance } : route;
-  /** @type {Promise<unknown> | null} */
-  let series = null;
-  const ask = () => (series ??= client.ahead(at, instance ? 0 : route.frame));
-  if (!instance) void ask();
-  await display.load();
-  const first = instance ? await (await import("./first.js")).showFirst(client, root, at, route.frame, ask) : null;
-  void ask();
-  takeLater();
+  const series = first ? client.ahead(first.told, first.part ? first.told.frame : 0, first.part) : client.ahead(route, route.frame);
   // With an image on the screen the viewer comes with its whole series, and nothing changes under the user's hands.
-  const [{ ViewerPage }] = await Promise.all([import("./viewer.js"), first && series]);
+  const [{ ViewerPage }] = await Promise.all([import("./viewer.js"), display.load(), first && series]);
   const page = new ViewerPage(client, {
     back: () => go(listAddress),
     go,
@@ -74,6 +66,7 @@ async function makeViewer(route) {
     planes: (route) => go(formatRoute(route)),
   }, first);
   first?.element.remove();
+  if (first) pressed = first.keys;
   return page;
 }
 
@@ -118,6 +111,9 @@ async function makeStudies() {
   return page;
 }
 
+/** Keys that were pressed before the page could answer them. @type {() => KeyboardEvent[]} */
+let pressed = () => [];
+
 /** How often a page of ours led to another. */
 let gone = 0;
 
@@ -158,6 +154,7 @@ async function show(route) {
     const page = await (viewerPage ??= makeViewer(route));
     bring(page);
     await page.show(route);
+    pressed().forEach((event) => keyboard.press(event));
     return;
   }
   if (route.page === "display") {

@@ -31,14 +31,9 @@ function byOrder(a, b) {
   return a.path.instance < b.path.instance ? -1 : 1;
 }
 
-/**
- * @param {DataSet[]} metadata of one series @param {Image | null} [known] one of its images that is in use already: what
- *   was found out about it, its tables and what covers it, is found by it
- * @returns {Stack[]}
- */
-export function stacksOf(metadata, known = null) {
-  const imageOf = (/** @type {DataSet} */ ds) => (known?.path.instance === text(ds, Tag.SOPInstanceUID) ? known : new Image(ds));
-  const images = metadata.map(imageOf).sort(byOrder);
+/** @param {DataSet[]} metadata of one series @returns {Stack[]} */
+export function stacksOf(metadata) {
+  const images = metadata.map((ds) => new Image(ds)).sort(byOrder);
   const single = images.filter((image) => image.frames === 1);
   const multi = images.filter((image) => image.frames > 1);
   const empty = images.filter((image) => image.frames === 0);

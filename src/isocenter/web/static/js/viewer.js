@@ -54,8 +54,8 @@ export class ViewerPage {
   /** @type {WeakMap<Viewport, Cine>} */
   #cines = new WeakMap();
   #study = "";
-  /** On the screen before its series. @type {import("./image.js").Image | null} */
-  #image;
+  /** On the screen before its series. @type {import("./first.js").First | null} */
+  #first;
   /** Loaded when it is first opened. @type {import("./panels/header.js").HeaderPanel | null} */
   header = null;
   #addressTimer = 0;
@@ -71,9 +71,9 @@ export class ViewerPage {
   constructor(client, actions, first = null) {
     this.client = client;
     this.actions = actions;
-    this.#study = first?.study ?? "";
-    this.#image = first?.image ?? null;
-    this.loader = first?.loader ?? new FrameLoader(client);
+    this.#study = first?.told.study ?? "";
+    this.#first = first;
+    this.loader = new FrameLoader(client);
     this.tools = new ToolBox();
     this.book = new Book();
     this.pen = new Pen(this.book);
@@ -81,7 +81,7 @@ export class ViewerPage {
     this.lens = new Lens();
     this.scrubber = new Scrubber();
     this.strip = new SeriesStrip(client, (series, clip) => void this.openSeries(series, { clip }));
-    this.layout = new Layout(this.loader, (viewport) => this.#adopt(viewport), first?.viewport);
+    this.layout = new Layout(this.loader, (viewport) => this.#adopt(viewport), first?.canvas);
     this.linking = new Linking(this.layout);
     this.grids = new GridMenu(this);
     this.windows = new WindowMenu(() => this.layout.active);
@@ -272,7 +272,7 @@ export class ViewerPage {
   #load(series) {
     let stacks = this.#stacks.get(series);
     if (!stacks) {
-      stacks = this.client.seriesMetadata(this.#study, series).then((metadata) => stacksOf(metadata, this.#image));
+      stacks = this.client.seriesMetadata(this.#study, series).then((metadata) => stacksOf(metadata));
       this.#stacks.set(series, stacks);
       stacks.catch(() => this.#stacks.delete(series));
       for (const old of this.#stacks.keys()) if (this.#stacks.size > SERIES_KEPT) this.#stacks.delete(old);
@@ -316,11 +316,21 @@ export class ViewerPage {
     cine.reset();
     cine.setRate(cineRate(stack));
     const chosen = chosenOf(at?.window ?? null, stack.entries[index]);
+    if (this.#first) await this.#keepFirst(stack.entries[index]);
+    if (study !== this.#study) return;
     this.linking.quietly(() => viewport.setStack(stack, index, { ...at, chosen }));
     if (isMovie(stack) && !at?.instance) cine.start();
     if (stack.entries.length === 0) void this.#showDocument(viewport, stack);
     if (this.layout.active === viewport) this.strip.mark(series, stacks, stacks.indexOf(stack));
     if (viewport === this.active && !(document.activeElement instanceof HTMLInputElement)) viewport.element.focus({ preventScroll: true });
+  }
+
+  /** What is on the screen before its series stays there until it can be painted again. @param {import("./loader.js").Entry} [entry] */
+  async #keepFirst(entry) {
+    const told = this.#first?.told;
+    this.#first = null;
+    // What cannot be had is told of when it is shown.
+    if (entry && told?.instance === entry.image.path.instance && told.frame === entry.frame) await this.loader.get(entry).catch(() => undefined);
   }
 
   /** @param {Stack} stack @param {number} index @param {string} state @returns {Promise<[Stack, number]>} as the state shows it; as it is, where there is no such state */

@@ -4,7 +4,7 @@
 import { Tag, text } from "./dataset.js";
 import { isAbort } from "./dicomweb.js";
 import { h, icon, fill } from "./dom.js";
-import { canvasToImage, defaultView, fitZoom, imageToCanvas, inTheMiddle, panTo } from "./geometry.js";
+import { canvasToImage, defaultView, drawPicture, fitZoom, imageToCanvas, inTheMiddle, panTo } from "./geometry.js";
 import { automaticWindow, draggedWindow, modalityValue } from "./greys.js";
 import { outwards } from "./loader.js";
 import { Overlay } from "./overlay.js";
@@ -22,17 +22,16 @@ import { t } from "./words.js";
 /** @typedef {import("./looks.js").Place} Place */
 /** A VOI LUT of the header, by its place there. @typedef {{lut: number}} ChosenLut */
 
-/** Names in the browser's performance timeline: from table to canvas, and the page's first picture. */
+/** Name in the browser's performance timeline: from table to canvas. */
 const PAINT = "isocenter-paint";
-const FIRST = "isocenter-first-image";
 /** Frames a viewport waits for at a time. */
 const MOST_PENDING = 3;
 const MIN_ZOOM = 0.02;
 const MAX_ZOOM = 40;
 
 export class Viewport extends EventTarget {
-  #canvas = h("canvas.picture", { tabindex: "-1" });
-  #context = /** @type {CanvasRenderingContext2D} */ (this.#canvas.getContext("2d", { alpha: false }));
+  #canvas;
+  #context;
   #message = h("div.viewport-message", { role: "status", hidden: true });
   #scheduled = 0;
   #painter;
@@ -66,10 +65,13 @@ export class Viewport extends EventTarget {
   /** What else is drawn over the picture, each time it is painted. @type {{element: Element, update: (viewport: Viewport) => void}[]} */
   #layers = [];
 
-  /** @param {import("./loader.js").FrameLoader} loader */
-  constructor(loader) {
+  /** @param {import("./loader.js").FrameLoader} loader @param {HTMLCanvasElement} [canvas] that has a picture already */
+  constructor(loader, canvas = h("canvas.picture")) {
     super();
     this.loader = loader;
+    canvas.tabIndex = -1;
+    this.#canvas = canvas;
+    this.#context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { alpha: false }));
     this.#painter = new Painter(loader);
     this.overlay = new Overlay();
     this.element = h("section.viewport.is-empty", { tabindex: "0", "aria-label": t("Image"), "data-empty": t("Drag a series here") }, this.#canvas, this.overlay.element, this.#message);
@@ -460,28 +462,18 @@ export class Viewport extends EventTarget {
     if (this.#scheduled) cancelAnimationFrame(this.#scheduled);
     this.#scheduled = 0;
     const started = performance.now();
-    const context = this.#context;
-    context.setTransform(1, 0, 0, 1, 0, 0);
-    context.fillStyle = "#000";
-    context.fillRect(0, 0, this.#canvas.width, this.#canvas.height);
     if (this.painted) {
       const { entry, frame } = this.painted;
       if (this.#fitted) this.#fit();
       else if (this.#place) this.#goTo(this.#place, entry.image);
       this.picture = this.#painter.picture(frame, entry, this.greys?.transform ?? null, this.inverted);
-      const matrix = this.#matrix(entry.image);
-      context.setTransform(...matrix);
-      const whole = Number.isInteger(this.view.zoom) && entry.image.aspect === 1;
-      context.imageSmoothingEnabled = !(whole && this.view.zoom === 1) && this.view.zoom < 8;
-      context.imageSmoothingQuality = this.view.zoom < 0.6 ? "medium" : "low";
-      if (this.inverted && !this.#painter.turned) context.filter = "invert(1)";
-      context.drawImage(this.picture, 0, 0, entry.image.columns, entry.image.rows);
-      context.filter = "none";
+      drawPicture(this.#context, this.picture, this.view, entry.image, this.inverted && !this.#painter.turned ? "invert(1)" : "none");
+    } else {
+      this.#context.reset();
     }
     // User Timing, for whoever looks with the browser's own tools; only the last is kept.
     performance.clearMeasures(PAINT);
     performance.measure(PAINT, { start: started });
-    if (this.painted && performance.getEntriesByName(FIRST).length === 0) performance.mark(FIRST);
     this.overlay.update(this);
     this.updateLayers();
   }
