@@ -85,6 +85,17 @@ def test_windows_that_cannot_be_are_refused(width: float, function: str) -> None
         Window(0, width, function)
 
 
+@pytest.mark.parametrize("text", ["nan", "inf", "1e999"])
+def test_numbers_that_are_none_hide_nothing_without_a_word(text: str) -> None:
+    """A window of them is passed over, as an empty one is; with a rescale of them there is nothing to be shown."""
+    number = text.encode()
+    for center, width in ((b"40", number), (number, b"400")):
+        assert voi(look(element(0x00281050, "DS", center) + element(0x00281051, "DS", width)), True) is None
+    for tag in (0x00281052, 0x00281053):
+        with pytest.raises(PixelError, match="finite"):
+            modality(look(element(tag, "DS", number)), True)
+
+
 def test_table_takes_its_ends_for_what_is_outside() -> None:
     table = Table(10, np.array([5, 6, 7], np.uint16), 8)
     assert table.look_up(np.array([-1000, 9, 10, 11, 12, 13, 70000])).tolist() == [5, 5, 5, 6, 7, 7, 7]

@@ -48,7 +48,9 @@ class Window:
         if self.function not in FUNCTIONS:
             raise PixelError(f"VOI LUT Function is none of {', '.join(FUNCTIONS)}", tag_path="(0028,1056)")
         low = 1.0 if self.function == "LINEAR" else 0.0
-        if not (np.isfinite(self.center) and np.isfinite(self.width)) or self.width < low or not self.width:
+        if not (np.isfinite(self.center) and np.isfinite(self.width)):
+            raise PixelError("Window Center and Window Width are finite numbers", tag_path="(0028,1050)")
+        if self.width < low or not self.width:
             raise PixelError(f"Window Width {self.width:g} is too small for {self.function}", tag_path="(0028,1051)")
 
     def apply(self, values: Floats) -> Floats:
@@ -139,6 +141,8 @@ def modality(attributes: Attributes, signed: bool) -> Rescale | Table:
         return read_table(item, signed)
     slope = attributes.numbers(_SLOPE)
     intercept = attributes.numbers(_INTERCEPT)
+    if not np.isfinite([*slope[:1], *intercept[:1]]).all():
+        raise PixelError("Rescale Slope and Rescale Intercept are finite numbers", tag_path="(0028,1053)")
     return Rescale(slope[0] if slope and slope[0] else 1.0, intercept[0] if intercept else 0.0)
 
 
@@ -160,6 +164,8 @@ def voi(attributes: Attributes, signed: bool, index: int = 0) -> Window | Table 
     width = widths[index]
     if not width > 0 or (function == "LINEAR" and width < 1):
         return None  # an empty window, as some modalities write for "none"
+    if not np.isfinite([centers[index], width]).all():
+        return None  # nor is this one, with which nothing could be shown
     return Window(centers[index], width, function)
 
 
