@@ -6,7 +6,8 @@ clock stops when the last byte is there, and every answer is parsed afterwards a
 are. The archives are filled once and both servers run through all rounds of the other rows.
 
 A study is one of 512 KiB slices as it is stored, read to its end by a client that keeps nothing; in the row "server
-alone" it has the kernel throw the bytes away instead of copying them. Frames and renderings are of one slice after the
+alone" it has the kernel throw the bytes away instead of copying them. "null server" (null_web.py) is what the same
+client takes of one that does nothing but send as many bytes. Frames and renderings are of one slice after the
 other on one connection, medians of their times. STOW-RS stores ten new objects in a request, ours with its durability.
 Fifty clients at once ask for the study, and what memory the server takes at most meanwhile is a row of its own.
 """
@@ -33,6 +34,7 @@ import harness
 import objects
 import sender
 from harness import peers
+from null_web import null_web
 from web_asker import Asker, crowd, multipart
 
 THOUSAND = sender.Load(39 * 1024, 990, 1)
@@ -48,6 +50,7 @@ STUDY_ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 JSON = "application/dicom+json"
 AT_LEAST = 1.0  # seconds for which a warm request is repeated, up to REPEAT times
 REPEAT = 5
+STUDY_REPEAT = 20  # of a study, which takes hundredths of a second
 GOALS = {"QIDO": 20.0, "metadata, cold": 3.0, "metadata, warm": 30.0, "study": 3.0, "frames": 5.0, "STOW": 3.0}
 
 
@@ -132,17 +135,17 @@ class Request:
         return _repeated(lambda: site.get(self.path, self.entries))
 
 
-def _repeated(work: Callable[[], float]) -> float:
+def _repeated(work: Callable[[], float], most: int = REPEAT) -> float:
     """The median over a second or so."""
     figures, begun = [], time.perf_counter()
-    while len(figures) < REPEAT and (not figures or time.perf_counter() - begun < AT_LEAST):
+    while len(figures) < most and (not figures or time.perf_counter() - begun < AT_LEAST):
         figures.append(work())
     return statistics.median(figures)
 
 
-def study(site: Site, *, discard: bool) -> float:
+def study(port: int, root: str, *, discard: bool) -> float:
     """MB a second."""
-    asker, path = Asker(site.http), f"{site.root}/studies/{SLICES_STUDY}"
+    asker, path = Asker(port), f"{root}/studies/{SLICES_STUDY}"
 
     def once() -> float:
         begun = time.perf_counter()
@@ -152,7 +155,7 @@ def study(site: Site, *, discard: bool) -> float:
         return size / 1e6 / (time.perf_counter() - begun)
 
     once()
-    rate = _repeated(once)
+    rate = _repeated(once, STUDY_REPEAT)
     asker.close()
     return rate
 
@@ -252,6 +255,7 @@ class Archives:
         self._folder, self._studies, self._running = folder, studies, running
         self._sites: dict[str, Site] = {}
         self._crowds: dict[str, list[float]] = {}
+        self._null: int | None = None
 
     def _filled(self, name: str, kind: str, fill: Callable[[Site], object]) -> Path:
         place = self._folder / kind / name
@@ -277,6 +281,13 @@ class Archives:
             self._sites[name] = self._running.enter_context(CONTENDERS[name](place))
         return work(self._sites[name])
 
+    def null(self, work: Callable[[int], float]) -> float:
+        """`work` on a server that has nothing to do, by its port."""
+        if self._null is None:
+            self._null = peers.free_port()
+            self._running.enter_context(null_web(self._null, SLICES.size, SLICES_COUNT, self._folder))
+        return work(self._null)
+
     def _fill(self, site: Site) -> None:
         _fill_studies(site, self._studies)
         sender.rate(site.dimse, site.aet, SLICES, SLICES_BATCH)
@@ -301,16 +312,27 @@ class Archives:
 def comparisons(archives: Archives, studies: int) -> list[harness.Comparison]:
     """All rows."""
 
-    def row(name: str, unit: str, work: Callable[[str], float], goal: str = "") -> harness.Comparison:
+    def row(
+        name: str, unit: str, work: Callable[[str], float], goal: str = "", bound: harness.Round | None = None
+    ) -> harness.Comparison:
         better = "higher" if unit in ("MB/s", "per s") else "lower"
         ours_, *others = [(each, lambda each=each: work(each)) for each in CONTENDERS]
-        return harness.Comparison(name, unit, ours_[1], dict(others), GOALS.get(goal), better)
+        bounds = {} if bound is None else {"null server": bound}
+        return harness.Comparison(name, unit, ours_[1], dict(others), GOALS.get(goal), better, bounds)
 
     def fresh(work: Callable[[Site], float]) -> Callable[[str], float]:
         return lambda name: archives.fresh(name, work)
 
     def running(work: Callable[[Site], float]) -> Callable[[str], float]:
         return lambda name: archives.running(name, work)
+
+    def whole_study(name: str, *, discard: bool) -> harness.Comparison:
+        def work(site: Site) -> float:
+            return study(site.http, site.root, discard=discard)
+
+        return row(
+            name, "MB/s", running(work), "study", lambda: archives.null(partial(study, root="", discard=discard))
+        )
 
     instances = Request(f"/studies/{STUDY}/instances?limit=1000", INSTANCES)
     metadata = Request(f"/studies/{STUDY}/metadata", INSTANCES)
@@ -323,8 +345,8 @@ def comparisons(archives: Archives, studies: int) -> list[harness.Comparison]:
         row(f"QIDO-RS, {studies:,} studies", "ms", running(lambda site: _repeated(lambda: found.cold(site))), "QIDO"),
         row("metadata of 1,000 instances, cold", "ms", fresh(metadata.cold), "metadata, cold"),
         row("metadata of 1,000 instances, warm", "ms", fresh(metadata.warm), "metadata, warm"),
-        row("study of 100 slices, 512 KiB each", "MB/s", running(lambda site: study(site, discard=False)), "study"),
-        row("study, server alone", "MB/s", running(lambda site: study(site, discard=True)), "study"),
+        whole_study("study of 100 slices, 512 KiB each", discard=False),
+        whole_study("study, server alone", discard=True),
         row("study to 50 clients at once, server alone", "MB/s", archives.crowd_rate),
         row("most memory meanwhile", "MiB", archives.crowd_memory),
         row("single frames, 512 KiB", "ms", running(frames), "frames"),

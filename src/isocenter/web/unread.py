@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from starlette.requests import ClientDisconnect
@@ -80,7 +80,7 @@ class FileSender:
     def __init__(self, transport: asyncio.Transport, flow: FlowControl, cycle: Cycle, *, plain: bool) -> None:
         self._transport, self._flow, self._cycle = transport, flow, cycle
         self._socket: socket.socket | None = transport.get_extra_info("socket") if plain else None
-        self._held: list[bytes] = []  # heads of parts and small objects, which go out with what follows
+        self._held: list[Payload] = []  # heads of parts and small objects, which go out with the file that follows
         self._holds = 0
         self._turn = 0  # bytes sent since others had theirs
         self._begun = False
@@ -101,32 +101,29 @@ class FileSender:
             if self._holds >= WINDOW:
                 await self._release()
             return
-        await self._release()
-        end = piece.offset + piece.length
-        for at in range(piece.offset, end, WINDOW):
-            length = min(WINDOW, end - at)
-            if at + length > piece.offset + piece.in_memory and not piece.blob.at_hand(at, length):
-                await asyncio.to_thread(fetch, piece.blob, at, end - at)
-            await self._write(FilePart(piece.blob.fileno(), at, length))
+        blob, offset, left, known = piece
+        while left:
+            length = min(WINDOW, left)
+            if length > known and not blob.at_hand(offset, length):
+                await asyncio.to_thread(fetch, blob, offset, left)
+            self._held.append(FilePart(blob.fileno(), offset, length))
+            self._holds += length
+            await self._release()
+            offset, left, known = offset + length, left - length, known - length
 
     async def finish(self) -> None:
         """Send what was held. Raises ClientDisconnect."""
-        await self._release()
-        if self._begun and self._socket is not None and not self._transport.is_closing():
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+        if self._held:
+            await self._release()
+        if self._begun and not self._transport.is_closing():
             self._transport.set_write_buffer_limits()
 
     async def _release(self) -> None:
-        if self._held:
-            held, self._held, self._holds = b"".join(self._held), [], 0
-            await self._write(held)
-
-    async def _write(self, payload: Payload) -> None:
-        length = len(payload)
+        out, length = self._held, self._holds
+        self._held, self._holds = [], 0
         if self._cycle.chunked_encoding is not False or length > self._cycle.expected_content_length:
             raise RuntimeError("the answer is longer than was announced")
         self.check()
-        out = [payload]
         while out:
             if self._flow.write_paused:
                 await self._flow.drain()
@@ -141,27 +138,35 @@ class FileSender:
     def _pass_on(self, out: list[Payload]) -> list[Payload]:
         """What is left after one attempt."""
         if self._socket is None:
-            (payload,) = out
-            self._transport.write(read(payload) if isinstance(payload, FilePart) else payload)
+            for one in _joined(out):
+                self._transport.write(one)
             return []
         if not self._begun:
             self._begun = True
-            # Heads of parts fill no packet, and the client need not wake for them.
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
             # From here on the transport tells of every byte that it could not write at once.
             self._transport.set_write_buffer_limits(high=0)
             if self._flow.write_paused:
                 return out
         write_at_once(self._socket.fileno(), out)
-        return self._nudged(out[0]) if out else out
+        return self._nudged(out) if out else out
 
-    def _nudged(self, rest: Payload) -> list[Payload]:
+    def _nudged(self, out: list[Payload]) -> list[Payload]:
         """What is left to send after the transport was given a little of it."""
-        some = min(_NUDGE, len(rest))
-        if isinstance(rest, FilePart):
-            first: Buffer = read(rest.part(0, some))
-            rest = rest.part(some, len(rest))
+        first, *rest = out
+        some = min(_NUDGE, len(first))
+        if isinstance(first, FilePart):
+            self._transport.write(read(first.part(0, some)))
+            left: Payload = first.part(some, len(first))
         else:
-            first, rest = rest[:some], rest[some:]
-        self._transport.write(first)
-        return [rest] if len(rest) else []
+            self._transport.write(first[:some])
+            left = first[some:]
+        return [left, *rest] if len(left) else rest
+
+
+def _joined(out: Sequence[Payload]) -> Iterator[Buffer]:
+    """The same to be written one by one; each becomes a record of TLS or more. A part of a file is the last."""
+    file = out[-1] if isinstance(out[-1], FilePart) else None
+    if buffers := [one for one in out if not isinstance(one, FilePart)]:
+        yield b"".join(buffers)
+    if file is not None:
+        yield read(file)

@@ -220,15 +220,16 @@ async def _answer_parts(
     base = base_url(request)
     boundary = new_boundary()
     writer = MultipartWriter(boundary)
+    types = {syntax: choice.part_type() for syntax, choice in choices.items()}
     heads = [
         writer.part(
             {
-                "Content-Type": choices[ref.transfer_syntax].part_type(),
+                "Content-Type": types[ref.transfer_syntax],
                 "Content-Length": str(ref.size),
                 "Content-Location": f"{base}/{ref.resource}",
             }
             if choices[ref.transfer_syntax].transfer_syntax == ref.transfer_syntax
-            else {"Content-Type": choices[ref.transfer_syntax].part_type()}
+            else {"Content-Type": types[ref.transfer_syntax]}
         )
         for ref in refs
     ]
