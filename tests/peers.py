@@ -379,6 +379,9 @@ def _answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=30) as answer:
             return bool(answer.status == 200)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code == 401  # it is there, and wants to know who asks
     except (urllib.error.URLError, OSError):
         return False
 

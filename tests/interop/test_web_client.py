@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from isocenter.errors import ConnectFailed, NotAcceptable, NotFound, UsageError
 from isocenter.net.web_client import WebClient
 from isocenter.settings import Settings
 from isocenter.web.site_tokens import issue
+from prefixing_proxy import prefixing
 from skins.web_harness import copies
 
 pytestmark = pytest.mark.interop
@@ -213,3 +215,29 @@ def test_what_is_not_stored_as_it_was_sent_is_told(tmp_path: Path, slices: list[
         assert "2 stored, 0 already there, 1 of them with a warning of the server, 0 refused" in told.stdout
         said = f"stored with a warning: Coercion of data elements (B000) (1)\n  {tmp_path / 'other.dcm'}\n"
         assert said in told.stderr
+
+
+def test_orthanc_by_https_below_a_path_with_a_passcode(
+    certificates: Certificates, slices: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As sites have it, with a proxy that speaks TLS for it; Debian's own does not survive a handshake."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificates.server.certificate, certificates.server.key)
+    users = {"AuthenticationEnabled": True, "RegisteredUsers": {"anna": "open sesame"}}
+    asking = ("--user", "anna", "--ca", certificates.ca)
+    study = pydicom.dcmread(slices[0]).StudyInstanceUID
+    with (
+        peers.orthanc(tmp_path / "orthanc", **users) as peer,
+        prefixing(int(peer.url.rpartition(":")[2]), "/pacs", strip=True, tell=False, context=context) as proxy,
+    ):
+        url = f"{proxy}/dicom-web"
+        assert url.startswith("https://127.0.0.1:")
+        monkeypatch.setenv("ISOCENTER_PASSCODE", "open sesame")
+        assert 3 == json.loads(command("store", url, *slices, *asking, "--json").stdout)["stored"]
+        (line,) = command("find", url, "PatientID=1CT1", *asking, "--json").stdout.splitlines()
+        assert [study] == json.loads(line)["0020000D"]["Value"]
+        got = command("get", url, tmp_path / "got", "--study", study, *asking, "--json").stdout.splitlines()
+        assert digests([Path(json.loads(line)["file"]) for line in got]) == digests(slices)
+        monkeypatch.setenv("ISOCENTER_PASSCODE", "something else")
+        refused = command("find", url, *asking)
+        assert (3, True) == (refused.returncode, "401" in refused.stderr), refused.stderr
