@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
-from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 import httpx
@@ -28,11 +28,20 @@ def post(address: str, resource: str, model: Model) -> None:
     assert answer.status_code == 201, answer.text
 
 
+NOW = "2026-05-14T09:00:00"  # for the browser, wherever and whenever the test runs
+
+
+@contextlib.contextmanager
+def opened(chromium: Browser, address: str, tolerate: str = "\0", locale: str = "en-GB") -> Iterator[Viewer]:
+    with watched(chromium, address, tolerate=tolerate, locale=locale, timezone_id="Asia/Seoul") as page:
+        page.page.clock.set_fixed_time(f"{NOW}+09:00")
+        yield page
+
+
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Two steps of modalities and one work item today, one step next week."""
-    today = f"{date.today():%Y%m%d}"  # noqa: DTZ011  # the day of the browser, which is on this machine
-    later = f"{date.today() + timedelta(5):%Y%m%d}"  # noqa: DTZ011
+    """Two steps of modalities and one work item today, one step in five days."""
+    today, later = "20260514", "20260519"
     with ours.background(lambda: served(tmp_path_factory.mktemp("steps"), [])) as url:
         for number, (day, hour, modality) in enumerate(
             [(today, "1030", "CT"), (today, "0800", "MR"), (later, "0900", "CT")]
@@ -60,7 +69,7 @@ def chosen(page: Viewer, label: str) -> None:
 
 
 def test_the_steps_of_today_and_of_other_days(chromium: Browser, address: str) -> None:
-    with watched(chromium, address) as page:
+    with opened(chromium, address) as page:
         page.page.goto(f"{address}/")
         page.page.wait_for_selector("text=The archive is empty")
         page.press("w")
@@ -87,7 +96,7 @@ def test_the_steps_of_today_and_of_other_days(chromium: Browser, address: str) -
 
 
 def test_nothing_is_scheduled_and_the_server_is_gone(chromium: Browser, empty_address: str) -> None:
-    with watched(chromium, empty_address, tolerate="net::ERR", locale="ko-KR") as page:
+    with opened(chromium, empty_address, tolerate="net::ERR", locale="ko-KR") as page:
         page.page.goto(f"{empty_address}/procedures")
         page.page.wait_for_selector("text=오늘 예약된 검사가 없습니다")
         page.page.route("**/dicomweb/workitems?*", lambda route: route.abort())

@@ -14,7 +14,7 @@ import { t } from "../words.js";
 export function openDialog(kind, title, content, buttons = []) {
   const dialog = h(
     `dialog.window.${kind}`,
-    { "aria-label": title },
+    { "aria-label": title, tabindex: "-1" },
     h("header", null, h("h2", null, title), iconButton("close", t("Close"), () => dialog.close(), "Esc")),
     h("div.window-content", null, ...content),
     buttons.length > 0 && h("footer", null, ...buttons),
@@ -25,6 +25,7 @@ export function openDialog(kind, title, content, buttons = []) {
   dialog.addEventListener("keydown", (event) => event.stopPropagation());
   document.body.append(dialog);
   dialog.showModal();
+  dialog.focus(); // and not its cross, which a ring would make the brightest thing in it
   return dialog;
 }
 
