@@ -4,9 +4,10 @@ Both are measured from outside, in the same way. Each round is one visit with a 
 it opens the study, scrolls, changes the window, and opens the study again; another such browser opens the large image,
 and a third the list of studies. A visit begins in a tab that has come to rest: Chromium starts a process for a new one,
 and what that takes is no page's. A picture is there when the viewer's canvas, looked at in each animation frame, is not
-black any more; a list when a row of a table has a patient's ID. Bytes are what came over the network until then, as
-Chromium counts them, without the frame itself: scripts, pages, and what was asked of DICOMweb beside it. A scroll turns the wheel from one end of the series to the other, as fast as the page takes it,
-once the viewer has what it asks for ahead of time; a frame's time is the one between two of them.
+black any more; a list when a row of a table has the patient's name. Bytes are what came over the network until then, as
+Chromium counts them, without the frame itself: scripts, pages, and what was asked of DICOMweb beside it. A scroll turns
+the wheel from one end of the series to the other, as fast as the page takes it, once the viewer has what it asks for
+ahead of time; a frame's time is the one between two of them.
 
 What a change of the window costs is said twice: by our viewer's own clock around its painting (User Timing), and as the
 processor time of the page's main thread for each step of a drag (Chromium's TaskDuration in thread ticks). The latter
@@ -45,7 +46,7 @@ SCREEN = {"width": 1366, "height": 768}
 PATIENCE = 120_000  # ms
 QUIET = 1500  # ms without a new frame: the viewer has what it wants
 REST = 500  # ms in which Chromium has made a tab, whoever's page comes into it
-PATIENT = "BENCH-OF-THE-VIEWER"
+PATIENT = "PHANTOM"
 CHROMIUM = [
     *("--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"),
     *("--no-first-run", "--force-color-profile=srgb", "--disable-gpu", "--enable-unsafe-swiftshader"),
@@ -297,7 +298,7 @@ def _write(folder: Path) -> tuple[str, str]:
     stack = isocenter.create(
         np.stack([_phantom(number) for number in range(SLICES)]),
         modality="CT",
-        patient_id=PATIENT,
+        patient_name=PATIENT,
         pixel_spacing=(0.8, 0.8),
         slice_thickness=1.0,
         spacing_between_slices=1.0,
@@ -308,7 +309,7 @@ def _write(folder: Path) -> tuple[str, str]:
     large = isocenter.create(
         wide.clip(0, 16383).astype(np.uint16),
         modality="OT",
-        patient_id=PATIENT,
+        patient_name=PATIENT,
         window=(8192, 16384),
         uid_seed="bench of the viewer, large",
     )
