@@ -215,7 +215,8 @@ def test_the_commands(node: tuple[str, list[peers.Received]], tmp_path: Path) ->
     assert len(PALETTES) + 1 == len(table.splitlines())
     asked = ("--root", "HANGING_PROTOCOL", "--instance", uid)
     assert 0 == run_isocenter("get", address, tmp_path, *asked).returncode
-    (file,) = tmp_path.rglob("*.dcm")
+    (file,) = (path for path in tmp_path.rglob("*") if path.is_file())  # none that was opened for another object
+    assert ".dcm" == file.suffix
     assert data_set(SENT[uid]) == data_set(file.read_bytes())
     assert 0 == run_isocenter("move", address, "--to", "ALL", *asked, "--priority", "high").returncode
     assert 2 == run_isocenter("move", address, "--to", "ALL", *asked, "--priority", "urgent").returncode

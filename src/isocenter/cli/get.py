@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -134,8 +135,9 @@ async def _get(
 
     with output.bar("retrieving", None) as bar:
         try:
-            storage = FolderStorage(folder, stored, limits=Limits.of(connecting["settings"]))
+            storage = FolderStorage(folder, stored, limits=Limits.of(connecting["settings"]), ahead=True)
         except OSError as error:
             raise typer.BadParameter(f"{folder}: {error.strerror}") from None
-        async with connect(address, **connecting) as peer:
-            return await retrieving.follow(peer.get(level, into=storage, **asked), bar)
+        with closing(storage):
+            async with connect(address, **connecting) as peer:
+                return await retrieving.follow(peer.get(level, into=storage, **asked), bar)

@@ -28,12 +28,13 @@ from isocenter.errors import DataSetError, FrameRetrieveError, IsocenterError, N
 from isocenter.iod.uids import UIDs
 from isocenter.model import FrameRange, InstanceRef
 from isocenter.pixels.extract import New, extracted
-from isocenter.services.base import Cancellation, Invoker, Response
+from isocenter.services.base import Answered, Cancellation, Invoker, Response
 from isocenter.services.retrieve import Suboperation
 from isocenter.services.storage import even_chunks, store_request
+from isocenter.std.statuses import SUCCESS
 from isocenter.std.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, transfer_syntax
 from isocenter.store.base import Blob
-from isocenter.ul.connection import Buffer, FilePart
+from isocenter.ul.connection import Buffer, FilePart, Payload
 from isocenter.ul.negotiation import Agreed
 from isocenter.wire.bulk import without_bulk
 from isocenter.wire.command import CommandSet
@@ -43,6 +44,7 @@ from isocenter.wire.limits import Limits
 log = logging.getLogger("isocenter.dimse")
 
 _CHUNK = 1024 * 1024 - 6  # of the longest PDU that we send, six bytes are the PDV's header
+_UNTOLD = 8  # outcomes that may wait to be taken while more is sent
 _BATCH = 8  # objects that a thread prepares at a time; two batches of beginnings are in memory
 
 
@@ -63,7 +65,7 @@ class Content(Protocol):
 @dataclass(slots=True)
 class Prepared:
     """One object, ready to be sent in `context`; None: it cannot be, and `why` says so. `at_hand`: making it so waited
-    for nothing, and neither may the next."""
+    for nothing, and neither may the next. `whole`: it is short enough to be written in one go."""
 
     ref: InstanceRef
     context: Agreed | None = None
@@ -72,6 +74,7 @@ class Prepared:
     blob: Blob | None = None
     why: str = ""
     at_hand: bool = False
+    whole: bool = False
 
     def close(self) -> None:
         if self.blob is not None:
@@ -122,39 +125,6 @@ class Work:
             yield Suboperation(self._left.popleft().instance, None)
 
 
-class _Aloft:
-    """Sub-operations that are sent and wait for their responses, in whatever order these come."""
-
-    def __init__(self) -> None:
-        self.waiting = 0
-        self.lost: NetworkError | None = None  # why there will be no more responses
-        self._ended: deque[Suboperation] = deque()
-        self._arrival: asyncio.Future[None] | None = None
-
-    def answered(self, instance: str, outcome: Response | NetworkError) -> None:
-        """One came back, or will not."""
-        self.waiting -= 1
-        if isinstance(outcome, NetworkError):
-            self.lost = outcome
-            self._ended.append(Suboperation(instance, None, str(outcome), lost=True))
-        else:
-            self._ended.append(Suboperation(instance, outcome.status))
-        if self._arrival is not None and not self._arrival.done():
-            self._arrival.set_result(None)
-
-    def ended(self) -> Iterator[Suboperation]:
-        """Those that have ended and were not taken yet."""
-        while self._ended:
-            yield self._ended.popleft()
-
-    async def arrival(self) -> bool:
-        """Wait until one has ended; False if there is none to wait for."""
-        if not self._ended and self.waiting:
-            self._arrival = asyncio.get_running_loop().create_future()
-            await self._arrival
-        return bool(self._ended)
-
-
 class Sender:
     """Performs C-STORE sub-operations on an association, whoever opened it; `elements` go into every request."""
 
@@ -169,42 +139,112 @@ class Sender:
         the objects no more is in memory than with one. Raises NetworkError when the association is lost, and OSError
         when an object cannot be read to its end, after the sub-operations that it was lost with.
         """
-        ahead, aloft = _Ahead(self._content, work, invoker), _Aloft()
-        failure: NetworkError | OSError | None = None
+        ahead = _Ahead(self._content, work, invoker)
+        aloft = _Aloft(ahead, invoker, self._elements)
         try:
             while True:
                 for step in aloft.ended():
                     yield step
-                failure = failure or aloft.lost
-                one = await ahead.next() if failure is None and aloft.waiting < invoker.window else None
+                one = await ahead.next() if aloft.room else None
                 if one is None:
                     if not await aloft.arrival():
                         break
                     continue
                 with one:
-                    if one.context is None:
-                        log.warning("%s: not sent: %s", one.ref.instance, one.why)
-                        yield Suboperation(one.ref.instance, None, one.why)
-                        continue
-                    try:
-                        await self._post(one, one.context, invoker, aloft)
-                    except (NetworkError, OSError) as error:
-                        failure = error
-                        yield Suboperation(one.ref.instance, None, str(error), lost=True)
-                        continue
+                    await aloft.send(one)
                 ahead.look()
         finally:
             ahead.close()
-        if failure is not None:
-            raise failure
+        if aloft.failure is not None:
+            raise aloft.failure
 
-    async def _post(self, one: Prepared, context: Agreed, invoker: Invoker, aloft: _Aloft) -> None:
+
+class _Aloft:
+    """Sub-operations that are sent and wait for their responses, in whatever order these come.
+
+    A receiver that has answered waits for the next object. If that is at hand it is written within the call that brings
+    the answer: whatever else an object costs us (its file, the counters, what is told of it) is done while the receiver
+    reads the next.
+    """
+
+    def __init__(self, ahead: _Ahead, invoker: Invoker, elements: CommandSet) -> None:
+        self.failure: NetworkError | OSError | None = None  # nothing more is sent
+        self._waiting = 0
+        self._ahead = ahead
+        self._invoker = invoker
+        self._elements = elements
+        self._ended: deque[Suboperation] = deque()
+        self._arrival: asyncio.Future[None] | None = None
+
+    @property
+    def room(self) -> bool:
+        """Whether one more may be sent."""
+        return self.failure is None and self._waiting < self._invoker.window
+
+    async def send(self, one: Prepared) -> None:
+        """Write it, as soon as there is a place in the window and room on the line."""
+        if one.context is None:
+            log.warning("%s: not sent: %s", one.ref.instance, one.why)
+            self._ended.append(Suboperation(one.ref.instance, None, one.why))
+            return
+        try:
+            await self._invoker.post(one.context, *self._message(one, one.context))
+        except (NetworkError, OSError) as error:
+            self._lose(one, error)
+        else:
+            self._waiting += 1
+
+    def _follow(self) -> None:
+        """Write the next object, if that can be done without waiting for anything."""
+        one = self._ahead.first() if self.failure is None else None
+        if one is None or one.context is None or not one.whole:
+            return
+        try:
+            if not self._invoker.post_at_once(one.context, *self._message(one, one.context)):
+                return
+        except (NetworkError, OSError) as error:
+            self._lose(one, error)
+        else:
+            self._waiting += 1
+        self._ahead.take()
+        one.close()
+        self._ahead.look()
+
+    def _message(self, one: Prepared, context: Agreed) -> tuple[CommandSet, Iterable[Payload], Answered]:
         ref = one.ref
-        command = store_request(invoker.next_message_id(), ref.sop_class, ref.instance) | self._elements
+        command = store_request(self._invoker.next_message_id(), ref.sop_class, ref.instance) | self._elements
         deflated = transfer_syntax(context.transfer_syntax).deflated
-        data_set = one.parts or even_chunks(one.chunks, pad=deflated)
-        await invoker.post(context, command, data_set, partial(aloft.answered, ref.instance))
-        aloft.waiting += 1
+        return command, one.parts or even_chunks(one.chunks, pad=deflated), partial(self._answered, ref.instance)
+
+    def _answered(self, instance: str, outcome: Response | NetworkError) -> None:
+        """One came back, or will not."""
+        self._waiting -= 1
+        if isinstance(outcome, NetworkError):
+            self.failure = self.failure or outcome
+            self._ended.append(Suboperation(instance, None, str(outcome), lost=True))
+        else:
+            self._ended.append(Suboperation(instance, outcome.status))
+            # One that refuses may refuse the next as well: that is for whoever is told of it.
+            if outcome.status == SUCCESS and len(self._ended) <= _UNTOLD:
+                self._follow()
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)
+
+    def _lose(self, one: Prepared, error: NetworkError | OSError) -> None:
+        self.failure = error
+        self._ended.append(Suboperation(one.ref.instance, None, str(error), lost=True))
+
+    def ended(self) -> Iterator[Suboperation]:
+        """Those that have ended and were not taken yet."""
+        while self._ended:
+            yield self._ended.popleft()
+
+    async def arrival(self) -> bool:
+        """Wait until one has ended; False if there is none to wait for."""
+        if not self._ended and self._waiting:
+            self._arrival = asyncio.get_running_loop().create_future()
+            await self._arrival
+        return bool(self._ended)
 
 
 class _Ahead:
@@ -236,6 +276,13 @@ class _Ahead:
                     self._begin()
         return self._ready.popleft() if self._ready and not self._work.cancelled else None
 
+    def first(self) -> Prepared | None:
+        """What next() would give without waiting; take() says that it is used."""
+        return self._ready[0] if self._ready and not self._work.cancelled else None
+
+    def take(self) -> None:
+        self._ready.popleft()
+
     def look(self) -> None:
         """There is time for the next one."""
         if self._ready or self._batch is not None:
@@ -253,6 +300,7 @@ class _Ahead:
         self._work.put_back([*(one.ref for one in self._ready), *self._taken])
         for one in self._ready:
             one.close()
+        self._ready.clear()
         if self._batch is not None:
             self._batch.add_done_callback(_close_all)
 
@@ -323,7 +371,7 @@ class Stored:
             parts = _parts(blob, ref.data_set_offset)
             if len(parts) > 1:
                 os.posix_fadvise(blob.fileno(), parts[1].offset, 0, os.POSIX_FADV_WILLNEED)
-            return Prepared(ref, context, parts=parts, blob=blob, at_hand=True)
+            return Prepared(ref, context, parts=parts, blob=blob, at_hand=True, whole=len(parts) == 1)
         return self._as_stored(ref, context, blob, at_hand=True)
 
     def _as_stored(self, ref: InstanceRef, context: Agreed, blob: Blob, *, at_hand: bool) -> Prepared:
@@ -331,7 +379,7 @@ class Stored:
         position = ref.data_set_offset + len(head)
         if position >= blob.size:
             blob.close()
-            return Prepared(ref, context, (head,), at_hand=at_hand)
+            return Prepared(ref, context, (head,), at_hand=at_hand, whole=True)
         # The rest is read while it is sent; the kernel fetches it meanwhile, so that the event loop does not wait.
         os.posix_fadvise(blob.fileno(), position, 0, os.POSIX_FADV_WILLNEED)
         return Prepared(ref, context, _pieces(blob, head, position), blob=blob, at_hand=at_hand)

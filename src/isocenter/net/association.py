@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 
 from isocenter.errors import (
@@ -23,9 +24,10 @@ from isocenter.errors import (
     ProtocolError,
 )
 from isocenter.net.link import Link
-from isocenter.net.waiting import Mailbox, Patience
+from isocenter.net.waiting import Mailbox, Patience, acquired
 from isocenter.services.base import (
     UNRECOGNIZED_OPERATION,
+    Answered,
     Cancellation,
     Peer,
     PendingReplies,
@@ -198,13 +200,7 @@ class Association(Link):
         finally:
             self._forget(command)
 
-    async def post(
-        self,
-        context: Agreed,
-        command: CommandSet,
-        data_set: Iterable[Payload] | None,
-        answered: Callable[[Response | NetworkError], None],
-    ) -> None:
+    async def post(self, context: Agreed, command: CommandSet, data_set: Iterable[Payload], answered: Answered) -> None:
         """The same up to where it is written; `answered` is called once and later, with the response or with what
         request() would have raised while it waited. What this raises was not sent whole, and `answered` is not called.
         """
@@ -214,9 +210,31 @@ class Association(Link):
         except BaseException:
             self._forget(command)
             raise
+        self._watch(command["MessageID"], mailbox, answered)
 
+    def post_at_once(
+        self, context: Agreed, command: CommandSet, data_set: Iterable[Payload], answered: Answered
+    ) -> bool:
+        """The same, if there is a place in the window, nothing else on the line, and nothing unread by the peer; else
+        False, and nothing happened. What the peer does not take at once waits in memory: `data_set` is short."""
+        if self._failure is not None or self._held is not None or self._line.locked() or not self.writable:
+            return False
+        if not acquired(self._slots):
+            return False
+        mailbox = self._enter(command)
+        try:
+            for _ in self._written(context.id, command, data_set):
+                """None of it waits for the peer."""
+        except BaseException:
+            self._settle(command["MessageID"])
+            self._forget(command)
+            raise
+        self._watch(command["MessageID"], mailbox, answered)
+        return True
+
+    def _watch(self, message_id: int, mailbox: Mailbox, answered: Answered) -> None:
         def hand_over(outcome: Response | NetworkError) -> None:
-            del self._waiting[command["MessageID"]]
+            del self._waiting[message_id]
             if self._held is not None and not self._pumping:
                 self._take_held()
             answered(outcome)
@@ -250,6 +268,9 @@ class Association(Link):
         if self._failure is not None:
             self._slots.release()  # for the next one that waits, who is to hear of it as well
             raise self._failure
+        return self._enter(command)
+
+    def _enter(self, command: CommandSet) -> Mailbox:
         self._waiting[command["MessageID"]] = mailbox = Mailbox()
         self._owed[command["MessageID"]] = command["CommandField"]
         return mailbox
@@ -296,44 +317,44 @@ class Association(Link):
 
     async def _send(self, context_id: int, command: CommandSet, data_set: Iterable[Payload] | None) -> None:
         try:
-            await self._send_in_turn(context_id, command, data_set)
+            async with self._line:
+                with closing(self._written(context_id, command, data_set)) as chunks:
+                    for _ in chunks:
+                        await self.drain()
         except BaseException:
             self._settle(command["MessageID"])
             raise
 
-    async def _send_in_turn(self, context_id: int, command: CommandSet, data_set: Iterable[Payload] | None) -> None:
-        async with self._line:
-            if self._failure is not None:
-                raise self._failure
-            command = {**command, "CommandDataSetType": NO_DATA_SET if data_set is None else _DATA_SET_FOLLOWS}
-            self.connection.send_command(context_id, encode_request(command))
-            if data_set is None:
-                self.flush()
-                return
-            try:
-                await self._send_chunks(context_id, data_set)
-            except BaseException:
-                # Half a data set cannot be taken back, and nothing else may follow it (PS3.8 Annex E).
-                self.abort("a data set broke off")
-                raise
-
-    async def _send_chunks(self, context_id: int, data_set: Iterable[Payload]) -> None:
-        chunks = iter(data_set)
-        chunk: Payload = next(chunks, b"")
-        while True:
-            following = next(chunks, None)
-            if self._failure is not None:
-                raise self._failure
-            if isinstance(chunk, FilePart):
-                self.connection.send_file(context_id, chunk, last=following is None)
-            else:
-                self.connection.send_data(context_id, chunk, last=following is None)
-            self.connection.touch(self.loop.time())
+    def _written(
+        self, context_id: int, command: CommandSet, data_set: Iterable[Payload] | None
+    ) -> Generator[None, None, None]:
+        """Write a message. After each chunk of its data set there is time to wait for the peer."""
+        if self._failure is not None:
+            raise self._failure
+        command = {**command, "CommandDataSetType": NO_DATA_SET if data_set is None else _DATA_SET_FOLLOWS}
+        self.connection.send_command(context_id, encode_request(command))
+        if data_set is None:
             self.flush()
-            await self.drain()
-            if following is None:
-                return
-            chunk = following
+            return
+        try:
+            chunks = iter(data_set)
+            chunk: Payload | None = next(chunks, b"")
+            while chunk is not None:
+                following = next(chunks, None)
+                if self._failure is not None:
+                    raise self._failure
+                if isinstance(chunk, FilePart):
+                    self.connection.send_file(context_id, chunk, last=following is None)
+                else:
+                    self.connection.send_data(context_id, chunk, last=following is None)
+                self.connection.touch(self.loop.time())
+                self.flush()
+                yield
+                chunk = following
+        except BaseException:
+            # Half a data set cannot be taken back, and nothing else may follow it (PS3.8 Annex E).
+            self.abort("a data set broke off")
+            raise
 
     # --- ends --------------------------------------------------------------------------------------------------
 
@@ -482,10 +503,11 @@ class Association(Link):
             # for its turn, which may be made for each answer.
             self._held = message
             return False
-        receiving = _Receiving(message, None, collector=_Collector(self.connection.config.limits.identifier_bytes))
-        self._receiving = receiving
-        if not message.has_data:
-            self._finish(receiving)
+        if message.has_data:
+            collector = _Collector(self.connection.config.limits.identifier_bytes)
+            self._receiving = _Receiving(message, None, collector=collector)
+        else:
+            self._resolve(message.command, None)
         return True
 
     def _on_chunk(self, event: events.DataSetChunk) -> None:
@@ -514,7 +536,10 @@ class Association(Link):
         self._receiving = None
         request = receiving.request
         if request is None:
-            self._resolve(receiving)
+            assert receiving.collector is not None
+            failed = receiving.failed
+            outcome = receiving.collector.raw if failed is None else ProtocolError(failed.comment)
+            self._resolve(receiving.message.command, outcome)
             return
         try:
             if receiving.failed is not None:
@@ -542,20 +567,15 @@ class Association(Link):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _resolve(self, receiving: _Receiving) -> None:
-        command = receiving.message.command
+    def _resolve(self, command: CommandSet, outcome: bytes | ProtocolError | None) -> None:
+        """A response is whole, with its data set or with what is wrong with that."""
         message_id = command.get("MessageIDBeingRespondedTo", 0)
         pending = command.get("Status") in (PENDING, PENDING_WITH_WARNING)
         if not pending or self._owed.get(message_id) not in _SEVERAL:
             self._settle(message_id)
         mailbox = self._waiting.get(message_id)
-        if mailbox is None:
-            return
-        if receiving.failed is not None:
-            mailbox.put(ProtocolError(receiving.failed.comment))
-            return
-        assert receiving.collector is not None
-        mailbox.put(Response(command, receiving.collector.raw if receiving.message.has_data else None))
+        if mailbox is not None:
+            mailbox.put(outcome if isinstance(outcome, ProtocolError) else Response(command, outcome))
 
     async def _serve(self, request: Request, work: Reply | Answer) -> None:
         try:

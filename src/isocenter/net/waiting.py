@@ -11,6 +11,18 @@ from isocenter.errors import NetworkError, PeerTimeout
 from isocenter.services.base import Response
 
 
+def acquired(slots: asyncio.Semaphore) -> bool:
+    """Take a place if there is one and nobody waits for it; asyncio has no such call. Its acquire() gets to its end in
+    the first step then."""
+    if slots.locked():
+        return False
+    try:
+        slots.acquire().send(None)
+    except StopIteration:
+        return True
+    raise RuntimeError("a semaphore that is not locked was waited for")
+
+
 class Mailbox:
     """Responses to one request, in order, for the one task that asked; an error in place of the next."""
 

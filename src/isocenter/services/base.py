@@ -82,6 +82,10 @@ def _annex_c(error: IsocenterError) -> int:
     return INVALID_ARGUMENT if isinstance(error, DataSetError | BadRequest) else PROCESSING_FAILURE
 
 
+Answered = Callable[["Response | NetworkError"], None]
+"""Takes the response to a request, or why there is none."""
+
+
 class Invoker(Protocol):
     """What a service may ask of the association its request came on: sub-operations and event reports (PS3.7 8.1)."""
 
@@ -108,16 +112,16 @@ class Invoker(Protocol):
     ) -> Response:
         """Send a request and wait for the (first) response. Raises NetworkErrors."""
 
-    async def post(
-        self,
-        context: Agreed,
-        command: CommandSet,
-        data_set: Iterable[Payload] | None,
-        answered: Callable[[Response | NetworkError], None],
-    ) -> None:
+    async def post(self, context: Agreed, command: CommandSet, data_set: Iterable[Payload], answered: Answered) -> None:
         """Send a request when there is a place for it in the window, and return when it is written. `answered` is
         called once and later, with the response or with why there is none. Raises NetworkErrors, and whatever
         `data_set` raises; `answered` is not called then."""
+
+    def post_at_once(
+        self, context: Agreed, command: CommandSet, data_set: Iterable[Payload], answered: Answered
+    ) -> bool:
+        """The same where nothing has to be waited for: it is written, or False and nothing happened. Of a peer that
+        reads slowly what is left waits in memory, so `data_set` is short."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ import errno
 import logging
 import mmap
 import os
+import re
 import stat
 import threading
 from collections import deque
@@ -40,6 +41,7 @@ SPARES = 32
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _IOV_MAX = min(os.sysconf("SC_IOV_MAX"), 1024)
 _HEX = frozenset("0123456789abcdef")
+_NAME = re.compile(r"[0-9a-f]+/[0-9a-f]+")
 
 
 def _refuse(error: OSError, what: str) -> NoReturn:
@@ -387,8 +389,7 @@ class FileStore:
 
     def _path(self, name: str) -> str:
         # Names come from our index; a damaged index must still not lead out of the folder.
-        folder, _, file = name.partition("/")
-        if not file or not _HEX.issuperset(folder) or not _HEX.issuperset(file):
+        if _NAME.fullmatch(name) is None:
             raise NotFound("not a name of this store")
         return f"{self._objects}/{name}"
 
