@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +18,8 @@ from alembic.script import ScriptDirectory
 
 from isocenter.errors import ArchiveBusy, DataFolderError, IsocenterError
 from isocenter.index import schema, sql_query, sql_write
-from isocenter.index.sql import SqlIndex
+from isocenter.index.base import Entry
+from isocenter.index.sql import SqlIndex, jobs_beside
 from isocenter.index.sql_query import plan
 from isocenter.index.sql_rows import REF_COLUMNS, within
 from isocenter.model import Equal, Level, Order, Query, Range, Scope, Wildcard
@@ -128,6 +131,37 @@ def test_a_locked_database_is_busy_and_then_not(path: Path) -> None:
     other.close()
     assert put(index, entry("1", "1.1", "1.1.1"))[0].kind == "stored"
     index.close()
+
+
+def test_another_process_writes_behind_the_transaction_that_runs(path: Path) -> None:
+    """A server under load commits one group after the other, each as long as the disk takes; nobody else may have to
+    find the moment between two of them by luck."""
+    index = SqlIndex(path)
+    groups, over = [0], threading.Event()
+
+    def disk() -> list[Entry]:
+        time.sleep(0.01)
+        return []
+
+    def commit() -> None:
+        while not over.is_set():
+            index.apply([entry("1", "1.1", f"1.1.{groups[0]}")], "keep-first", disk)
+            groups[0] += 1
+
+    thread = threading.Thread(target=commit)
+    thread.start()
+    try:
+        with jobs_beside(path) as rows:
+            passed = []
+            for _ in range(5):
+                before = groups[0]
+                with rows._writer.transaction():
+                    passed.append(groups[0] - before)
+    finally:
+        over.set()
+        thread.join()
+        index.close()
+    assert sorted(passed)[2] <= 3, passed
 
 
 def test_opening_a_locked_database_is_busy(path: Path) -> None:

@@ -70,8 +70,8 @@ def _engine(path: Path, busy_seconds: float, *, write: bool) -> sa.Engine:
 
 @contextmanager
 def jobs_beside(path: Path, *, busy_seconds: float = 5.0) -> Iterator[SqlJobs]:
-    """The jobs of an index that another process may have open at the same time: SQLite puts writers in order, and the
-    server looks at its rows again and again.
+    """The jobs of an index that another process may have open at the same time: writers take turns, and the server
+    looks at its rows again and again.
 
     DataFolderError when the index is not there, damaged, or of another schema (the server migrates, nobody else).
     """
@@ -84,7 +84,7 @@ def jobs_beside(path: Path, *, busy_seconds: float = 5.0) -> Iterator[SqlJobs]:
         if found != schema.HEAD:
             raise DataFolderError(f"the index has schema {found}, this version of Isocenter has {schema.HEAD}")
         with translated():
-            writer = SqlWriter(writing)
+            writer = SqlWriter(writing, path.parent)
         try:
             yield SqlJobs(writer, reading)
         finally:
@@ -105,7 +105,7 @@ class SqlIndex:
         self._reading = _engine(self.path, busy_seconds, write=False)
         try:
             with translated():
-                self._writer = SqlWriter(self._writing)
+                self._writer = SqlWriter(self._writing, self.path.parent)
             with self._writer.transaction() as connection:
                 upgrade(connection)
         except BaseException:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -28,6 +29,7 @@ from isocenter.index.sql_jobs import insert as insert_jobs
 from isocenter.index.sql_remove import framed, remove, remove_rows
 from isocenter.index.sql_rows import EVERY_INSTANCE, REF_COLUMNS, ref_of
 from isocenter.index.sql_text import Rows, Statement
+from isocenter.index.turn import Turn
 from isocenter.model import InstanceRef, Level, Scope
 
 _REMEMBERED = 4096
@@ -131,11 +133,13 @@ class _Statements:
 class SqlWriter:
     """The one connection that writes, and the lock before it."""
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, folder: Path) -> None:
+        """`folder` of the database."""
         self._engine = engine
         self._lock = threading.Lock()
         self._next = threading.Lock()  # to wait for the other: whoever commits all the time lets go of that but briefly
         self._connection = engine.connect()
+        self._turn = Turn(folder)
         self._driver: Any = self._connection.connection.driver_connection
         self._sql = _Statements(engine.dialect)
         self._studies: OrderedDict[str, _Study] = OrderedDict()
@@ -144,6 +148,7 @@ class SqlWriter:
     def close(self) -> None:
         with self._lock:
             self._connection.close()
+            self._turn.close()
 
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
@@ -154,7 +159,8 @@ class SqlWriter:
             self._lock.acquire()
         try:
             with translated():
-                driver.execute("BEGIN IMMEDIATE")
+                with self._turn.held():
+                    driver.execute("BEGIN IMMEDIATE")
                 try:
                     yield self._connection
                     driver.execute("COMMIT")
