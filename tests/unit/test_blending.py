@@ -125,6 +125,27 @@ def test_nothing_lies_beyond_the_outermost_slices(z: float, expected: int | None
     assert nearest(plane, [*planes, planes[0], None]) == expected
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"ImagePositionPatient": ["1e300", "-1e300", "0"]},
+        {"PixelSpacing": ["1e-300", "1"]},
+        {"PixelSpacing": ["0", "1"]},
+        {"ImageOrientationPatient": ["1e200", "0", "0", "0", "1e200", "0"]},
+        {"ImageOrientationPatient": ["1", "0", "0", "1", "0", "0"]},
+        {"ImageOrientationPatient": ["1e-160", "0", "0", "0", "1e-160", "0"]},
+    ],
+)
+def test_numbers_that_are_no_place_are_none(wrong: dict[str, list[str]]) -> None:
+    """Nothing overflows on the way; of one size, the images lie on each other as those without geometry."""
+    (below,) = made(BELOW)
+    (over,) = made(OVER, below)
+    for keyword, value in wrong.items():
+        setattr(over, keyword, value)
+    assert plane_of(loaded(over), 1) is None
+    assert (blended(below, over, 1.0) == HOT[OVER]).all()
+
+
 def test_where_nothing_is_superimposed_greys_stay_greys_and_somebody_is_told() -> None:
     (below,) = made(BELOW)
     (over,) = made(OVER, below)

@@ -22,6 +22,7 @@ Floats = NDArray[np.float64]
 _PLANE_POSITION, _PLANE_ORIENTATION, _PIXEL_MEASURES = 0x00209113, 0x00209116, 0x00289110
 _POSITION, _ORIENTATION, _SPACING = 0x00200032, 0x00200037, 0x00280030
 _PARALLEL = 0.9962  # the cosine of 5 degrees
+_FARTHEST, _SMALLEST = 1e6, 1e-6  # mm
 _SAME = 0.01  # mm: planes of one place, as those of several times
 _HALF = 0.51
 
@@ -56,10 +57,13 @@ def plane_of(image: Image, number: int) -> Plane | None:
     position = image.group(_PLANE_POSITION, number).numbers(_POSITION)
     orientation = image.group(_PLANE_ORIENTATION, number).numbers(_ORIENTATION)
     spacing = image.group(_PIXEL_MEASURES, number).numbers(_SPACING)
-    if (len(position), len(orientation), len(spacing)) != (3, 6, 2) or min(spacing) <= 0:
+    if (len(position), len(orientation), len(spacing)) != (3, 6, 2):
         return None
     cosines = np.array(orientation)
-    if not np.isfinite([*position, *orientation, *spacing]).all() or not np.cross(cosines[:3], cosines[3:]).any():
+    # What is no place in a patient is none: far away, no directions, pixels of no size. NaN compares as False.
+    if not (np.abs([*position, *orientation, *spacing]) <= _FARTHEST).all() or not min(spacing) >= _SMALLEST:
+        return None
+    if not np.linalg.norm(np.cross(cosines[:3], cosines[3:])) >= _SMALLEST:
         return None
     return Plane(np.array(position), cosines[:3] * spacing[1], cosines[3:] * spacing[0])
 

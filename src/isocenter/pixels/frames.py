@@ -295,9 +295,11 @@ class EncapsulatedFrames(_Frames):
         offsets, lengths, _ = places(self._buf, self._start, self._end, self._encoding, limits)
         if len(offsets) <= number:
             return []
-        signature = self._signature(offsets[0], lengths[0])
-        found = list(zip(offsets, lengths, strict=True))
-        return found[:number] if signature and all(self._begins(*one, signature) for one in found) else []
+        buf, signature = self._buf, self._signature(offsets[0], lengths[0])
+        size = len(signature)
+        if not size or min(lengths) < size or any(buf[at : at + size] != signature for at in offsets):
+            return []
+        return list(zip(offsets[:number], lengths, strict=False))
 
     def _walk(self) -> Fragments:
         found = self._scan()
