@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import viewer_objects as objects
+import volume_page
+from test_viewer_volume import crossing
 from viewer_page import Viewer, watched
 
 if TYPE_CHECKING:
@@ -158,6 +160,57 @@ def test_what_is_pressed_is_as_large_as_a_finger(phone: Viewer) -> None:
     phone.page.locator(".toolbar button[aria-label='Keyboard map']").tap()
     phone.page.wait_for_selector("dialog[open]")
     assert [] == small(phone)
+
+
+@pytest.fixture
+def panes(chromium: Browser, volumes: str) -> Iterator[Viewer]:
+    with watched(chromium, volumes, WIDTH, HEIGHT, has_touch=True, is_mobile=True) as page:
+        page.page.add_init_script(volume_page.NO_WEBGL)
+        yield page
+
+
+def test_planes_by_finger(panes: Viewer) -> None:
+    volume_page.go(panes, 2)
+    for pane in panes.page.locator(".pane").all():
+        box = pane.bounding_box()
+        assert box
+        assert 0 <= box["x"] <= box["x"] + box["width"] <= WIDTH
+        assert 0 <= box["y"] <= box["y"] + box["height"] <= HEIGHT  # nothing is scrolled: fingers are for the planes
+    fingers = Fingers(panes)
+    x, y = crossing(panes, "axial")
+    fingers.down((x - 45, y - 45))
+    value = panes.page.locator(".held-value")
+    value.wait_for()
+    assert value.inner_text().endswith(" HU")
+    fingers.up()
+    value.wait_for(state="detached")
+    # Near the crossing is near enough, for a finger.
+    fingers.drag((x + 15, y + 12), 24, -16)
+    volume_page.ready(panes)
+    assert crossing(panes, "axial") == pytest.approx((x + 24, y - 16), abs=1.5)
+    before = float(volume_page.state(panes, sagittal="")["sagittal"][-1])
+    sx, sy = crossing(panes, "sagittal")
+    fingers.down((sx - 30, sy - 60))
+    fingers.down((sx - 30, sy - 60), (sx + 30, sy - 60))
+    for step in range(1, 7):
+        fingers.move((sx - 30 - 5 * step, sy - 60), (sx + 30 + 5 * step, sy - 60))
+    fingers.up()
+    panes.page.wait_for_function(
+        "(before) => { const at = /sagittal:([^;]+)/.exec(location.search)?.[1].split(','); "
+        "return at && Math.abs(Number(at.at(-1)) * 2 - before) < 0.05 * before }",
+        arg=before,
+    )
+
+
+def test_planes_display_and_procedures_are_for_fingers(panes: Viewer) -> None:
+    volume_page.go(panes, 2)
+    assert [] == small(panes)
+    assert WIDTH >= panes.page.evaluate("() => document.scrollingElement.scrollWidth")
+    for path, shown in (("display", ".facts"), ("procedures", ".procedures-scroll[aria-busy=false]")):
+        panes.page.goto(f"{panes.address}/{path}")
+        panes.page.wait_for_selector(shown)
+        assert [] == small(panes), path
+        assert WIDTH >= panes.page.evaluate("() => document.scrollingElement.scrollWidth"), path
 
 
 def test_nothing_is_wider_than_the_screen(phone: Viewer) -> None:

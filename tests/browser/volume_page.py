@@ -106,7 +106,7 @@ NO_WEBGL = (
 @contextlib.contextmanager
 def without_webgl(chromium: Browser, address: str, tolerate: str = "\0", locale: str = "en-GB") -> Iterator[Viewer]:
     """A page as in a browser without WebGL2: planes have to do without it, and are sooner there."""
-    with watched(chromium, address, 800, 620, tolerate, locale) as page:
+    with watched(chromium, address, 920, 620, tolerate, locale) as page:
         page.page.add_init_script(NO_WEBGL)
         yield page
 

@@ -42,13 +42,17 @@ function grasp(room, pane, event, held) {
   const plain = event.button === 0 && !event.shiftKey && !event.ctrlKey && !event.metaKey;
   const grip = plain ? pane.grip(begin, event.pointerType === "touch") : null;
   const mm = (/** @type {number} */ css) => css * devicePixelRatio * pane.scale;
-  if (grip?.kind === "centre") return (spot) => state.moveTo(add(state.point, minus(pane.toPatient(spot), pane.toPatient(pane.toCanvas(state.point)))));
+  // What is taken hold of beside its middle stays as far from the pointer: nothing jumps, least of all under a finger.
+  if (grip?.kind === "centre") {
+    const [cx, cy] = pane.toCanvas(state.point);
+    const [beside, below] = [begin[0] - cx, begin[1] - cy];
+    return ([x, y]) => state.moveTo(add(state.point, minus(pane.toPatient([x - beside, y - below]), pane.toPatient(pane.toCanvas(state.point)))));
+  }
   if (grip?.kind === "line") {
     // A line goes where the pointer is, and not along itself.
-    return (spot) => {
-      const { into } = state.frame(grip.plane);
-      state.moveTo(add(state.point, into, dot(minus(pane.toPatient(spot), state.point), into)));
-    };
+    const away = (/** @type {Spot} */ spot) => dot(minus(pane.toPatient(spot), state.point), state.frame(grip.plane).into);
+    const first = away(begin);
+    return (spot) => state.moveTo(add(state.point, state.frame(grip.plane).into, away(spot) - first));
   }
   if (grip?.kind === "handle") {
     let before = bearing(pane, begin);
