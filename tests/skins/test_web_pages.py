@@ -68,6 +68,12 @@ def test_a_page_names_all_modules_that_it_begins_with_and_no_others(
     assert len(preloaded) == len(set(preloaded))
 
 
+def test_an_address_of_very_many_folders_makes_no_very_long_page(web: Web) -> None:
+    """Each link of a page leads back through all folders of its address."""
+    assert 200 == web.get("/view/1.2/3.4/5.6/" + "/" * 8).status_code
+    assert 404 == web.get("/view/1.2" + "/" * 20_000).status_code
+
+
 @pytest.mark.parametrize("path", ["/", "/view/1.2", "/view/1.2/", "/view/1.2/3.4/5.6?frame=2", "/view/a%2Fb/c"])
 def test_whatever_a_page_names_is_there_relative_to_its_address(web: Web, path: str) -> None:
     """So that a proxy may put the application below a path of its own."""

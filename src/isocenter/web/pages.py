@@ -19,6 +19,7 @@ from typing import Any
 
 import anyio
 import anyio.to_thread
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -39,6 +40,7 @@ _SERIES_NUMBER, _MODALITY, _INSTANCE_NUMBER = 0x00200011, 0x00080060, 0x00200013
 _FRAMES = 0x00280008
 _DESCRIBED = (_INSTANCE_NUMBER, _FRAMES)
 _LARGEST_PICTURE = 4_000_000  # pixels; larger ones take the server longer to make than the viewer to come
+_DEEPEST = 16  # folders in an address: the way back from there stands in every line of the page's head
 # Modalities of what was made from images, or is none: js/panels/series.js puts them last.
 _LATER = frozenset(
     ("SR", "PR", "KO", "RTSTRUCT", "RTPLAN", "REG", "DOC", "ECG", "HD", "PLAN", "RWV", "FID", "M3D", "SEG")
@@ -96,7 +98,10 @@ async def view(request: Request) -> Response:
     assets = own_assets()
     scope = request.scope
     below = scope.get("raw_path") or scope["path"].encode()
-    up = "../" * (below.count(b"/") - 1)
+    deep = below.count(b"/") - 1
+    if deep > _DEEPEST:
+        raise HTTPException(404)
+    up = "../" * deep
     uids = [part if is_uid(part) else "" for part in request.path_params["path"].split("/")[:3]]
     study, series, instance = (*uids, "", "", "")[:3]
     if request.query_params.get("planes") and series:
