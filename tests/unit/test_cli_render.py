@@ -71,6 +71,12 @@ def test_a_folder_gives_a_picture_for_each_object_that_has_one(tmp_path: Path) -
     assert "test-SR.dcm" in done.stderr
 
 
+def test_a_folder_without_an_object_is_told(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no image")
+    done = render(tmp_path, "-o", tmp_path / "out")
+    assert (1, True) == (done.exit_code, "there is no DICOM file in it" in done.stderr)
+
+
 def test_the_window_counts(tmp_path: Path) -> None:
     for name, window in (("wide", "0,4000"), ("narrow", "0,10")):
         assert render(CT, "-o", tmp_path / f"{name}.png", "--window", window).exit_code == 0

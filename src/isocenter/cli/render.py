@@ -14,7 +14,7 @@ import typer
 from isocenter.cli import exit_codes, output
 from isocenter.cli.dump import opened
 from isocenter.cli.frame_numbers import FrameNumbers
-from isocenter.errors import DataSetError, IsocenterError, PixelError, UsageError
+from isocenter.errors import DataSetError, IsocenterError, NotDicomError, PixelError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -259,7 +259,9 @@ class _Pictures:
                     yield "standard input", "picture", buf
                 continue
             # What is named is meant; what lies in a folder beside objects is not.
+            found = False
             for candidate in walk(name, everything=not Path(name).is_dir()):
+                found = True
                 stem = Path(candidate.member.filename if candidate.member else candidate.path).stem
                 try:
                     if candidate.member is not None:
@@ -270,6 +272,9 @@ class _Pictures:
                 except DataSetError as error:
                     output.fail(error, candidate.label)
                     self.failed = True
+            if not found:
+                output.fail(NotDicomError("there is no DICOM file in it"), name)
+                self.failed = True
 
     def _of(self, stem: str, buf: Buffer) -> Iterator[Shown]:
         from isocenter.pixels.cine import durations
