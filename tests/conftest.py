@@ -48,7 +48,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with browser tests last: Playwright keeps an event loop in this thread to the end, and no other can run
     beside it. Whole files, because a process that shares the work takes them whole."""
-    browsing = {item.path for item in items if item.get_closest_marker("browser") is not None}
+    browsing = {item.path for item in items if "chromium" in getattr(item, "fixturenames", ())}
+    browsing |= {item.path for item in items if item.get_closest_marker("browser") is not None}
     items.sort(key=lambda item: item.path in browsing)
 
 

@@ -19,6 +19,8 @@ from isocenter.pixels.codecs import decode, encode, kept
 from isocenter.pixels.encoders import Loss
 from isocenter.pixels.layout import Layout
 
+pytestmark = pytest.mark.browser
+
 LOSSLESS, RECOMPRESSED, LOSSY = (f"1.2.840.10008.1.2.4.{number}" for number in (110, 111, 112))
 BASELINE = "1.2.840.10008.1.2.4.50"
 
