@@ -53,6 +53,15 @@ def zipped(**how: bool) -> bytes:
     return file.getvalue()
 
 
+def zipped_text() -> bytes:
+    """Two files that are no DICOM."""
+    file = BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("first", "second"):
+            archive.writestr(name, " ".join(str(number**3) for number in range(300)))
+    return file.getvalue()
+
+
 def test_a_zip_file_is_opened_and_what_became_of_it_is_told(chromium: Browser, empty_address: str) -> None:
     # A request of nothing but what is no DICOM is answered by 4xx, which Chromium tells on the console.
     with watched(chromium, empty_address, tolerate="status of 4") as viewer:
@@ -73,6 +82,13 @@ def test_a_zip_file_is_opened_and_what_became_of_it_is_told(chromium: Browser, e
         at = damaged.index("DICOM/사진 1".encode()) + 60
         damaged[at : at + 40] = bytes(40)
         assert "3 already there · 2 refused" in drop(viewer, scans=bytes(damaged))
+        # Where the rest is refused as a whole, what could not be opened counts once.
+        nothing = bytearray(zipped_text())
+        at = nothing.index(b"first") + 20
+        nothing[at : at + 40] = bytes(40)
+        told = drop(viewer, scans=bytes(nothing))
+        assert "2 refused" in told
+        assert "Nothing was stored" in told
 
 
 # A request that goes as far as the test says

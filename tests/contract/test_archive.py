@@ -344,6 +344,12 @@ def test_a_locked_index_is_answered_busy_and_nothing_is_lost(tmp_path: Path) -> 
 # --- the folder ------------------------------------------------------------------------------------------------------
 
 
+def test_a_file_is_no_data_folder(tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(b"")
+    with pytest.raises(DataFolderError, match="is a file and not a folder"):
+        asyncio.run(Archive.open(tmp_path / "data"))
+
+
 def test_a_second_process_is_refused(tmp_path: Path) -> None:
     other = (
         "import asyncio, sys\n"

@@ -36,6 +36,8 @@ class DataFolder:
         self.path = Path(path)
         if must_exist and not (self.path / INDEX_NAME).exists() and not (self.path / "objects").is_dir():
             raise DataFolderError(f"{self.path} is not a data folder of Isocenter")
+        if self.path.exists() and not self.path.is_dir():
+            raise DataFolderError(f"{self.path} is a file and not a folder")
         try:
             if not must_exist:
                 self.path.mkdir(mode=0o750, parents=True, exist_ok=True)

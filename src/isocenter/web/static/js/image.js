@@ -39,11 +39,11 @@ export const isState = (ds) => STATES.has(text(ds, Tag.SOPClassUID));
 /** @param {DataSet} ds of a presentation state @returns {boolean} whether it makes colours */
 export const isColourState = (ds) => COLOUR_STATES.has(text(ds, Tag.SOPClassUID));
 
-/** Softcopy presentation states that the server applies: grayscale, color, pseudo-color, blending, XA/XRF, and variable
- * Modality LUT (PS3.4 B.5). */
-const STATES = new Set([1, 2, 3, 4, 5, 12].map((n) => `1.2.840.10008.5.1.4.1.1.11.${n}`));
+/** Softcopy presentation states that the server applies: grayscale, color, pseudo-color, blending, XA/XRF, advanced
+ * blending, and variable Modality LUT (PS3.4 B.5). */
+const STATES = new Set([1, 2, 3, 4, 5, 8, 12].map((n) => `1.2.840.10008.5.1.4.1.1.11.${n}`));
 /** Those of them that show colours. */
-const COLOUR_STATES = new Set([2, 3, 4].map((n) => `1.2.840.10008.5.1.4.1.1.11.${n}`));
+const COLOUR_STATES = new Set([2, 3, 4, 8].map((n) => `1.2.840.10008.5.1.4.1.1.11.${n}`));
 /** Modalities of shadows, whose size at the detector is not that in the patient. */
 const PROJECTIONS = new Set(["CR", "DX", "MG", "RG", "RF", "XA", "IO", "PX"]);
 /** Angiography and radiofluoroscopy, whose Modality LUT is not for display (PS3.3 C.8.7.1.1.2). */

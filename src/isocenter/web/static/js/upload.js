@@ -133,9 +133,11 @@ export async function upload(client, files, onstate, signal) {
     const size = batch.reduce((n, f) => n + f.size, 0);
     const [before, seen] = [state.sent, state.seen];
     state.name = batch[0]?.name ?? "";
+    /** @type {File[]} */
+    let blobs = [];
     try {
       signal.throwIfAborted();
-      const blobs = await contents(batch, (reason) => refuse(reason, 1));
+      blobs = await contents(batch, (reason) => refuse(reason, 1));
       const shown = (/** @type {number} */ at, /** @type {number} */ bytes) => {
         const file = /** @type {File} */ (blobs[at]);
         const sent = before + blobs.slice(0, at).reduce((n, one) => n + one.size, bytes);
@@ -154,7 +156,7 @@ export async function upload(client, files, onstate, signal) {
       refuse(t("not a DICOM file"), blobs.length - stored - failed.length);
     } catch (error) {
       // A request the server answered with a refusal costs its files only; without an answer there is no point in going on.
-      if (error instanceof RequestError && error.status >= 400 && error.status < 500) refuse(error.message, batch.length);
+      if (error instanceof RequestError && error.status >= 400 && error.status < 500) refuse(error.message, blobs.length);
       else {
         state.error = isAbort(error) ? t("Upload cancelled.") : error instanceof Error ? error.message : String(error);
         break;

@@ -3,7 +3,7 @@
 
 import { Tag, text } from "../dataset.js";
 import { SEGMENTATIONS, Segmentation } from "./segmentation.js";
-import { presented, statesOf } from "./states.js";
+import { isOf, presented, statesOf } from "./states.js";
 
 /** @typedef {import("../dataset.js").DataSet} DataSet */
 /** @typedef {import("../stack.js").Stack} Stack */
@@ -55,7 +55,7 @@ export class Layers extends EventTarget {
   /** States for images of a stack. @param {Stack} stack */
   statesFor(stack) {
     const { images } = this.plain(stack);
-    return this.states.filter((state) => images.some(({ path, frames }) => frames > 0 && state.images.has(path.instance)));
+    return this.states.filter((state) => images.some((image) => image.frames > 0 && isOf(state, image)));
   }
 
   /** @param {Stack} stack @param {import("./states.js").State | null} state @returns {Stack} */
