@@ -84,8 +84,8 @@ def test_a_zip_file_is_opened_and_what_became_of_it_is_told(chromium: Browser, e
         assert "3 already there · 2 refused" in drop(viewer, scans=bytes(damaged))
         # Where the rest is refused as a whole, what could not be opened counts once.
         nothing = bytearray(zipped_text())
-        at = nothing.index(b"first") + 20
-        nothing[at : at + 40] = bytes(40)
+        nothing[nothing.index(b"PK\1\2") + 8] |= 1  # the first is encrypted
+        viewer.page.route("**/dicomweb/studies", lambda route: route.fulfill(status=403, json={"error": "not allowed"}))
         told = drop(viewer, scans=bytes(nothing))
         assert "2 refused" in told
         assert "Nothing was stored" in told
