@@ -6,13 +6,12 @@ command set it needs, and the response is awaited as the standard wants. Plain b
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import asker
+import harness
 import objects
 from sender import LARGEST_PDU, p_data, store_rq
 
@@ -54,15 +53,5 @@ def null_scp(port: int, size: int, count: int) -> Iterator[None]:
     template = objects.template(size, 0)
     if len(template.data_set) + 6 > LARGEST_PDU:
         raise ValueError("one PDU for each object")
-    with socket.create_server(("127.0.0.1", port), backlog=64) as listener:
-        pid = os.fork()
-        if pid == 0:
-            while True:
-                connection, _ = listener.accept()
-                with connection:
-                    _serve(connection, template, count)
-    try:
+    with harness.answering(port, lambda connection: _serve(connection, template, count)):
         yield
-    finally:
-        os.kill(pid, signal.SIGTERM)
-        os.waitpid(pid, 0)

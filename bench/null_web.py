@@ -6,13 +6,14 @@ sendfile(2) out of the page cache. Plain blocking sockets, no code of Isocenter'
 
 from __future__ import annotations
 
+import contextlib
 import os
-import signal
 import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+
+import harness
 
 _HEAD = b"\r\n--%032d\r\nContent-Type: application/dicom\r\nContent-Location: /%0150d\r\n\r\n" % (0, 0)
 
@@ -35,25 +36,15 @@ def _serve(connection: socket.socket, descriptors: list[int], size: int) -> None
                 sent += os.sendfile(connection.fileno(), descriptor, sent, size - sent)
 
 
-@contextmanager
+@contextlib.contextmanager
 def null_web(port: int, size: int, count: int, folder: Path) -> Iterator[None]:
     """Listens in a process of its own: `count` files of `size` bytes for each request, made in `folder`."""
-    with tempfile.TemporaryDirectory(dir=folder) as files, socket.create_server(("127.0.0.1", port)) as listener:
+    with tempfile.TemporaryDirectory(dir=folder) as files, contextlib.ExitStack() as stack:
         descriptors = []
         for number in range(count):
             path = Path(files) / str(number)
             path.write_bytes(os.urandom(size))
             descriptors.append(os.open(path, os.O_RDONLY))
-        pid = os.fork()
-        if pid == 0:
-            while True:
-                connection, _ = listener.accept()
-                with connection:
-                    _serve(connection, descriptors, size)
-        for descriptor in descriptors:
-            os.close(descriptor)
-        try:
+            stack.callback(os.close, descriptors[-1])
+        with harness.answering(port, lambda connection: _serve(connection, descriptors, size)):
             yield
-        finally:
-            os.kill(pid, signal.SIGTERM)
-            os.waitpid(pid, 0)

@@ -324,30 +324,25 @@ def _items_for(attributes: Attributes, sequence: int, image: Image, number: int)
 
 def _references_of_input(item: Attributes, study: str, number: int) -> Iterator[Reference]:
     """Those of an item of Advanced Blending Sequence, which is about all of its series if it names no images."""
-    series = item.text(_SERIES)
     if not item.count(_IMAGES):
-        yield Reference(study, series, "", "", (), number)
-    for place in range(min(_MOST_ITEMS, item.count(_IMAGES))):
-        one = item.item(_IMAGES, place)
-        assert one is not None
-        yield Reference(study, series, one.text(_CLASS_OF), one.text(_UID_OF), one.integers(_FRAMES_OF), number)
+        yield Reference(study, item.text(_SERIES), "", "", (), number)
+    yield from _references_of_series(item, study, number)
 
 
 def _references(attributes: Attributes, study: str, number: int) -> Iterator[Reference]:
     for index in range(min(_MOST_ITEMS, attributes.count(_SERIES_SEQUENCE))):
         series = attributes.item(_SERIES_SEQUENCE, index)
         assert series is not None
-        for place in range(min(_MOST_ITEMS, series.count(_IMAGES))):
-            item = series.item(_IMAGES, place)
-            assert item is not None
-            yield Reference(
-                study,
-                series.text(_SERIES),
-                item.text(_CLASS_OF),
-                item.text(_UID_OF),
-                item.integers(_FRAMES_OF),
-                number,
-            )
+        yield from _references_of_series(series, study, number)
+
+
+def _references_of_series(series: Attributes, study: str, number: int) -> Iterator[Reference]:
+    """The images that an item names of one series."""
+    uid = series.text(_SERIES)
+    for place in range(min(_MOST_ITEMS, series.count(_IMAGES))):
+        item = series.item(_IMAGES, place)
+        assert item is not None
+        yield Reference(study, uid, item.text(_CLASS_OF), item.text(_UID_OF), item.integers(_FRAMES_OF), number)
 
 
 def _names(item: Attributes, image: Image, number: int) -> bool:
