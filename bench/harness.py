@@ -16,8 +16,6 @@ import json
 import os
 import platform
 import re
-import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -264,23 +262,6 @@ def run(name: str, title: str, comparisons: Sequence[Comparison], options: argpa
         print(json.dumps({"machine": described, "results": [result.as_json() for result in results]}, indent=1))
     if options.write:
         write_section(README, name, markdown(results, described, options.rounds))
-
-
-@contextmanager
-def answering(port: int, serve: Callable[[socket.socket], None]) -> Iterator[None]:
-    """A server in a process of its own that has `serve` take each connection, one after the other."""
-    with socket.create_server(("127.0.0.1", port), backlog=64) as listener:
-        pid = os.fork()
-        if pid == 0:
-            while True:
-                connection, _ = listener.accept()
-                with connection:
-                    serve(connection)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGTERM)
-        os.waitpid(pid, 0)
 
 
 @contextmanager

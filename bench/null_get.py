@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import asker
-import harness
 import objects
+from answering import answering
 from sender import LARGEST_PDU, p_data, store_rq
 
 _FINAL = {0x0002: asker.STUDY_GET, 0x0100: 0x8010, 0x0120: 1, 0x0800: 0x0101, 0x0900: 0}
@@ -53,5 +53,5 @@ def null_scp(port: int, size: int, count: int) -> Iterator[None]:
     template = objects.template(size, 0)
     if len(template.data_set) + 6 > LARGEST_PDU:
         raise ValueError("one PDU for each object")
-    with harness.answering(port, lambda connection: _serve(connection, template, count)):
+    with answering(port, lambda connection: _serve(connection, template, count)):
         yield

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import harness
+from answering import answering
 
 _HEAD = b"\r\n--%032d\r\nContent-Type: application/dicom\r\nContent-Location: /%0150d\r\n\r\n" % (0, 0)
 
@@ -46,5 +46,5 @@ def null_web(port: int, size: int, count: int, folder: Path) -> Iterator[None]:
             path.write_bytes(os.urandom(size))
             descriptors.append(os.open(path, os.O_RDONLY))
             stack.callback(os.close, descriptors[-1])
-        with harness.answering(port, lambda connection: _serve(connection, descriptors, size)):
+        with answering(port, lambda connection: _serve(connection, descriptors, size)):
             yield
