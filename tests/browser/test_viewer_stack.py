@@ -90,6 +90,18 @@ def test_scrolling_by_wheel_keys_and_slider(viewer: Viewer) -> None:
     assert 7 == bright_slice(viewer)
 
 
+def test_a_stack_is_fetched_from_the_shown_slice_outwards(viewer: Viewer) -> None:
+    """Two ahead for one behind, until all are there; each once."""
+    asked: list[int] = []
+    viewer.page.on(
+        "request", lambda one: asked.extend(int(number) for number in re.findall(r"\.1\.(\d+)/frames/1\?", one.url))
+    )
+    with viewer.page.expect_request(re.compile(r"\.1\.1/frames/1\?")):  # the last of them
+        viewer.open(f"{STACK}/2.25.70001.1/2.25.70001.1.6")
+    viewer.shown()
+    assert [6, 7, 8, 5, 9, 10, 4, 11, 12, 3, 2, 1] == asked
+
+
 def test_window_by_dragging(viewer: Viewer) -> None:
     viewer.open(STACK)
     assert (400, 40) == window(viewer)
