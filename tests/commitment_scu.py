@@ -140,9 +140,13 @@ def associated(scu: RawSCU, calling: str = "MODALITY", called: str = "ISOCENTER"
 
 
 def released(scu: RawSCU) -> None:
+    """Release; a report that crosses it, as `commitment.delay` may be over before we have a turn, is left unanswered,
+    and has to come again on another association."""
     scu.connection.release()
     scu.flush()
-    assert isinstance(scu.event(), events.Released)
+    while isinstance(event := scu.event(), events.MessageStarted | events.DataSetChunk):
+        """Of the report."""
+    assert isinstance(event, events.Released), event
 
 
 def refuse_the_event(scu: RawSCU) -> None:

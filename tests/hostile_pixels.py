@@ -39,7 +39,7 @@ NATIVE = bytes(64)
 
 
 # Which encoder's codestream stands for a syntax that has none of its own here
-STAND_INS = {"81": JPEG_LS, "91": J2K, "92": J2K, "93": J2K, "202": HTJ2K, "203": HTJ2K, "111": JXL, "112": JXL}
+STAND_INS = {"111": JXL}
 
 
 def stream(uid: str) -> bytes:

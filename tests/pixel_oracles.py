@@ -74,8 +74,8 @@ ONE_MORE_BIT = (
     "JPEG 2000 ends at 24 bits, beyond which OpenJPEG is not exact any more; HTJ2K goes to 32 by OpenJPH.",
     "Colour above 16 bits is written without component transform: Photometric Interpretation stays RGB.",
     "GDCM, pillow and pylibjpeg read JPEG 2000 with OpenJPEG, as we do: for it they are not independent of us. "
-    "FFmpeg, which has a decoder of its own, equals us on the corpus and reads what we write. JPEG XL of 8 bits is "
-    "compared with Chromium, which reads it with jxl-rs; the file of 16 bits with the original it was made of.",
+    "FFmpeg, which has a decoder of its own, equals us on the corpus and reads what we write. JPEG XL of 8 to 16 "
+    "bits is compared with jxl-oxide, and of 8 with Chromium, which reads it with jxl-rs.",
 )
 
 # Files that pydicom does not read: the same pixels from somewhere else.

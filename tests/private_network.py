@@ -16,13 +16,14 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWNET = 0x40000000
 SIOCSIFFLAGS = 0x8914
 IFF_UP, IFF_RUNNING = 0x1, 0x40
+BACK = "--back-by"
+HOST = "ISOCENTER_HOST_NETWORK"  # in the environment of who was started in a private network: the one that was left
 
 _host_network: int | None = None  # descriptor of the network namespace we came from
 _failure: str | None = None
@@ -57,7 +58,12 @@ def enter() -> str | None:
     if not sys.platform.startswith("linux"):
         _failure = f"no network namespaces on {sys.platform}"
         return _failure
-    host = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    # Processes that share the tests are started by one that is in a private network already: back is not to that one,
+    # where pip would find nobody.
+    try:
+        host = os.open(os.environ[HOST], os.O_RDONLY | os.O_CLOEXEC)
+    except (KeyError, OSError):  # nobody said, or we may not look
+        host = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     uid, gid = os.geteuid(), os.getegid()
     try:
         if uid == 0:
@@ -71,6 +77,7 @@ def enter() -> str | None:
         _failure = f"unshare: {error.strerror}"
         return _failure
     _host_network = host
+    os.environ[HOST] = f"/proc/{os.getpid()}/fd/{host}"
     return None
 
 
@@ -79,27 +86,32 @@ def is_private() -> bool:
     return _host_network is not None
 
 
-def back_to_host() -> Callable[[], None] | None:
-    """A `preexec_fn` that gives a child the machine's network again (pip needs it); None when nothing has to be done.
+def on_host(*argv: str | Path) -> tuple[list[str | Path], tuple[int, ...]]:
+    """The command that runs `argv` in the machine's network again (pip needs it), and the descriptors to pass to it.
 
-    Only root may go back: raises PermissionError in the child otherwise.
+    A process of its own goes back: a `preexec_fn` runs Python between fork and exec, where it waits for ever for a lock
+    that another thread had at the fork, and servers of earlier tests have left threads. Only root may go back.
     """
     if _host_network is None:
-        return None
-    descriptor = _host_network
+        return [*argv], ()
+    return [sys.executable, __file__, BACK, str(_host_network), *argv], (_host_network,)
+
+
+def _go_back(descriptor: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
-
-    def join() -> None:
-        if libc.setns(descriptor, CLONE_NEWNET) != 0:
-            raise PermissionError(ctypes.get_errno(), "setns")
-
-    return join
+    if libc.setns(descriptor, CLONE_NEWNET) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"setns: {os.strerror(number)}")
+    os.close(descriptor)
 
 
 def main() -> None:
     """Run the command of the arguments inside a private network; its exit code is ours."""
     if len(sys.argv) < 2:
         raise SystemExit(f"usage: {sys.argv[0]} COMMAND [ARGUMENT...]")
+    if sys.argv[1] == BACK:
+        _go_back(int(sys.argv[2]))
+        os.execvp(sys.argv[3], sys.argv[3:])
     reason = enter()
     if reason is not None:
         raise SystemExit(f"no private network: {reason}")

@@ -6,7 +6,6 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 from isocenter.ul import events
 from isocenter.ul.negotiation import Policy, Support, negotiate
@@ -31,7 +30,7 @@ class RawSCP(RawPeer):
         answer = negotiate(event.rq, Policy(syntaxes.get, "1.2.3", "RAW"))
         assert isinstance(answer, pdu.AssociateAC)
         window = None if operations is None else (operations, 1)
-        self.connection.accept(replace(answer, user=replace(answer.user, async_operations=window)))
+        self.connection.accept(answer._replace(user=answer.user._replace(async_operations=window)))
         self.flush()
 
     def released(self) -> None:

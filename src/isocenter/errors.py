@@ -23,7 +23,7 @@ class IsocenterError(Exception):
     dimse_status: ClassVar[int] = 0x0110
     http_status: ClassVar[int] = 500
     retry: ClassVar[bool] = False
-    hint: ClassVar[str] = ""
+    hint: str = ""
 
     def __init__(self, message: str, *, tag_path: str | None = None, offset: int | None = None) -> None:
         self.message = message
@@ -556,7 +556,21 @@ class AssociationRejected(NetworkError):
 
     def __init__(self, message: str, *, result: int, source: int, reason: int) -> None:
         self.result, self.source, self.reason = result, source, reason
+        self.hint = _REJECTED.get((source, reason), "")
         super().__init__(message)
+
+
+_UNSAID = "Often it does not know our AE title (--calling), or wants to know who asks (--user, --token-file)."
+_BUSY = "Try again later, or with fewer associations at a time (--jobs)."
+# Source and reason (PS3.8 Table 9-21): what whoever called can do
+_REJECTED = {
+    (1, 1): _UNSAID,
+    (1, 3): "Call by an AE title that the peer knows (--calling), or have ours entered there.",
+    (1, 7): "The AE title before the @ is the peer's own: ask what it calls itself.",
+    (2, 1): _UNSAID,
+    (3, 1): _BUSY,
+    (3, 2): _BUSY,
+}
 
 
 class AssociationAborted(NetworkError):
@@ -570,7 +584,7 @@ class NoPresentationContext(NetworkError):
 
     code = "no-presentation-context"
     retry = False
-    hint = "The peer does not support this SOP Class or transfer syntax."
+    hint = "The peer does not support this, or not for our AE title (--calling)."
 
 
 class OperationFailed(NetworkError):

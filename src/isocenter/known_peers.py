@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from isocenter.errors import SettingsError
-from isocenter.model import AETitle, ae_title
+from isocenter.names import AETitle, ae_title
 from isocenter.settings import tables
 
 TABLE = "peer"

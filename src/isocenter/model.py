@@ -1,4 +1,4 @@
-"""The frozen values every room speaks: AE titles, levels, scopes, references and the Query tree.
+"""The frozen values every room speaks: levels, scopes, references and the Query tree.
 
 A tag is an int, 0xGGGGEEEE. Values inside a Query are already text (str), decoded from whatever character set the
 request came in; the tree knows nothing of DIMSE or HTTP. PS3.4 C.2.2.2 is where the matching kinds come from.
@@ -11,32 +11,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, NewType
+from typing import Any
 
 from isocenter.std.non_patient import RESOURCE_OF
-
-AETitle = NewType("AETitle", str)
-
-_AE_FORBIDDEN = re.compile(r"[\\\x00-\x1f\x7f-\uffff]")
-
-
-def ae_title(text: str) -> AETitle:
-    """An AE title as in PS3.5 section 6.2 (VR AE): 1 to 16 characters, outer spaces without meaning.
-
-    Raises ValueError for anything else.
-    """
-    title = text.strip(" ")
-    if not title or len(title) > 16 or _AE_FORBIDDEN.search(title):
-        raise ValueError(f"not an AE title: {text!r} (1 to 16 printable ASCII characters, no backslash)")
-    return AETitle(title)
-
-
-_UID = re.compile(r"(?:0|[1-9]\d*)(?:\.(?:0|[1-9]\d*))*", re.ASCII)
-
-
-def is_uid(text: str) -> bool:
-    """Whether `text` has the form of PS3.5 section 9.1 (at most 64 characters, no leading zeros)."""
-    return len(text) <= 64 and _UID.fullmatch(text) is not None
 
 
 class Level(IntEnum):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +30,7 @@ def _row(
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Settings:
     """The rows. Field names are `group_name`; the TOML key is `name` in table `[group]`."""
 
@@ -360,6 +359,13 @@ class Settings:
     )
     log_format: str = _row("text", "log", "Form of log lines.", choices=("text", "json"))
 
+    def __init__(self, **rows: Any) -> None:
+        """Those that are given; the others have their defaults. Raises TypeError for what is no row."""
+        # Written by hand, as that which dataclass() writes has 120 parameters, and each command waited 3 ms for it.
+        if unknown := rows.keys() - self.__dataclass_fields__.keys():
+            raise TypeError(f"no such setting: {', '.join(sorted(unknown))}")
+        vars(self).update(rows)
+
     def replace(self, **changes: Any) -> Settings:
         """A copy with some rows changed; values are checked like those of any other source."""
         return load(overrides={**dataclasses.asdict(self), **changes}, environ={})
@@ -433,9 +439,13 @@ def _convert(row: Row, value: Any, source: str) -> Any:
 
 
 def _document(file: Path) -> dict[str, Any]:
+    import tomllib  # not before: most commands have no file
+
     try:
         return tomllib.loads(file.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        raise SettingsError(f"{file}: {error.strerror}") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{file}: {error}") from None
 
 

@@ -26,14 +26,13 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("pip needs the machine's network, and only root can go back to it")
     folder = tmp_path_factory.mktemp("installed") / "venv"
     venv.create(folder, with_pip=False)
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "--disable-pip-version-check", "install",
-         "--quiet", "--only-binary", ":all:", ROOT],
-        preexec_fn=private_network.back_to_host(),
-        capture_output=True,
-        text=True,
-        check=False,
+    argv, descriptors = private_network.on_host(
+        sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "--disable-pip-version-check", "--no-input",
+        "install", "--quiet", "--only-binary", ":all:", ROOT,
     )  # fmt: skip
+    done = subprocess.run(
+        argv, pass_fds=descriptors, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return folder / "bin"
 

@@ -111,6 +111,10 @@ def test_the_list_and_its_windows(auditor: Auditor) -> None:
     viewer.page.locator(".studies-page input[type=search]").fill("nobody is called so")
     viewer.page.wait_for_selector(".list-state:visible")
     auditor.look("nothing found")
+    viewer.page.set_viewport_size({"width": 390, "height": 844})
+    viewer.list("?sort=name")
+    viewer.page.wait_for_selector(".order-turn")
+    auditor.look("list on a telephone")
 
 
 def test_procedures(auditor: Auditor) -> None:

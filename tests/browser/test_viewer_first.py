@@ -149,6 +149,26 @@ def test_keys_that_come_before_the_viewer_are_kept_for_it(viewer: Viewer) -> Non
     viewer.page.locator("output.position", has_text=f"5 / {objects.SLICES}").wait_for()
 
 
+def test_the_wheel_that_turns_before_the_viewer_is_kept_for_it_with_the_keys(viewer: Viewer) -> None:
+    rest = Held(viewer, "**/js/viewer.js")
+    viewer.page.add_init_script("window.turned = 0; addEventListener('wheel', () => { window.turned += 1; }, true);")
+    viewer.page.goto(f"{viewer.address}/view/{STUDY}")
+    viewer.page.wait_for_function(FIRST_MARK)
+    viewer.page.mouse.move(700, 400)
+    for turned in range(1, 4):
+        viewer.page.mouse.wheel(0, 100)
+        viewer.page.wait_for_function("(turned) => window.turned === turned", arg=turned)
+        if turned == 1:
+            viewer.page.keyboard.press("End")
+        elif turned == 2:
+            viewer.page.keyboard.press("Home")
+    rest.release()
+    viewer.page.wait_for_selector(READY)
+    viewer.page.locator("output.position", has_text=f"2 / {objects.SLICES}").wait_for()
+    viewer.page.mouse.wheel(0, 100)
+    viewer.page.locator("output.position", has_text=f"3 / {objects.SLICES}").wait_for()
+
+
 @pytest.mark.parametrize(
     "path", [f"{STUDY}/{STUDY}.1/{STUDY}.1.6", f"{STUDY}/{STUDY}.1", f"{STUDY}/{STUDY}.1/{STUDY}.1.6?window=300,1500"]
 )

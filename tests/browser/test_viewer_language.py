@@ -67,6 +67,12 @@ def test_the_pages_are_korean_in_a_korean_browser(chromium: Browser, address: st
         viewer.press("?")
         viewer.page.wait_for_selector("dialog.help")
         assert set() == english(viewer)
+        viewer.press("Escape")
+        viewer.page.wait_for_selector("dialog.help", state="detached")
+        viewer.page.wait_for_selector(".studies-page[data-scopes]")
+        viewer.press("q")
+        viewer.page.wait_for_selector("dialog.status .figures")
+        assert set() == english(viewer)
         viewer.open("2.25.70001")
         assert set() == english(viewer)
         for button in ("윈도우", "측정", "배치"):
@@ -99,6 +105,13 @@ def test_the_language_is_chosen_and_kept(chromium: Browser, address: str) -> Non
         viewer.press("?")
         viewer.page.click("dialog button.language[lang=en]")
         viewer.page.wait_for_selector(".toolbar[aria-label='Tools']")
+
+
+def test_what_an_upload_was_refused_for_is_said_in_korean() -> None:
+    upload, unzip = ((STATIC / name).read_text("utf-8") for name in ("js/upload.js", "js/unzip.js"))
+    reasons = re.findall(r'^  0x[0-9a-f]{4}: "(.*)",$', upload, re.M) + re.findall(r'new NotAZip\("(.*?)"\)', unzip)
+    assert len(reasons) > 10
+    assert [] == [reason for reason in reasons if reason not in KOREAN]
 
 
 def test_placeholders_survive_translation() -> None:

@@ -163,3 +163,17 @@ def test_what_one_may_not_do_is_not_offered(chromium: Browser, address: str) -> 
         page.press("s")
         page.page.wait_for_selector(".choices p")
         assert "No peer is configured" in page.page.inner_text(".choices")
+
+
+def test_what_keeps_the_status_from_being_seen_is_told_until_it_is_over(chromium: Browser, address: str) -> None:
+    with watched(chromium, address, tolerate="net::ERR") as viewer:
+        viewer.list("?q=STACK")
+        viewer.page.wait_for_selector(".studies-page[data-scopes]")
+        viewer.page.route("**/operation/storage", lambda route: route.abort())
+        viewer.press("q")
+        viewer.page.wait_for_selector("dialog.status .problem:has-text('The server cannot be reached')")
+        viewer.page.unroute("**/operation/storage")
+        viewer.page.wait_for_selector("dialog.status .figures")
+        viewer.page.wait_for_function(
+            "() => [...document.querySelectorAll('dialog .problem')].every((p) => !p.textContent)"
+        )

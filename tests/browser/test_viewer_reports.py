@@ -16,7 +16,7 @@ import viewer_objects as objects
 from PIL import ImageCms
 from pydicom import Dataset
 from test_viewer_measure import press, words
-from viewer_page import served, watched
+from viewer_page import Viewer, served, watched
 
 import ours
 import peers
@@ -115,6 +115,74 @@ def test_measurements_are_a_report_that_others_read(chromium: Any, tmp_path: Pat
     assert named[("Angle", "")] == pytest.approx(angle, abs=1.5)
     assert named[("Cobb angle", "")] == pytest.approx(np.degrees(np.arctan2(10 * SPACING[0], 40 * SPACING[1])), abs=1.5)
     assert named[("Attenuation Coefficient", "")] == pixels[30, 30]
+
+
+def on_frames(viewer: Viewer) -> list[list[str]]:
+    """What stands on each of three frames, from the first one; the first is shown again."""
+    found = []
+    for key in ("Home", "ArrowDown", "ArrowDown"):
+        viewer.press(key)
+        viewer.shown()
+        found.append(words(viewer))
+    viewer.press("Home")
+    viewer.shown()
+    return found
+
+
+@pytest.mark.parametrize(("modality", "item"), [("PR", "Save the marks"), ("SR", "Save a measurement report")])
+def test_marks_that_name_no_frames_are_on_all(chromium: Any, tmp_path: Path, modality: str, item: str) -> None:
+    """PS3.3 Tables 10-3 and C.18.4-1: frames are named unless a reference is about all of them."""
+    one = objects.ct(71, "FRAMES", PixelSpacing=list(SPACING), NumberOfFrames=3)
+    one.PixelData = one.PixelData * 3
+    study, image = one.StudyInstanceUID, objects.encoded(one)
+    with ours.background(lambda: served(tmp_path / "drawn", [image])) as address:
+        with watched(chromium, address) as viewer:
+            viewer.open(study)
+            viewer.press("m")
+            press(viewer, (20, 20), (60, 20))
+            (mark,) = words(viewer)
+            viewer.page.get_by_role("button", name="Measure", exact=True).click()
+            viewer.page.get_by_role("menuitem", name=item).click()
+            viewer.page.get_by_text("1 mark saved").wait_for()
+        with watched(chromium, address) as viewer:
+            viewer.open(f"{study}/{study}.1")
+            viewer.page.wait_for_selector(".shape-text")
+            assert [[mark], [], []] == on_frames(viewer)
+        (made,) = stored(address, study, modality)
+
+    named = []
+
+    def without_frames(ds: Dataset, element: pydicom.DataElement) -> None:
+        if element.keyword == "ReferencedFrameNumber":
+            named.append(element.value)
+            del ds[element.tag]
+
+    made.walk(without_frames)
+    assert [1] == named
+    made.PresentationCreationDate = made.ContentDate = "20200101"  # what is saved later is newer
+    with ours.background(lambda: served(tmp_path / "all", [image, objects.encoded(made)])) as address:
+        with watched(chromium, address) as viewer:
+            viewer.open(f"{study}/{study}.1")
+            viewer.page.wait_for_selector(".shape-text")
+            assert [[mark], [mark], [mark]] == on_frames(viewer)
+            viewer.press("ArrowDown")
+            viewer.shown()
+            viewer.press("Delete")
+            assert [[mark], [], [mark]] == on_frames(viewer)
+            viewer.page.get_by_role("button", name="Measure", exact=True).click()
+            viewer.page.get_by_role("menuitem", name="Save the marks").click()
+            viewer.page.get_by_text("1 mark saved").wait_for()
+        with watched(chromium, address) as viewer:
+            viewer.open(f"{study}/{study}.1")
+            viewer.page.wait_for_selector(".shape-text")
+            assert [[mark], [], [mark]] == on_frames(viewer)
+        states = stored(address, study, "PR")
+    frames = [
+        one.ReferencedImageSequence[0].get("ReferencedFrameNumber")
+        for ds in states
+        for one in ds.GraphicAnnotationSequence
+    ]
+    assert [1, 3] in frames
 
 
 def test_marks_on_a_colour_image_are_saved_and_come_back(chromium: Any, tmp_path: Path) -> None:

@@ -118,13 +118,27 @@ def test_nothing_found(viewer: Viewer) -> None:
     viewer.page.wait_for_selector("tbody tr")
 
 
+def cut_off(viewer: Viewer, address: str) -> None:
+    """Opens the list, which hears neither of studies nor that there is something new."""
+    for path in ("studies", "events"):
+        viewer.page.route(f"**/dicomweb/{path}?*", lambda route: route.abort())
+    viewer.page.goto(f"{address}/")
+    viewer.page.wait_for_selector("text=The server cannot be reached")
+
+
 def test_a_server_that_is_gone(chromium: Browser, address: str) -> None:
     with watched(chromium, address, tolerate="net::ERR") as viewer:
-        viewer.page.route("**/dicomweb/studies?*", lambda route: route.abort())
-        viewer.page.goto(f"{address}/")
-        viewer.page.wait_for_selector("text=The server cannot be reached")
+        cut_off(viewer, address)
         viewer.page.unroute("**/dicomweb/studies?*")
         viewer.page.click("button:has-text('Try again')")
+        viewer.page.wait_for_selector("tbody tr")
+
+
+def test_a_server_that_comes_back_is_seen(chromium: Browser, address: str) -> None:
+    with watched(chromium, address, tolerate="net::ERR") as viewer:
+        cut_off(viewer, address)
+        viewer.page.unroute("**/dicomweb/studies?*")
+        viewer.page.unroute("**/dicomweb/events?*")
         viewer.page.wait_for_selector("tbody tr")
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import viewer_objects as objects
@@ -226,3 +227,28 @@ def test_nothing_is_wider_than_the_screen(phone: Viewer) -> None:
     assert box
     assert box["x"] + box["width"] <= WIDTH
     assert objects.SLICES == int(phone.page.locator(".slices").get_attribute("max") or 0)
+
+
+def test_the_list_is_sorted_without_heads_of_columns(chromium: Browser, address: str) -> None:
+    def change(act: Callable[[], object], words: str) -> str:
+        """The order that is asked for, and the first row that comes."""
+        with phone.page.expect_response(lambda answer: "orderby=" in answer.url) as answer:
+            act()
+        phone.page.wait_for_function("(words) => location.search === words", arg=words)
+        phone.answered()
+        orders.append(parse_qs(urlsplit(answer.value.url).query)["orderby"][0])
+        return phone.page.locator("tbody tr .c-name").first.inner_text()
+
+    orders: list[str] = []
+    screen = {"width": WIDTH, "height": HEIGHT, "has_touch": True, "is_mobile": True}
+    with watched(chromium, address, tolerate="/thumbnail", **screen) as phone:  # of some nobody makes a picture
+        phone.list()
+        column, turn = phone.page.get_by_label("Sort by"), phone.page.locator(".order-turn")
+        assert ("date", "Descending") == (column.input_value(), turn.get_attribute("aria-label"))
+        first = change(lambda: column.select_option("name"), "?sort=name")
+        assert "Ascending" == turn.get_attribute("aria-label")
+        assert first != change(turn.tap, "?sort=-name")
+        assert ["PatientName", "-PatientName"] == orders
+        assert ("name", "Descending") == (column.input_value(), turn.get_attribute("aria-label"))
+        phone.page.set_viewport_size({"width": 1366, "height": 768})
+        phone.page.locator(".order").wait_for(state="hidden")  # the heads of the columns do it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import struct
 import zipfile
 from io import BytesIO
 from typing import TYPE_CHECKING
@@ -89,6 +90,63 @@ def test_a_zip_file_is_opened_and_what_became_of_it_is_told(chromium: Browser, e
         told = drop(viewer, scans=bytes(nothing))
         assert "2 refused" in told
         assert "Nothing was stored" in told
+
+
+def entries(stored: bool, *images: bytes) -> bytearray:
+    """Images in a ZIP file that was written without going back: lengths and CRC-32 stand behind each."""
+
+    class Line(BytesIO):
+        def seekable(self) -> bool:
+            return False
+
+        def tell(self) -> int:
+            raise OSError
+
+    file = Line()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED) as archive:
+        for number, data in enumerate(images):
+            archive.writestr(f"image{number}", data)
+    return bytearray(file.getvalue())
+
+
+def changed(data: bytearray, at: int, field: str, add: int) -> bytes:
+    """With a number of the ZIP file counted up."""
+    value = struct.unpack_from(field, data, at)[0] + add
+    struct.pack_into(field, data, at, value)
+    return bytes(data)
+
+
+DAMAGED = "1 × the ZIP file is damaged"
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_an_image_that_was_damaged_in_its_zip_file_is_not_stored(
+    chromium: Browser, empty_address: str, stored: bool
+) -> None:
+    images = [objects.encoded(ds) for ds in objects.stack()[:2]]
+    with watched(chromium, empty_address) as viewer:
+        viewer.page.goto(f"{empty_address}/")
+        viewer.page.wait_for_selector("text=The archive is empty")
+        whole = entries(stored, *images)
+        assert whole[6] & 8, "it has data descriptors"
+        told = drop(viewer, scans=bytes(whole))
+        assert "2 objects stored" in told
+        first = whole.index(b"PK\1\2")  # of the directory
+        second = whole.index(b"PK\1\2", first + 4)
+        end = whole.rindex(b"PK\5\6")
+        for at, field, add in ((16, "<I", 1), (20, "<I", -2), (24, "<I", -2), (24, "<I", 2)):  # CRC-32, both lengths
+            told = drop(viewer, scans=changed(bytearray(whole), first + at, field, add))
+            assert DAMAGED in told, (at, add)
+            assert "1 already there · 1 refused" in told
+        if stored:  # one grey value that nobody else would miss
+            pixel = bytearray(whole)
+            pixel[whole.index(images[0][-64:]) + 10] ^= 1
+            assert DAMAGED in drop(viewer, scans=bytes(pixel))
+        told = drop(viewer, scans=changed(bytearray(whole), second, "<I", 1))  # no entry: those after it are unknown
+        assert DAMAGED in told
+        assert "already there" not in told
+        told = drop(viewer, scans=changed(bytearray(whole), end + 4, "<H", 1))
+        assert "1 × one part of a ZIP file in several parts" in told
 
 
 # A request that goes as far as the test says

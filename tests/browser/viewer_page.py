@@ -45,8 +45,19 @@ async def served(folder: Path, files: list[bytes], **rows: Any) -> AsyncIterator
         try:
             yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         finally:
+            archive.feed.end()  # as the server does, or a list that listens would keep it
             server.should_exit = True
             await running
+
+
+# Whether the frame that was asked for is on the canvas, and the viewer around it; and what there is where it is not
+_SHOWN = """() => {
+  const v = document.querySelector('.viewport');
+  return v && !v.classList.contains('is-empty') && !v.classList.contains('is-loading')
+    && v.querySelector('.bottom-right').textContent !== '' && !v.closest('[aria-busy]');
+}"""
+_INSTEAD = """() => [...document.querySelectorAll('#app > *, .viewport, .toast')].map(
+  (element) => `${element.cloneNode().outerHTML} ${element.innerText.slice(0, 300)}`)"""
 
 
 @dataclass
@@ -94,11 +105,13 @@ class Viewer:
 
     def shown(self) -> None:
         """Waits until the frame that was asked for is on the canvas, and the viewer around it."""
-        self.page.wait_for_function(
-            "() => { const v = document.querySelector('.viewport'); return v && !v.classList.contains('is-empty') && "
-            "!v.classList.contains('is-loading') && v.querySelector('.bottom-right').textContent !== '' && "
-            "!v.closest('[aria-busy]') }"
-        )
+        from playwright.sync_api import TimeoutError as Late
+
+        try:
+            self.page.wait_for_function(_SHOWN)
+        except Late as error:
+            what = self.page.evaluate(_INSTEAD)
+            raise AssertionError(f"no picture at {self.page.url}: {what} {self.problems}") from error
         self.settle()
 
     def settle(self) -> None:

@@ -120,10 +120,11 @@ def go(viewer: Viewer, number: int, planes: str = "on", query: str = "") -> None
 
 
 def ready(viewer: Viewer) -> None:
-    """Waits until every plane on the screen is whole."""
+    """Waits until every plane on the screen is whole, and what lays the page out is there: it may come after them."""
     viewer.page.wait_for_selector(".pane")
     viewer.page.wait_for_function(
-        "() => [...document.querySelectorAll('.pane:not(.is-scene):not([hidden])')]"
+        "() => [...document.querySelectorAll('link[rel=stylesheet]')].every((link) => link.sheet)"
+        " && [...document.querySelectorAll('.pane:not(.is-scene):not([hidden])')]"
         ".every((pane) => pane.getAttribute('aria-busy') === 'false')"
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 import os
 import threading
 import time
@@ -29,6 +31,31 @@ class TestMemoryStore(StoreSuite):
         return MemoryStore()
 
 
+def resident(descriptor: int) -> bytes:
+    """A byte for each page of the file, with its lowest bit set where the page is in memory; asking sends for none."""
+    size = os.fstat(descriptor).st_size
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + 3 * [ctypes.c_int] + [ctypes.c_long]
+    libc.mincore.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p]
+    libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    address = libc.mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, descriptor, 0)
+    pages = ctypes.create_string_buffer(-(-size // mmap.PAGESIZE))
+    try:
+        assert libc.mincore(address, size, pages) == 0, os.strerror(ctypes.get_errno())
+    finally:
+        libc.munmap(address, size)
+    return pages.raw
+
+
+def drop(descriptor: int) -> None:
+    """Have the page cache forget the file, and wait until it has: a page on its way from the disk stays."""
+    patience = time.monotonic() + 30
+    while any(page & 1 for page in resident(descriptor)):
+        assert time.monotonic() < patience, "the kernel keeps the file in memory"
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 def test_what_the_page_cache_has_is_at_hand(tmp_path: Path) -> None:
     store = FileStore(tmp_path)
     size = 8 << 20
@@ -40,11 +67,20 @@ def test_what_the_page_cache_has_is_at_hand(tmp_path: Path) -> None:
             pass
         except OSError:
             pytest.skip("this file system does not say what would have to wait (tmpfs does not)")
-        os.posix_fadvise(blob.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        assert not blob.at_hand(0, size)
-        blob.read(0, size // 2)
-        assert blob.at_hand(0, 1000)
-        assert not blob.at_hand(0, size)
+        # What is asked for and no more: a kernel may be set to read megabytes ahead
+        os.posix_fadvise(blob.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+
+        def has_to_wait(known: int) -> bool:
+            drop(blob.fileno())
+            blob.read(0, known)
+            assert not known or blob.at_hand(0, known)
+            waits = not blob.at_hand(0, size)
+            blob.read(size - 1, 1)  # to ask had the kernel send for it, and what is on its way cannot be dropped
+            return waits
+
+        # The disk may bring a page between the kernel's sending for it and its looking whether it is there
+        assert any(has_to_wait(0) for _ in range(20))
+        assert any(has_to_wait(1000) for _ in range(20))
         blob.read()
         assert blob.at_hand(0, size)
         assert blob.at_hand(size - 10, 1000)
@@ -130,3 +166,26 @@ def test_a_full_memory_store_refuses() -> None:
         writer.write([b"more than ten bytes"])
     writer.abandon()
     assert content(store, put(store, b"ten bytes!")) == b"ten bytes!"
+
+
+@pytest.mark.parametrize("advice", [filesystem._POPULATE_READ, 9999])
+def test_a_file_is_fetched_whatever_the_kernel_knows(
+    tmp_path: Path, advice: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And one that was cut since it was opened is an end that comes early, not a signal that ends the process."""
+    monkeypatch.setattr(filesystem, "_POPULATE_READ", advice)
+    store = FileStore(tmp_path)
+    writer = store.create()
+    writer.write([bytes(100_000)])
+    writer.sync()
+    writer.close()
+    with store.open(writer.name) as blob:
+        os.posix_fadvise(blob.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        blob.fetch(0, 100_000)
+        assert blob.read() == bytes(100_000)
+        os.truncate(tmp_path / "objects" / writer.name, 5_000)
+        blob.fetch(0, 100_000)
+        assert blob.read(0, 100_000) == bytes(5_000)
+        os.truncate(tmp_path / "objects" / writer.name, 0)
+        blob.fetch(0, 100_000)
+    store.close()

@@ -19,7 +19,7 @@ import pytest
 
 import ours
 import peers
-from isocenter.model import is_uid
+from isocenter.names import is_uid
 from isocenter.std.non_patient import NON_PATIENT_KEYS
 from isocenter.wire.part10 import read_header
 

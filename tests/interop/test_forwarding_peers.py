@@ -141,7 +141,7 @@ when = {{ calling = "SCAN*" }}
     folder = tmp_path / "scp"
     with peers.storescp(folder, "+xa", "+B", aet="DCMTK", port=scp):
         with peers.running(argv, log=tmp_path / "2.log", ports=[dimse, http]) as server:
-            end = time.monotonic() + 30
+            end = time.monotonic() + 60
             while not list(folder.iterdir()):
                 assert time.monotonic() < end, server.output()
                 time.sleep(0.001)

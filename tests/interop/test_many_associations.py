@@ -165,7 +165,7 @@ def process(pid: int) -> dict[str, int]:
 
 def at_rest(pid: int, port: int) -> dict[str, int]:
     """The same, when the server has noticed all ends: it answers an echo, and for a second nothing changes."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     seen: list[int] = []
     while len(seen) < 6 or len(set(seen[-6:])) > 1:
         assert time.monotonic() < deadline, f"descriptors: {seen}"

@@ -266,7 +266,7 @@ def test_they_are_forwarded(tmp_path: Path) -> None:
         ):
             file = made("InventoryStorage", 9, InventoryLevel="STUDY")
             assert [outcome.status for outcome in pacs.store([file])] == [0]
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             while not received and time.monotonic() < deadline:
                 time.sleep(0.05)
         assert [one.sop_instance for one in received] == [str(read(file).SOPInstanceUID)]

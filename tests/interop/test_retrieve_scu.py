@@ -22,6 +22,7 @@ from isocenter.dimse.folder import FolderStorage
 from isocenter.errors import UsageError
 from isocenter.known_peers import KnownPeer
 from isocenter.wire.part10 import read_header
+from skins.test_move_destinations import slow
 from skins.web_harness import saved
 
 pytestmark = pytest.mark.interop
@@ -156,19 +157,21 @@ def test_a_get_cancelled_midway_leaves_nothing_running(tmp_path: Path) -> None:
 
 
 def test_a_move_cancelled_midway_stops_and_keeps_count(tmp_path: Path) -> None:
+    """At a destination that takes its time, or all is moved while whoever cancels is kept from its turn."""
     study, objects = slices(60)
-    with (
-        ours.receiver(tmp_path / "moved") as receiver,
-        ours.node(tmp_path / "data", peers=[peer_of("there", receiver.address.replace("ISOCENTER", "THERE"))]) as node,
-        isocenter.sync.connect(node.address) as pacs,
-    ):
-        assert {outcome.status for outcome in pacs.store(objects)} == {0}
-        for step in pacs.move("THERE", "STUDY", StudyInstanceUID=study):
-            if step.done == 5:
-                break
-        assert eventually(lambda: receiver.server.associations == 0)
-        assert 5 <= len(receiver.stored) < 60
-        pacs.echo()
+    with ours.background(lambda: slow(seconds=0.5)) as there:
+        known = KnownPeer("there", "THERE", "127.0.0.1", there.port)  # type: ignore[arg-type]
+        with (
+            ours.node(tmp_path / "data", peers=[known], dimse_window=1) as node,
+            isocenter.sync.connect(node.address) as pacs,
+        ):
+            assert {outcome.status for outcome in pacs.store(objects)} == {0}
+            for step in pacs.move("THERE", "STUDY", StudyInstanceUID=study):
+                if step.done == 5:
+                    break
+            assert eventually(lambda: there.server.associations == 0)
+            assert 5 <= len(there.stored) < 60
+            pacs.echo()
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,33 @@ def test_a_part_of_a_file_is_framed_as_its_bytes_are(length: int, last: bool) ->
     assert sent(other) == b"".join(raw)
 
 
+def test_a_long_fragment_is_handed_out_in_one_run_or_few() -> None:
+    scu, scp = requestor(), acceptor()
+    scp.receive_data(sent(scu), 0)
+    drain(scp)
+    scp.accept(AC._replace(user=pdu.UserInformation(max_length=1 << 20)))
+    scu.receive_data(sent(scp), 0)
+    drain(scu)
+    payload = random.Random(3).randbytes(2_500_000)
+    lengths = []
+    for data, piece in ((payload, 200_000), (payload[:520_000], 50_000)):  # the buffer grows with what is read at once
+        scu.send_message(1, STORE)
+        scu.send_data(1, data, last=True)
+        raw, chunks = memoryview(sent(scu)), list[bytes]()
+        for at in range(0, len(raw), piece):  # as a socket gives it
+            left = raw[at : at + piece]
+            while left:
+                room = scp.get_buffer()
+                count = min(len(room), len(left))
+                room[:count], left = left[:count], left[count:]
+                scp.buffer_updated(count, 0)
+                chunks += [bytes(one.views[0]) for one in drain(scp) if isinstance(one, events.DataSetChunk)]
+        assert b"".join(chunks) == data
+        lengths.append([len(chunk) for chunk in chunks])
+    assert len(lengths[0]) < 8
+    assert lengths[1] == [520_000]
+
+
 def test_release_both_ways() -> None:
     scu, scp = pair()
     scu.release()
@@ -190,11 +217,11 @@ def test_command_in_pieces_and_too_long() -> None:
     scu, scp = pair()
     raw = encode_command(STORE)
     for n in range(0, len(raw), 10):
-        scu._p_data(1, raw[n : n + 10], 1, last=n + 10 >= len(raw))
+        scu._p_data(scu._out, 1, raw[n : n + 10], 1, last=n + 10 >= len(raw))
     scp.receive_data(sent(scu), 0)
     assert drain(scp) == [events.MessageStarted(1, STORE, True)]
     scu, scp = pair()
-    scu._p_data(1, bytes(70_000), 1, last=True)
+    scu._p_data(scu._out, 1, bytes(70_000), 1, last=True)
     scp.receive_data(sent(scu), 0)
     (event,) = drain(scp)
     assert isinstance(event, events.Aborted)
@@ -207,3 +234,13 @@ def test_a_tls_record_is_called_what_it_is() -> None:
     event = connection.next_event()
     assert isinstance(event, events.Aborted)
     assert event.why == "the peer speaks TLS, where plain DICOM was expected"
+
+
+def test_an_http_answer_is_called_what_it_is() -> None:
+    connection = Connection(requestor=True, now=0)
+    connection.associate(RQ)
+    connection.transport_connected(0)
+    connection.receive_data(b"HTTP/1.1 400 Bad Request\r\n\r\n", 0)
+    event = connection.next_event()
+    assert isinstance(event, events.Aborted)
+    assert "the peer speaks HTTP" in event.why

@@ -26,7 +26,7 @@ POLICY = Policy(SUPPORT.get, "1.2.3", "TEST", frozenset({"US"}), max_pdu=65536)
 
 
 def rq(*contexts: ProposedContext, **changes: object) -> AssociateRQ:
-    return replace(AssociateRQ("US", "THEM", contexts, UserInformation(max_length=16384)), **changes)  # type: ignore[arg-type]
+    return AssociateRQ("US", "THEM", contexts, UserInformation(max_length=16384))._replace(**changes)
 
 
 def test_contexts_are_answered_one_by_one() -> None:

@@ -35,6 +35,12 @@ class FakeBlob:
     def at_hand(self, offset: int, length: int) -> bool:
         return True
 
+    def peek(self, offset: int, length: int, count: int) -> bytes:
+        return self.read(offset, count)
+
+    def fetch(self, offset: int, length: int) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

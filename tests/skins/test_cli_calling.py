@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,12 @@ CALLING = ("echo", "store", "commit", "find", "get", "move")
 CT = str(get_testdata_file("CT_small.dcm"))
 
 
+# What commands that call a peer import without need would be waited for by everybody who calls one. (asyncio has ssl.)
+HEAVY = {"numpy", "pydicom", "rich", "sqlalchemy", "starlette", "cryptography", "sqlite3", "http", "tomllib", "pickle"}
+JSON_AND_MODEL = {"json", "isocenter.model"}
+CLIENT = {"isocenter.net.client", "isocenter.wire.dicomjson", "isocenter.services.retrieve"}
+
+
 class Believing:
     """An authenticator that believes everybody, and keeps what it was told."""
 
@@ -34,6 +41,34 @@ class Believing:
 
 
 BELIEVING = Believing()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unneeded"),
+    [
+        (["echo", "{peer}"], HEAVY | JSON_AND_MODEL | CLIENT),
+        (["store", "{peer}", CT], HEAVY | JSON_AND_MODEL | CLIENT),
+        (["store", "{peer}", CT, CT, "--jobs", "2"], HEAVY | JSON_AND_MODEL | CLIENT),
+        (["find", "{peer}", "PatientID=1"], HEAVY),
+        (["get", "{peer}", "{folder}", "--study", "1.2"], HEAVY),
+    ],
+    ids=["echo", "store", "store by two", "find", "get"],
+)
+def test_what_a_command_imports(arguments: list[str], unneeded: set[str], tmp_path: Path) -> None:
+    code = (
+        "import sys; from isocenter.cli import main\n"
+        "try: main.app(sys.argv[2:])\nexcept SystemExit: pass\n"
+        "open(sys.argv[1], 'w').write(' '.join(sys.modules))"
+    )
+    told = tmp_path / "modules"
+    with receiver(tmp_path / "in") as peer:
+        words = [word.format(peer=peer.address, folder=tmp_path / "out") for word in arguments]
+        done = subprocess.run(
+            [sys.executable, "-c", code, told, *words], capture_output=True, text=True, timeout=60, check=True
+        )
+    modules = set(told.read_text().split())
+    assert "isocenter.net.association" in modules, done.stderr  # it did call
+    assert unneeded & modules == set()
 
 
 @pytest.fixture

@@ -212,7 +212,9 @@ def test_an_scp_that_does_not_negotiate_its_role_is_told_so(tmp_path: Path) -> N
         stored(node.address, objects(1))
         until(lambda: bool(archive.requests))
         assert 0x0211 == report(node.dimse[1], all_of(archive.requests[0]), scp=False)
-        assert "waiting" == asking(node)[0].state
+        # Not before the association that asked is over, which the report may have overtaken.
+        until(lambda: "waiting" == asking(node)[0].state)
+        assert "asked; the report is awaited" == asking(node)[0].last_error
 
 
 def test_a_peer_that_may_ask_for_nothing_may_report(tmp_path: Path) -> None:

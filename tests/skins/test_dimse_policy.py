@@ -18,7 +18,7 @@ from certificates import Certificates
 from command import started
 from isocenter.errors import AssociationRejected, NetworkError, SettingsError
 from isocenter.known_peers import KnownPeer
-from isocenter.model import ae_title
+from isocenter.names import ae_title
 from isocenter.net.identity import set_user
 from ours import node
 

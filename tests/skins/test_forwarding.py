@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pydicom
 import pytest
@@ -18,13 +22,16 @@ from isocenter.archive.routing import Rule, load_rules
 from isocenter.dimse.endpoint import dimse_listeners, dimse_server
 from isocenter.index.jobs import Job, Wanted
 from isocenter.index.sql import jobs_beside
+from isocenter.index.sql_jobs import SqlJobs
 from isocenter.known_peers import KnownPeer, load_peers
 from isocenter.model import Scope
+from isocenter.net.association import Association
 from isocenter.server import Node
 from isocenter.services.base import Refusal, Reply, Request
 from isocenter.services.storage import StorageService
 from isocenter.services.verification import VerificationService
 from isocenter.settings import Settings
+from isocenter.store.filesystem import FileBlob, FileStore
 from non_patient_objects import hanging_protocol
 from peers import free_port
 from skins.test_move_destinations import study_of
@@ -312,6 +319,91 @@ def test_what_was_deleted_meanwhile_is_not_sent(tmp_path: Path) -> None:
         jobs = until(tmp_path, all_are("done"))
     assert {uids[0], uids[2]} == set(came)
     assert (2, 2) == (sum(job.total for job in jobs), sum(job.done for job in jobs))
+
+
+class _Unreadable(FileBlob):
+    """A file that the disk has the beginning of."""
+
+    def peek(self, offset: int, length: int, count: int) -> bytearray | None:
+        return None
+
+    def read(self, offset: int = 0, length: int | None = None) -> bytes:
+        if offset > 1 << 20:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super().read(offset, length)
+
+
+@pytest.mark.parametrize("trouble", ["cannot be read", "not as long as", "not there"])
+def test_an_object_that_cannot_be_read_fails_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    _, uids, objects = study_of(12)
+    large = pydicom.dcmread(BytesIO(objects[3]))
+    large.Rows, large.Columns, large.PixelData = 1024, 1024, bytes(2 << 20)
+    objects[3] = saved(large)
+    once = {"jobs_retry_first": 60.0, "jobs_retry_longest": 60.0, "jobs_interval": 0.1}
+    with (
+        ours.receiver(tmp_path / "there") as receiver,
+        ours.node(tmp_path / "data", peers=[peer_at(receiver.port)], **once) as node,
+    ):
+        sent(node, objects)
+        files = [path for path in (tmp_path / "data/objects").rglob("*") if path.is_file()]
+        (file,) = [path for path in files if path.stat().st_size > 2 << 20]
+        if trouble == "not there":
+            file.unlink()
+        elif trouble == "not as long as":
+            os.truncate(file, file.stat().st_size - 512)
+        opened = FileStore.open
+
+        def unreadable(store: FileStore, name: str) -> FileBlob:
+            blob = opened(store, name)
+            return _Unreadable(os.dup(blob.fileno())) if blob.size > 2 << 20 else blob
+
+        if trouble == "cannot be read":
+            monkeypatch.setattr(FileStore, "open", unreadable)
+        with jobs_beside(tmp_path / "data/index.sqlite") as rows:
+            rows.add([Wanted("forward", "there", items=uids)], time.time())
+        (job,) = until(tmp_path / "data", lambda jobs: jobs[0].attempts == 1 and jobs[0].state != "running")
+        assert {*uids} - {uids[3]} == data_sets(receiver.folder).keys()
+        with jobs_beside(tmp_path / "data/index.sqlite") as rows:
+            ((failed, why),) = rows.failures(job.id)
+    assert ("failed", 11, 1, uids[3]) == (job.state, job.done, job.failed, failed)
+    assert trouble in why
+    assert f"1 of 12 failed, the first: {why}" == job.last_error
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_error_of_the_connection_is_not_the_objects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """Once, it waits for the next try; as often as no association comes to anything, the job says what of."""
+    _, uids, objects = study_of(3)
+    post, left = Association.post, [OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS)) for _ in range(times)]
+    troubles = []
+
+    async def breaking(*arguments: Any) -> None:
+        if left:
+            raise left.pop()
+        await post(*arguments)
+
+    def ended(job: SqlJobs, number: int, state: str, *arguments: Any, **said: Any) -> None:
+        troubles.append((state, said.get("error", "")))
+        end(job, number, state, *arguments, **said)  # type: ignore[arg-type]
+
+    end = SqlJobs.end
+    monkeypatch.setattr(SqlJobs, "end", ended)
+    with (
+        ours.receiver(tmp_path / "there") as receiver,
+        ours.node(tmp_path / "data", peers=[peer_at(receiver.port)], **QUICK) as node,
+    ):
+        sent(node, objects)
+        monkeypatch.setattr(Association, "post", breaking)
+        with jobs_beside(tmp_path / "data/index.sqlite") as rows:
+            rows.add([Wanted("forward", "there", items=uids)], time.time())
+        (job,) = until(tmp_path / "data", all_are("done", "failed"))
+        assert {*uids} == data_sets(receiver.folder).keys()
+    assert ("done", 3, 0) == (job.state, job.done, job.failed)
+    assert ("waiting", str(OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS)))) == troubles[0]
 
 
 @pytest.mark.parametrize("name", ["JPEG2000.dcm", "MR_small_RLE.dcm"])

@@ -23,6 +23,7 @@ from isocenter.dimse.retrieve import per_association
 from isocenter.known_peers import KnownPeer
 from isocenter.model import InstanceRef
 from isocenter.net.retrieve import Progress
+from isocenter.net.server import DimseServer
 from isocenter.services.base import Refusal, Reply, Request
 from isocenter.services.storage import StorageService
 from isocenter.settings import Settings
@@ -121,19 +122,23 @@ def test_a_destination_that_goes_away_midway_gives_b000_with_the_failed_list(tmp
 
 @dataclass
 class Slow:
-    """What a Storage SCP saw that takes 10 ms for each object."""
+    """What a Storage SCP saw that takes its time for each object."""
 
-    port: int = 0
+    server: DimseServer
     stored: list[str] = field(default_factory=list)
     associations: set[Any] = field(default_factory=set)
     most: int = 0
     waiting: int = 0
 
+    @property
+    def port(self) -> int:
+        return self.server.address[1]
+
 
 @contextlib.asynccontextmanager
-async def slow(hang_up_at: int = 0, **rows: Any) -> AsyncIterator[Slow]:
+async def slow(hang_up_at: int = 0, seconds: float = 0.01, **rows: Any) -> AsyncIterator[Slow]:
+    """Takes `seconds` for an object."""
     settings = Settings().replace(dimse_port=0, dimse_drain_timeout=0.1, **rows)
-    seen = Slow()
 
     class Sink(Refusal):
         def __init__(self, request: Request) -> None:
@@ -144,7 +149,7 @@ async def slow(hang_up_at: int = 0, **rows: Any) -> AsyncIterator[Slow]:
             seen.associations.add(self.request.invoker)
             seen.waiting += 1
             seen.most = max(seen.most, seen.waiting)
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(seconds)
             seen.waiting -= 1
             seen.stored.append(self.request.command["AffectedSOPInstanceUID"])
             if len(seen.stored) == hang_up_at:
@@ -152,9 +157,9 @@ async def slow(hang_up_at: int = 0, **rows: Any) -> AsyncIterator[Slow]:
             return Reply()
 
     server = dimse_server((StorageService(Sink),), settings)
+    seen = Slow(server)
     for listener in dimse_listeners(settings):
         await server.listen(listener.socket, listener.tls)
-    seen.port = server.address[1]
     yield seen
     await server.close()
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pydicom
 import pytest
@@ -17,11 +18,13 @@ from pydicom.uid import generate_uid
 
 import isocenter
 import ours
+from isocenter.dimse.endpoint import dimse_listeners, dimse_server
 from isocenter.known_peers import KnownPeer
 from isocenter.model import Level
 from isocenter.net.address import parse_address
 from isocenter.net.requestor import Proposal, associate
 from isocenter.net.retrieve import Progress, identifier_of, progress
+from isocenter.net.server import DimseServer
 from isocenter.server import Node, running
 from isocenter.services.base import Refusal, Reply, Request, Services
 from isocenter.services.retrieve import Selection, get_request, move_request
@@ -46,10 +49,42 @@ def descriptors() -> int:
 
 
 @dataclass
+class Destination:
+    """A Storage SCP that answers `most` objects, and no further one until it may: so that a C-MOVE is not over before
+    whoever cancels it has a turn."""
+
+    server: DimseServer
+    most: float = math.inf
+    stored: list[str] = field(default_factory=list)
+
+
+@contextlib.asynccontextmanager
+async def destination() -> AsyncIterator[Destination]:
+    settings = Settings().replace(dimse_port=0, dimse_drain_timeout=0.1)
+
+    class Sink(Refusal):
+        def __init__(self, request: Request) -> None:
+            super().__init__(Reply())
+            self.uid = request.command["AffectedSOPInstanceUID"]
+
+        async def finish(self) -> Reply:  # type: ignore[override]
+            while len(made.stored) >= made.most:
+                await asyncio.sleep(0.01)
+            made.stored.append(self.uid)
+            return Reply()
+
+    made = Destination(dimse_server((StorageService(Sink),), settings))
+    for listener in dimse_listeners(settings):
+        await made.server.listen(listener.socket, listener.tls)
+    yield made
+    await made.server.close()
+
+
+@dataclass
 class Place:
     node: Node
     loop: asyncio.AbstractEventLoop
-    receiver: ours.Receiver
+    receiver: Destination
     study: str
 
     @property
@@ -79,8 +114,8 @@ def objects(study: str) -> Iterator[bytes]:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("cancelled")
     study = generate_uid()
-    with ours.receiver(folder / "moved") as receiver:
-        there = KnownPeer("there", "THERE", "127.0.0.1", receiver.port)  # type: ignore[arg-type]
+    with ours.background(destination) as receiver:
+        there = KnownPeer("there", "THERE", "127.0.0.1", receiver.server.address[1])  # type: ignore[arg-type]
         settings = Settings().replace(archive_data=folder / "data", dimse_port=0, web_port=0, dimse_drain_timeout=1.0)
 
         @contextlib.asynccontextmanager
@@ -122,13 +157,17 @@ async def cancelled(
     context = association.context_for(sop_class)
     request = get_request(1, sop_class) if sop_class == STUDY_ROOT_GET else move_request(1, sop_class, "THERE")
     identifier = identifier_of(Selection(Level.STUDY, "", (place.study,)), context.transfer_syntax)
-    last = None
+    last, over = None, False
+    place.receiver.most = len(place.receiver.stored) + (COUNT + MIDWAY) // 2
     async for last in progress(association, context, request, identifier):
-        if last.done == MIDWAY:
+        if last.done >= MIDWAY and not over:
+            over = True
             if hang_up:
                 association.abort()
+                place.receiver.most = math.inf
                 return last
             association.cancel(context, 1)
+            place.receiver.most = math.inf
     assert last is not None
     await association.release()
     return last

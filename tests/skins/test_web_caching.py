@@ -89,6 +89,21 @@ def test_if_match(web: Web, slices: list[str]) -> None:
     assert (refused.status_code, refused.json()["error"]["code"]) == (412, "precondition-failed")
 
 
+def test_dates_decide_nothing(web: Web, slices: list[str]) -> None:
+    """Without a Last-Modified, If-Modified-Since and If-Unmodified-Since must be ignored (RFC 9110 13.1.3, 13.1.4), and
+    If-Range with a date is false (13.1.5)."""
+    study, date = slices[0].partition("/series/")[0], "Fri, 31 Dec 2999 23:59:59 GMT"
+    for path, accept in ((slices[0], DICOM), (study, MULTIPART_DICOM), (f"{study}/metadata", "application/dicom+json")):
+        answer = web.get(path, accept, headers={"if-modified-since": date})
+        assert (200, False) == (answer.status_code, "last-modified" in answer.headers)
+        assert (
+            200 == web.get(path, accept, headers={"if-unmodified-since": "Thu, 01 Jan 1970 00:00:00 GMT"}).status_code
+        )
+        both = {"if-modified-since": "Thu, 01 Jan 1970 00:00:00 GMT", "if-none-match": answer.headers["etag"]}
+        assert 304 == web.get(path, accept, headers=both).status_code
+    assert 200 == web.get(slices[0], DICOM, headers={"range": "bytes=0-9", "if-range": date}).status_code
+
+
 # --- ranges
 
 

@@ -61,32 +61,55 @@ def read_events(lines: Iterator[str], count: int) -> list[tuple[int, str, dict[s
     return events
 
 
-def test_what_happens_is_told_as_it_happens(tmp_path: Path) -> None:
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[httpx.Client]:
+    """Of a server that listens: its answers go on."""
     with (
         ours.node(tmp_path / "data", archive_minimum_free=0) as node,
         httpx.Client(base_url=f"{node.url}dicomweb", timeout=30) as client,
     ):
+        yield client
 
-        def store(*files: bytes) -> None:
-            for file in files:
-                answer = client.post("/studies", content=file, headers={"content-type": "application/dicom"})
-                assert answer.status_code == 200
 
-        store(*slices(2))
-        with client.stream("GET", "/events", headers={"accept": "text/event-stream"}) as stream:
-            assert stream.headers["content-type"].startswith("text/event-stream")
-            lines = stream.iter_lines()
-            assert next(lines) == "retry: 2000"
-            store(*slices(1))
-            ((seq, kind, data),) = read_events(lines, 1)  # and not those of before
-            assert (kind, data["kind"], data["seq"]) == ("stored", "stored", seq)
-        with client.stream("GET", "/events", headers={"last-event-id": str(seq - 2)}) as stream:
-            lines = stream.iter_lines()
-            assert [one[0] for one in read_events(lines, 2)] == [seq - 1, seq]
-            store(*slices(1))
-            assert read_events(lines, 1)[0][0] == seq + 1
-        with client.stream("GET", "/events?since=x") as stream:
-            assert stream.status_code == 400
+def store(client: httpx.Client, count: int) -> int:
+    """Stores slices, each by a request of its own; the last number of the feed."""
+    for file in slices(count):
+        answer = client.post("/studies", content=file, headers={"content-type": "application/dicom"})
+        assert answer.status_code == 200
+    last: int = client.get("/changes").json()["last"]
+    return last
+
+
+def test_what_happens_is_told_as_it_happens(client: httpx.Client) -> None:
+    store(client, 2)
+    with client.stream("GET", "/events", headers={"accept": "text/event-stream"}) as stream:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        lines = stream.iter_lines()
+        assert next(lines) == "retry: 2000"
+        store(client, 1)
+        ((seq, kind, data),) = read_events(lines, 1)  # and not those of before
+        assert (kind, data["kind"], data["seq"]) == ("stored", "stored", seq)
+    with client.stream("GET", "/events", headers={"last-event-id": str(seq - 2)}) as stream:
+        lines = stream.iter_lines()
+        assert [one[0] for one in read_events(lines, 2)] == [seq - 1, seq]
+        store(client, 1)
+        assert read_events(lines, 1)[0][0] == seq + 1
+    with client.stream("GET", "/events?since=x") as stream:
+        assert stream.status_code == 400
+
+
+def test_what_happens_is_told_in_summary(client: httpx.Client) -> None:
+    begun = store(client, 2)
+    with client.stream("GET", f"/events?summary=true&since={begun - 2}") as stream:
+        lines = stream.iter_lines()
+        assert read_events(lines, 1) == [(begun, "changed", {"seq": begun})]  # one for two
+        # However many it takes: fewer than entries, as those of a second are one, and the newest comes last.
+        last = store(client, 5)
+        told = read_events(lines, 1)
+        while told[-1][0] < last:
+            told += read_events(lines, 1)
+        assert {kind for _, kind, _ in told} == {"changed"}
+    assert client.get("/events?summary=yes").status_code == 400
 
 
 def test_who_listens_does_not_keep_the_server_from_stopping(tmp_path: Path) -> None:
@@ -130,6 +153,24 @@ def test_a_follower_misses_nothing_and_ends() -> None:
         await asyncio.wait_for(following, 60)
         assert seen == list(range(2, 10))
         assert feed._followers == []
+
+    asyncio.run(scenario())
+
+
+def test_some_followers_leave_places_to_others() -> None:
+    async def read(since: int) -> list[Change]:
+        return []
+
+    async def scenario() -> None:
+        feed = Feed(read)
+        first = feed.follow(0, 0.001, most=1)
+        assert await anext(first) == []
+        with pytest.raises(ArchiveBusy):
+            await anext(feed.follow(0, 0.001, most=1))
+        second = feed.follow(0, 0.001)
+        assert await anext(second) == []
+        await first.aclose()
+        await second.aclose()
 
     asyncio.run(scenario())
 

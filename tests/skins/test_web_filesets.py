@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
 import pytest
+from anyio import from_thread
 from pydicom.data import get_testdata_file
 from pydicom.fileset import FileSet
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 import peers
+from isocenter.media import fileset as media
 from isocenter.media.dicomdir import Node, dicomdir
+from isocenter.model import InstanceRef, Origin, Scope
+from isocenter.web import filesets, wado
+from isocenter.web.zipped import Entry, by_uid
 from skins.conftest import archived
 from skins.web_harness import Web, saved
 
@@ -181,6 +187,127 @@ def test_a_series_and_what_is_refused(web: Web, sent: dict[str, pydicom.Dataset]
     assert 406 == web.get(f"{series}?dicomdir=true", "application/dicom").status_code
     assert 400 == web.get(f"{series}?dicomdir=1", ZIP).status_code
     assert 404 == web.get(f"/dicomweb/studies/2.25.1?dicomdir=true&accept={ZIP}").status_code
+
+
+def in_between(monkeypatch: pytest.MonkeyPatch, moment: str, happens: Callable[[], Awaitable[object]]) -> None:
+    """Something happens once, before or after the records are made: between two steps of the answer."""
+    made, left = filesets.file_set, [happens]
+
+    async def file_set(*arguments: Any) -> media.FileSet:
+        if moment == "before" and left:
+            await left.pop()()
+        result = await made(*arguments)
+        if left:
+            await left.pop()()
+        return result
+
+    monkeypatch.setattr(filesets, "file_set", file_set)
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Iterator[Web]:
+    """An archive of three images in two series."""
+    with archived(tmp_path / "data") as running:
+        for number in range(3):
+            ds = pydicom.dcmread(str(get_testdata_file("CT_small.dcm")))
+            ds.SeriesInstanceUID = f"{ds.StudyInstanceUID}.{number // 2}"
+            ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"{ds.StudyInstanceUID}.9.{number}"
+            ds.InstanceNumber = number
+            assert running.store(saved(ds)).status_code == 200
+        yield running
+
+
+def objects_of(web: Web) -> list[InstanceRef]:
+    study = pydicom.dcmread(str(get_testdata_file("CT_small.dcm"))).StudyInstanceUID
+    refs: list[InstanceRef] = web.portal.call(web.archive.select, Scope(study))
+    return refs
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_what_is_deleted_meanwhile_is_in_no_record_and_named(
+    three: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    first, second, third = objects_of(three)
+    gone = Scope(third.study, third.series)  # the only one of its series
+    in_between(monkeypatch, moment, lambda: three.archive.delete(gone, "the test"))
+    answer = three.get(f"/dicomweb/studies/{first.study}?dicomdir=true", ZIP)
+    assert 200 == answer.status_code
+    with zipfile.ZipFile(BytesIO(answer.content)) as file:
+        names = file.namelist()
+        file.extractall(tmp_path / "medium")
+    assert ["DICOM/ST000001/SE000001/IM000001", "DICOM/ST000001/SE000001/IM000002"] == names[:2]
+    assert (["MISSING.TXT", "DICOMDIR"] if moment == "after" else ["DICOMDIR"]) == names[2:]
+    if moment == "after":
+        assert third.instance in (tmp_path / "medium/MISSING.TXT").read_text("ascii").splitlines()
+    with file_set_at(tmp_path / "medium") as files:
+        assert {first.instance, second.instance} == {instance.SOPInstanceUID for instance in files}
+        assert [first.series] == files.find_values("SeriesInstanceUID")
+    # It has the entity tag of what is in it, whenever that was known before it was sent.
+    now = three.get(f"/dicomweb/studies/{first.study}?dicomdir=true", ZIP)
+    assert (moment == "before") == (now.headers["etag"] == answer.headers["etag"])
+
+
+@pytest.mark.parametrize("syntax", ["", "; transfer-syntax=1.2.840.10008.1.2.4.80"])
+def test_a_plain_zip_names_what_is_deleted_meanwhile(three: Web, monkeypatch: pytest.MonkeyPatch, syntax: str) -> None:
+    first, second, third = objects_of(three)
+    gone = [Scope(first.study, first.series, first.instance)]
+
+    def after_deletion(*arguments: Any) -> Iterator[Entry]:
+        while gone:
+            from_thread.run(three.archive.delete, gone.pop(), "the test")
+        return by_uid(*arguments)
+
+    def deleting(*arguments: Any) -> Iterator[Entry]:
+        yield from after_deletion(*arguments)  # when the first piece is made, in a thread
+
+    monkeypatch.setattr(wado, "by_uid", deleting)
+    path = f"/dicomweb/studies/{first.study}"
+    answer = three.get(path, f"{ZIP}{syntax}")
+    assert 200 == answer.status_code
+    with zipfile.ZipFile(BytesIO(answer.content)) as file:
+        assert file.testzip() is None
+        left = [f"{ref.study}/{ref.series}/{ref.instance}.dcm" for ref in (second, third)]
+        assert [*left, "MISSING.TXT"] == file.namelist()
+        assert [first.instance] == file.read("MISSING.TXT").decode().splitlines()[1:]
+    now = three.get(path, f"{ZIP}{syntax}")
+    assert now.headers["etag"] != answer.headers["etag"]
+    with zipfile.ZipFile(BytesIO(now.content)) as file:
+        assert left == file.namelist()
+    # With nothing left there is no file that would say so.
+    gone += [Scope(first.study)]
+    assert 404 == three.get(path, f"{ZIP}{syntax}").status_code
+
+
+def test_a_lost_file_is_no_deleted_object(three: Web, tmp_path: Path) -> None:
+    """It is still listed, so the answer must not pass for all that is left."""
+    first, *_ = objects_of(three)
+    (tmp_path / "data/objects" / first.blob).unlink()
+    assert 404 == three.get(f"/dicomweb/studies/{first.study}", ZIP).status_code
+
+
+def test_what_is_stored_meanwhile_is_in_the_next_one(three: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, *_ = objects_of(three)
+
+    async def another() -> None:
+        ds = pydicom.dcmread(str(get_testdata_file("CT_small.dcm")))
+        await three.archive.ingest([saved(ds)], Origin("test"))
+
+    in_between(monkeypatch, "before", another)
+    sizes = []
+    for _ in range(2):
+        answer = three.get(f"/dicomweb/studies/{first.study}?dicomdir=true", ZIP)
+        with zipfile.ZipFile(BytesIO(answer.content)) as file:
+            records = pydicom.dcmread(BytesIO(file.read("DICOMDIR"))).DirectoryRecordSequence
+            images = [record for record in records if record.DirectoryRecordType == "IMAGE"]
+            assert {"/".join(record.ReferencedFileID) for record in images} == set(file.namelist()) - {"DICOMDIR"}
+            sizes.append(len(images))
+    assert [3, 4] == sizes
+
+
+def test_what_was_lost_and_not_deleted_is_an_error(three: Web) -> None:
+    first, *_ = objects_of(three)
+    three.archive._store.delete([first.blob])
+    assert 404 == three.get(f"/dicomweb/studies/{first.study}?dicomdir=true", ZIP).status_code
 
 
 @pytest.mark.parametrize(

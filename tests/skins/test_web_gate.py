@@ -343,6 +343,7 @@ def test_a_session(site: Site, caplog: pytest.LogCaptureFixture) -> None:
         "user": None,
         "scopes": [],
         "ohif": False,
+        "restricted": False,
     }
     made = sign_in(site, user="anna", passcode="right")
     assert made.status_code == 204

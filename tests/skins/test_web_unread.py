@@ -274,6 +274,18 @@ def test_a_file_that_becomes_shorter_ends_the_connection(tmp_path: Path) -> None
         assert site.files[site.largest].startswith(body)
 
 
+def test_a_file_that_is_gone_is_told_by_the_status(tmp_path: Path) -> None:
+    """As long as the head is not out, which waits for the first files; nothing of the others stays open."""
+    with serving(tmp_path, "asyncio") as site:
+        uids, lengths = list(site.files), {path.stat().st_size: path for path in site.stored}
+        lengths[len(site.files[uids[1]])].unlink()
+        before = open_objects(site)
+        answer = site.get("", accept=PARTS)
+        assert (answer.status_code, "is not there" in answer.text) == (404, True)
+        assert within(30, lambda: open_objects(site) == before)
+        assert site.get(site.path_of(uids[2]), accept="application/dicom").content == site.files[uids[2]]
+
+
 # --- the sender alone
 
 
@@ -322,8 +334,7 @@ def test_heads_and_spans_in_their_order(parts: tuple[FakeTransport, socket.socke
 
     async def work() -> None:
         sender = FileSender(transport, Flow(), told, plain=True)  # type: ignore[arg-type]
-        for piece in (b"head", span, b"end"):
-            await sender.send(piece)
+        await sender.send([b"head", span, b"end"])
         await sender.finish()
 
     asyncio.run(work())
@@ -333,12 +344,31 @@ def test_heads_and_spans_in_their_order(parts: tuple[FakeTransport, socket.socke
     assert (transport.limits[0], transport.limits[-1]) == (0, None)
 
 
+def test_several_files_in_one_call(parts: tuple[FakeTransport, socket.socket, Span]) -> None:
+    """Heads go with the files, and a few bytes alone wait for more."""
+    transport, far, span = parts
+    told = cycle(24)
+
+    async def work() -> None:
+        sender = FileSender(transport, Flow(), told, plain=True)  # type: ignore[arg-type]
+        await sender.send([b"one", span, b"two", b"three", span._replace(offset=0, length=3), b"end"])
+        assert told.expected_content_length == 1
+        await sender.send([b"s"])
+        assert told.expected_content_length == 1
+        await sender.finish()
+
+    asyncio.run(work())
+    far.settimeout(30)
+    assert far.recv(24, socket.MSG_WAITALL) == b"one234567twothree012ends"
+    assert told.expected_content_length == 0
+
+
 def test_no_more_than_was_announced(parts: tuple[FakeTransport, socket.socket, Span]) -> None:
     transport, _, span = parts
     for told in (cycle(5), cycle(100)):
         told.chunked_encoding = None if told.expected_content_length == 100 else False
         with pytest.raises(RuntimeError, match="longer than was announced"):
-            asyncio.run(FileSender(transport, Flow(), told, plain=True).send(span))  # type: ignore[arg-type]
+            asyncio.run(FileSender(transport, Flow(), told, plain=True).send([span]))  # type: ignore[arg-type]
 
 
 def test_nothing_is_written_to_a_connection_that_is_over(parts: tuple[FakeTransport, socket.socket, Span]) -> None:
@@ -347,7 +377,7 @@ def test_nothing_is_written_to_a_connection_that_is_over(parts: tuple[FakeTransp
     transport.closing = True
     told = cycle(6)
     with pytest.raises(ClientDisconnect):
-        asyncio.run(FileSender(transport, Flow(), told, plain=True).send(span))  # type: ignore[arg-type]
+        asyncio.run(FileSender(transport, Flow(), told, plain=True).send([span]))  # type: ignore[arg-type]
     assert told.disconnected
     far.setblocking(False)
     with pytest.raises(BlockingIOError):

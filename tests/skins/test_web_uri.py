@@ -71,6 +71,7 @@ def test_frames_in_other_media_types(web: Web, path: str) -> None:
     decoders = {
         "image/jls": imagecodecs.jpegls_decode,
         "image/jp2": imagecodecs.jpeg2k_decode,
+        "image/jpx": imagecodecs.jpeg2k_decode,
         "image/jphc": imagecodecs.jpeg2k_decode,
         "image/jxl": imagecodecs.jpegxl_decode,
         "image/jpeg": imagecodecs.ljpeg_decode,

@@ -12,15 +12,19 @@ import pydicom
 import pytest
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.sequence import Sequence
 
 from isocenter.errors import FrameRetrieveError, FramesNotFound, IsocenterError, NoFrameObject, NotTimeBased
 from isocenter.model import FrameRange
+from isocenter.pixels.codecs import encode
 from isocenter.pixels.extract import New, extracted
+from isocenter.pixels.layout import Layout
 from isocenter.wire.limits import DEFAULT_LIMITS
 from isocenter.wire.part10 import read_header
+from pixel_objects import gradient
 
-EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
+EXPLICIT, IMPLICIT, PART_2 = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.4.92"
 NEW = New("2.25.1", datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC))
 
 
@@ -201,6 +205,27 @@ def test_a_dose_grid_keeps_its_first_plane() -> None:
     assert [planes[0], planes[1], planes[4]] == [float(offset) for offset in made.GridFrameOffsetVector]
     with pytest.raises(NoFrameObject):
         extract(raw, FrameRange(simple=(2, 3)))
+
+
+def part_2(number_of_frames: int, *codestreams: bytes) -> bytes:
+    """A file in JPEG 2000 Part 2 with these codestreams, of 8 by 8 pixels."""
+    made = cine(number_of_frames, 8, 8)
+    made.PixelData = encapsulate(list(codestreams))
+    made["PixelData"].is_undefined_length = True
+    return saved(made, PART_2)
+
+
+def test_frames_of_jpeg_2000_part_2_that_have_codestreams_of_their_own() -> None:
+    frames = [gradient(8, 8, 1, 8, seed=seed) for seed in range(3)]
+    streams = [encode(PART_2, frame, Layout(8, 8)) for frame in frames]
+    made = extract(part_2(3, *streams), FrameRange(simple=(2, 3)))
+    assert list(generate_frames(made.PixelData, number_of_frames=2)) == streams[1:]
+    # PS3.5 section A.4.4: or they are components of one codestream, which may lie in as many fragments
+    together = encode(PART_2, np.stack(frames, axis=-1), Layout(8, 8, 3, photometric="YBR_FULL"))
+    third = len(together) // 3 & ~1
+    for fragments in ([together], [together[:third], together[third : 2 * third], together[2 * third :]]):
+        with pytest.raises(FrameRetrieveError, match="components of one codestream"):
+            extract(part_2(3, *fragments), FrameRange(simple=(2,)))
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,60 @@ def test_who_comes_still_later_does_not_hold_up_the_first(bench: Bench) -> None:
     assert bench.place("rows a") < bench.place("sync c") < bench.place("rows c")
 
 
+def test_who_comes_while_another_is_looked_at_is_in_the_same_group_and_the_disk_begins_before_anybody_looks(
+    bench: Bench,
+) -> None:
+    async def story() -> None:
+        looked, free = threading.Event(), threading.Event()
+
+        def prepare(name: str) -> Entry:
+            bench.story.append(f"look {name}")
+            looked.set()
+            assert free.wait(60)
+            return cast(Entry, _Entry(name))
+
+        a, b = bench.waiting(Writer("a", bench.story)), bench.waiting(Writer("b", bench.story))
+        a.prepare, b.prepare = lambda: prepare("a"), lambda: prepare("b")
+        bench.group.put(a)
+        await _until(looked)
+        bench.group.put(b)
+        free.set()
+        await asyncio.gather(a.done, b.done)
+        await asyncio.to_thread(bench.group.close)
+
+    asyncio.run(story())
+    assert bench.story == [
+        "hasten a", "look a", "hasten b", "look b", "sync a", "sync b", "directories a b", "rows a b",
+        "close a", "close b",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", [DataSetError("broken"), ZeroDivisionError("a defect")])
+def test_what_is_found_out_in_the_committing_thread_harms_nobody_else(bench: Bench, wrong: Exception) -> None:
+    async def story() -> None:
+        held = Writer("held", bench.story, held=True)
+        early = bench.waiting(held)
+        bench.examined(early)
+        await _until(held.begun)
+        bad, good = bench.waiting(Writer("bad", bench.story)), bench.waiting(Writer("good", bench.story))
+
+        def prepare() -> Entry:
+            raise wrong
+
+        bad.prepare = prepare
+        bench.group.put(bad)
+        bench.examined(good)
+        held.free.set()
+        await asyncio.gather(early.done, good.done)
+        with pytest.raises(type(wrong)):
+            await bad.done
+        await asyncio.to_thread(bench.group.close)
+
+    asyncio.run(story())
+    assert [line for line in bench.story if "bad" in line] == ["hasten bad", "abandon bad"]
+    assert "rows held good" in bench.story
+
+
 def test_many_at_all_moments(bench: Bench) -> None:
     async def one(number: int) -> None:
         waiting = bench.waiting(Writer(f"n{number}", bench.story))

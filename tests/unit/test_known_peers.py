@@ -105,5 +105,7 @@ def test_the_command_line_takes_name_or_address(file: Path) -> None:
     assert KnownPeer("PACS@[::1]:104", "PACS", "::1", 104) == Call(config=file).peer("PACS@[::1]:104")
     with pytest.raises(UsageError, match="workstation, backup"):
         Call(config=file).peer("nobody")
-    with pytest.raises(UsageError, match="no AE title"):
+    with pytest.raises(UsageError, match=r"names in a file of settings alone \(--config\)"):
         Call().peer("workstation")
+    with pytest.raises(UsageError, match="no AE title"):
+        Call().peer("10.0.0.7:104")

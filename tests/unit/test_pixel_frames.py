@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import mmap
 import struct
 from pathlib import Path
@@ -172,6 +173,20 @@ def test_a_frame_is_reached_without_a_walk_to_the_end(monkeypatch: pytest.Monkey
     for number in (50, 7, 50, 60, 200, 1):
         assert found.frame_bytes(number) == parts[number - 1]
     assert walked == [51, 200]
+
+
+@pytest.mark.parametrize("number", [50, 200])
+def test_nothing_of_a_walk_keeps_the_file_mapped(number: int, tmp_path: Path) -> None:
+    path = tmp_path / "walked.dcm"
+    path.write_bytes(data_set(encapsulated(b"", *(jpeg(n, n, 0) for n in range(200)))[:-8], frames=200))
+    gc.disable()
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buf:
+            found = Image.of(memoryview(buf), JPEG, 0)
+            assert found.frame_bytes(number) == jpeg(number - 1, number - 1, 0)
+            del found
+    finally:
+        gc.enable()
 
 
 def test_several_fragments_that_nothing_tells_apart_are_refused() -> None:

@@ -167,14 +167,33 @@ def test_items_that_repeat_themselves_are_proved_once(
     assert end_of(encoding, content[:-1], length) == -1
 
 
+@pytest.mark.parametrize("turns", [2, 3, 4])
+def test_items_of_several_lengths_that_take_turns_are_all_learnt(turns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = b"".join(
+        item(element("explicit", 0x00200032, "DS", b"0\\0\\7".ljust(6 + 2 * (number % turns))))
+        for number in range(2000)
+    )
+    proved: list[int] = []
+    learn = regular._Alike._learn
+
+    def counted(self: regular._Alike, begin: int, end: int) -> None:
+        proved.append(begin)
+        learn(self, begin, end)
+
+    monkeypatch.setattr(regular._Alike, "_learn", counted)
+    assert end_of("explicit", content, len(content)) == len(content)
+    assert len(proved) < 200
+
+
+@pytest.mark.parametrize("item_number", [15, 80])  # looked at by itself, and together with others
 @pytest.mark.parametrize("undefined", [False, True])
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_no_byte_of_an_item_among_others_like_it_can_lie(encoding: str, undefined: bool) -> None:
-    content = functional_groups(encoding, undefined, range(20))
-    size = len(functional_groups(encoding, False, range(1))) if not undefined else (len(content) - 8) // 20
+def test_no_byte_of_an_item_among_others_like_it_can_lie(encoding: str, undefined: bool, item_number: int) -> None:
+    content = functional_groups(encoding, undefined, range(100))
+    size = len(functional_groups(encoding, False, range(1))) if not undefined else (len(content) - 8) // 100
     length = -1 if undefined else len(content)
     refused = 0
-    for at in range(15 * size, 16 * size):
+    for at in range(item_number * size, (item_number + 1) * size):
         for value in {content[at] ^ 1, content[at] ^ 2, 0, 8, 0xFF} - {content[at]}:
             changed = content[:at] + bytes([value]) + content[at + 1 :]
             found = end_of(encoding, changed, length)
@@ -187,7 +206,7 @@ def test_no_byte_of_an_item_among_others_like_it_can_lie(encoding: str, undefine
 @given(st.data(), st.sampled_from(sorted(ENCODINGS)))
 def test_what_passes_among_many_is_regular_to_the_walker(data: st.DataObject, encoding: str) -> None:
     kinds = [data.draw(contents(encoding, 1)) for _ in range(data.draw(st.integers(1, 3)))]
-    content = bytearray(b"".join(kinds[n % len(kinds)] for n in range(data.draw(st.integers(8, 40)))))
+    content = bytearray(b"".join(kinds[n % len(kinds)] for n in range(data.draw(st.integers(8, 120)))))
     undefined = data.draw(st.booleans())
     if undefined:
         content += implicit(0xFFFEE0DD, order=">" if encoding == "big" else "<")

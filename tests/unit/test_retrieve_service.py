@@ -238,9 +238,11 @@ def test_counters_of_pending_and_final_replies() -> None:
     assert ("1.3", "1.4") == failed_instances(given[-1].data_set, EXPLICIT)
 
 
-def test_of_many_quick_objects_each_hundredth_is_told() -> None:
-    *pending, final = replies(Performs([GOOD] * 1000))
-    assert [counters(reply)[0] for reply in pending] == list(range(990, 0, -10))
+@pytest.mark.parametrize(("each", "step"), [(2**-9, 10), (2**-10, 20), (2**-20, 1000)])
+def test_of_many_quick_objects_each_hundredth_is_told_but_not_every_few_milliseconds(each: float, step: int) -> None:
+    now = itertools.count()
+    *pending, final = replies(Performs([GOOD] * 1000), clock=lambda: next(now) * each)
+    assert [counters(reply)[0] for reply in pending] == list(range(1000 - step, 0, -step))
     assert (None, 1000, 0, 0) == counters(final)
 
 

@@ -73,8 +73,9 @@ def objects() -> dict[str, tuple[bytes, str]]:
     """Data sets of every kind of sample."""
     grey = np.stack([gradient(19, 22, 1, 12, signed=True, seed=n) for n in range(3)])
     colour = gradient(9, 14, 3, 8)
-    bits = np.packbits(np.random.default_rng(1).integers(0, 2, 3 * 35), bitorder="little").tobytes() + b"\0"
+    bits = np.packbits(np.random.default_rng(1).integers(0, 2, 3 * 35), bitorder="little").tobytes()
     deep = gradient(8, 9, 1, 20)
+    odd = np.stack([gradient(5, 7, 1, 8, seed=n) for n in range(3)]).tobytes()
     size = {"rows": 19, "columns": 22, "allocated": 16, "stored": 12, "signed": 1, "frames": 3}
     return {
         "CT, signed, 12 of 16 bits, three frames": (data_set(grey.tobytes(), **size), EXPLICIT),
@@ -97,6 +98,9 @@ def objects() -> dict[str, tuple[bytes, str]]:
         ),
         "single bits, frames within a byte": (
             data_set(bits, rows=5, columns=7, allocated=1, frames=3), EXPLICIT,
+        ),
+        "an odd number of bytes a frame, and in all": (
+            data_set(odd + b"\0", rows=5, columns=7, frames=3), EXPLICIT,
         ),
         "20 of 32 bits": (data_set(deep.tobytes(), rows=8, columns=9, allocated=32, stored=20), EXPLICIT),
     }  # fmt: skip
@@ -123,7 +127,12 @@ def test_the_same_pixels_in_every_lossless_syntax_and_back(what: str, target: st
         was, now = original.decode(number), found.decode(number)
         np.testing.assert_array_equal(was.pixels, now.pixels)
         assert (was.photometric, was.bits, ()) == (now.photometric, now.bits, now.warnings)
-    again = Image.of(made(result, EXPLICIT, source=target), EXPLICIT, 0)
+    if found.encapsulated:
+        lengths = [length for at in range(1, found.number_of_frames + 1) for _, length in found.frame_places(at)[0]]
+        assert not any(length % 2 for length in lengths)
+    restored = made(result, EXPLICIT, source=target)
+    assert not len(restored) % 2
+    again = Image.of(restored, EXPLICIT, 0)
     np.testing.assert_array_equal(original.frame(1), again.frame(1))
     assert (again.number_of_frames, again.planar_configuration) == (
         original.number_of_frames,

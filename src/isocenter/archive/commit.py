@@ -1,9 +1,9 @@
 """Group commit: bytes, names and rows made durable for all objects that wait at that moment.
 
-A single thread takes whatever has gathered while it was busy. It has the disk begin with the bytes and writes the rows
-meanwhile, in a transaction that is committed when bytes and directory entries are durable; until then nobody sees the
-rows, and a power cut leaves none of them. Nobody waits for company: one object alone is committed at once, and while
-that happens the next ones gather.
+A single thread takes whatever has gathered while it was busy. It has the disk begin with the bytes, and meanwhile
+looks at small objects and writes the rows, in a transaction that is committed when bytes and directory entries are
+durable; until then nobody sees the rows, and a power cut leaves none of them. Nobody waits for company: one object
+alone is committed at once, and while that happens the next ones gather.
 
 One thread and not a pool: a hand-over from thread to thread costs more of the processor than it spares, and files of
 which the disk heard before the first is waited for share the commit of its journal (measured with four at a time:
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import cast
 
@@ -27,10 +27,11 @@ from isocenter.store.base import BlobStore, BlobWriter
 class Waiting:
     """One object between its last byte and its row.
 
-    `done` gets the outcome. Before `GroupCommit.put`, `entry` is set, or `error` for an object that is refused.
+    `done` gets the outcome. Before `GroupCommit.put`, `entry` is set, or `prepare`, which makes it in the thread that
+    commits and raises what is wrong with the object, or `error` for one that is refused.
     """
 
-    __slots__ = ("done", "durable", "entry", "error", "loop", "writer")
+    __slots__ = ("done", "durable", "entry", "error", "loop", "prepare", "writer")
 
     def __init__(self, writer: BlobWriter, loop: asyncio.AbstractEventLoop, *, durable: bool) -> None:
         """`durable`: the caller makes the bytes durable itself."""
@@ -38,6 +39,7 @@ class Waiting:
         self.loop = loop
         self.done: asyncio.Future[Applied] = loop.create_future()
         self.entry: Entry | None = None
+        self.prepare: Callable[[], Entry] | None = None
         self.error: BaseException | None = None
         self.durable = durable
 
@@ -75,11 +77,14 @@ class GroupCommit:
     def _run(self) -> None:
         while not (self._ending and self._queue.empty()):
             batch: list[Waiting] = []
-            self._take(batch, wait=True)
+            if self._take(batch, wait=True):
+                while self._take(batch, wait=False):
+                    """Whoever came while the others were looked at is one of the group."""
             self._finish(batch)
 
     def _take(self, batch: list[Waiting], *, wait: bool) -> list[Waiting]:
-        """Add what is in the queue to `batch`, up to the limit, and have the disk begin with it; what was added."""
+        """Add what is in the queue to `batch`, up to the limit, have the disk begin with it, and see what it is; what
+        was added."""
         taken: list[Waiting] = []
         try:
             while len(batch) + len(taken) < self._limit:
@@ -95,6 +100,9 @@ class GroupCommit:
         for waiting in taken:
             if not waiting.durable and waiting.error is None:
                 waiting.writer.hasten()
+        for waiting in taken:
+            if waiting.prepare is not None:
+                _prepare(waiting, waiting.prepare)
         return taken
 
     def _finish(self, batch: list[Waiting]) -> None:
@@ -174,6 +182,13 @@ def _good(batch: Sequence[Waiting]) -> list[Waiting]:
 
 def _entries(batch: Sequence[Waiting]) -> list[Entry]:
     return [cast(Entry, waiting.entry) for waiting in _good(batch)]
+
+
+def _prepare(waiting: Waiting, prepare: Callable[[], Entry]) -> None:
+    try:
+        waiting.entry = prepare()
+    except Exception as error:  # noqa: BLE001  whatever it is, it is the object's and not the thread's end
+        waiting.error = error
 
 
 def _abandon(waiting: Waiting) -> None:

@@ -27,7 +27,7 @@ from isocenter.index.keys import (
     extract_upper,
     member,
 )
-from isocenter.model import is_uid
+from isocenter.names import is_uid
 from isocenter.std.dictionary import vr_of
 from isocenter.std.non_patient import NON_PATIENT_KEYS
 from isocenter.std.transfer_syntaxes import (

@@ -14,7 +14,7 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from isocenter.errors import ArchiveBusy
 
-MOST: Final = 100  # followers at a time
+MOST: Final = 200  # followers at a time
 
 
 class Entry(Protocol):
@@ -53,19 +53,21 @@ class Feed(Generic[T]):
         self._ended = True
         self.wake()
 
-    async def follow(self, since: int, quiet: float, read: Read[T] | None = None) -> AsyncGenerator[list[T], None]:
+    async def follow(
+        self, since: int, quiet: float, read: Read[T] | None = None, most: int = MOST
+    ) -> AsyncGenerator[list[T], None]:
         """Entries after `since` as they come, some at a time; [] after so many seconds in which nothing came. `read`
         gives those that are this follower's.
 
-        Raises ArchiveBusy when there are too many followers already.
+        Raises ArchiveBusy when there are `most` followers already.
         """
         reader = read or self._read
         assert reader is not None
         event = asyncio.Event()
         follower = (asyncio.get_running_loop(), event)
         with self._lock:
-            if len(self._followers) >= MOST:
-                raise ArchiveBusy(f"{MOST} clients follow already")
+            if len(self._followers) >= most:
+                raise ArchiveBusy(f"{most} clients follow already")
             self._followers.append(follower)
         try:
             while True:

@@ -3,10 +3,11 @@
 bytes into a file whose name is ours, hashed as they come -> keys and structure read from the bytes -> fdatasync ->
 the directory entry made durable -> the index row committed -> only then the caller hears of success.
 
-`write` runs in the event loop and only copies into the page cache. Of objects up to _INLINE all is done there but what
-waits for the disk, which is left to the group commit. Hashing of larger ones follows in a thread, reading the file back
-from the page cache, so that it overlaps with receiving and with fdatasync and no more than one buffer is held; they are
-examined while fdatasync waits for the disk.
+`write` runs in the event loop and only copies into the page cache. Objects up to _SMALL are kept in memory until the
+group commit hashes and examines them, while the disk is busy with their bytes. Those up to _INLINE are hashed as they
+come and examined in the event loop. Hashing of larger ones follows in a thread, reading the file back from the page
+cache, so that it overlaps with receiving and with fdatasync and no more than one buffer is held; they are examined
+while fdatasync waits for the disk.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from isocenter.archive import audit
@@ -39,7 +41,7 @@ _SPACE_EVERY = 4 << 20  # ask again for the reserve of free space
 _HASTEN_EVERY = 1 << 20  # the disk begins to write when this much more has come
 _HASH_LAG = 8 << 20  # hash in the background when this much is waiting
 _INLINE = 1 << 20  # objects up to this size are examined in the event loop: a thread would cost more
-_SMALL = 128 << 10  # objects up to this size are kept in memory until they are committed, and hashed at once
+_SMALL = 128 << 10  # objects up to this size are kept in memory until they are committed
 # The file meta information is written anew where it is missing or says the wrong thing about the data set.
 _HEADER_UNFIT = frozenset(
     {"no-file-meta", "no-preamble", "no-transfer-syntax", "transfer-syntax-mismatch", "implicit-file-meta"}
@@ -158,17 +160,17 @@ class Incoming:
             audit.refused(error, self._origin)
             self.abandon()
             raise
-        digest = self._digest
-        if digest is not None and writer.size <= _INLINE:
-            for chunk in chunks:
-                digest.update(chunk)
         if self._small is not None:
             if writer.size <= _SMALL:
                 # The caller uses its buffers again; a copy of a small object is cheaper than mapping its file.
                 self._small.append(b"".join(chunks))
-            else:
-                self._small = None
-        if self._small is None and writer.size - (digest.at if digest else 0) > _HASH_LAG:
+                return
+            chunks, self._small = [*self._small, *chunks], None
+        digest = self._digest
+        if digest is not None and writer.size <= _INLINE:
+            for chunk in chunks:
+                digest.update(chunk)
+        if writer.size - (digest.at if digest else 0) > _HASH_LAG:
             self._hash_behind()
 
     def _hash_behind(self) -> None:
@@ -263,6 +265,10 @@ class Incoming:
         writer, threads = self._writer, self._intake.threads
         together = writer.size <= _INLINE
         waiting = Waiting(writer, asyncio.get_running_loop(), durable=not together)
+        if self._small is not None:
+            waiting.prepare = partial(self._prepare, self._small[0], keys)
+            self._intake.group.put(waiting)
+            return await waiting.done
         work: list[Future[None]] = []
         if not together:
             work.append(threads.submit(writer.sync))
@@ -300,10 +306,7 @@ class Incoming:
         digest = self._digest = self._digest or _Digest(self._offset)
         if digest.at == self._writer.size:
             return
-        if self._small is None:
-            work.append(self._intake.threads.submit(digest.follow, self._writer, self._writer.size))
-        else:
-            digest.update(self._small[0])
+        work.append(self._intake.threads.submit(digest.follow, self._writer, self._writer.size))
 
     async def _examine(self) -> Keys:
         """See what the bytes say, meanwhile."""
@@ -322,19 +325,29 @@ class Incoming:
         self._flags |= flags
         return keys
 
+    def _prepare(self, data: bytes, keys: Keys | None) -> Entry:
+        """What goes to the index of a small object, `data` being all of it; in the thread that commits."""
+        keys = keys or self._look(data)
+        digest = _Digest(self._offset)
+        digest.update(data)
+        return self._entry(keys, digest)
+
+    def _entry(self, keys: Keys, digest: _Digest) -> Entry:
+        said, writer = self._announced, self._writer
+        assert said is not None
+        return Entry(
+            keys, said.transfer_syntax, writer.name, writer.size, self._offset, *digest.digests(), self._origin, now()
+        )
+
     def _hand_over(self, waiting: Waiting, work: Sequence[Future[None]], keys: Keys | None) -> None:
         """The bytes are whole and hashed: to the index with them, or away. In whichever thread was last."""
-        said, digest = self._announced, self._digest
+        digest = self._digest
         failed = next((error for future in work if (error := future.exception()) is not None), None)
         waiting.error = waiting.error or failed
         if waiting.error is None:
             assert keys is not None
-            assert said is not None
             assert digest is not None
-            writer, origin = self._writer, self._origin
-            waiting.entry = Entry(
-                keys, said.transfer_syntax, writer.name, writer.size, self._offset, *digest.digests(), origin, now()
-            )
+            waiting.entry = self._entry(keys, digest)
         self._intake.group.put(waiting)
 
 

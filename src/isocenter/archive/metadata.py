@@ -21,7 +21,7 @@ from typing import Any, TypeVar, cast
 from isocenter.archive.audit import log
 from isocenter.errors import ArchiveBusy, NotFound, OutOfResources
 from isocenter.index.base import Housekeeping, MetadataRun, NumberedRef
-from isocenter.model import Level, Scope
+from isocenter.model import InstanceRef, Level, Scope
 from isocenter.store.base import BlobStore
 from isocenter.wire.dicomjson import dumps
 from isocenter.wire.seriesjson import SeriesJson
@@ -70,6 +70,11 @@ class Metadata:
         self._numbered = index.numbered(scope)
         if not self._numbered:
             raise NotFound("nothing is stored there")
+
+    @property
+    def refs(self) -> list[InstanceRef]:
+        """The instances that this is about."""
+        return [item.ref for item in self._numbered]
 
     @property
     def digest(self) -> bytes:

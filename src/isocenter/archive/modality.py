@@ -15,7 +15,7 @@ from isocenter.archive.work import require_small
 from isocenter.errors import BadRequest, DuplicateStep, NotFound, OutOfResources
 from isocenter.index.sql_work import Changing, SqlWork
 from isocenter.index.work import Kind, Step
-from isocenter.model import is_uid
+from isocenter.names import is_uid
 from isocenter.services import performed_procedure_step as mpps
 from isocenter.services import scheduled_procedure_step as sps
 from isocenter.settings import Settings

@@ -30,7 +30,8 @@ from isocenter.index.jobs import Wanted
 from isocenter.index.keys import KEPT, KEPT_TAGS
 from isocenter.index.matching import Attributes, glob, matches
 from isocenter.known_peers import KnownPeer
-from isocenter.model import Empty, Equal, Level, Match, Origin, Wildcard, is_uid
+from isocenter.model import Empty, Equal, Level, Match, Origin, Wildcard
+from isocenter.names import is_uid
 from isocenter.settings import Settings, tables
 from isocenter.std.dictionary import keyword_of, tag_of, vr_of
 from isocenter.std.sop_classes import SOP_CLASSES

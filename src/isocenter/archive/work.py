@@ -25,7 +25,8 @@ from isocenter.index.matching import matches as fulfils
 from isocenter.index.sql_work import Changing, SqlWork
 from isocenter.index.work import Report, Step, StepQuery, Watcher
 from isocenter.iod.uids import UIDs
-from isocenter.model import Match, is_uid
+from isocenter.model import Match
+from isocenter.names import is_uid
 from isocenter.services import unified_procedure_step as ups
 from isocenter.settings import Settings
 from isocenter.std.sop_classes import UNIFIED_PROCEDURE_STEP_PUSH

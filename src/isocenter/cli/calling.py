@@ -103,6 +103,10 @@ class Call:
             return known[text]
         if known and "@" not in text:
             raise UsageError(f"{text!r} is neither AET@HOST:PORT nor one of {', '.join(known)} in {self.config}")
+        if self.config is None and not set("@:") & set(text):
+            raise UsageError(
+                f"{text!r} is not AET@HOST:PORT, and peers have names in a file of settings alone (--config)"
+            )
         address = parse_address(text)
         return KnownPeer(text, address.aet, address.host, address.port)
 
@@ -124,6 +128,11 @@ class Call:
     def connecting(self, known: KnownPeer, settings: Settings) -> dict[str, Any]:
         """The keyword arguments of isocenter.connect for a peer. Asks for a passcode where there is none. Raises
         UsageError."""
+        if not (self.tls or known.tls):
+            given = {"--ca": self.ca, "--cert": self.cert, "--key": self.key, "--no-verify-host": self.no_verify_host}
+            idle = [name for name, value in given.items() if value]
+            if idle:
+                raise UsageError(f"{', '.join(idle)}: without --tls, {known.address} would be called in the clear")
         return {
             "calling": self.calling or settings.dimse_aet,
             "settings": settings,

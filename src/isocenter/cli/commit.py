@@ -10,7 +10,7 @@ import typer
 
 from isocenter.cli import calling, committing, exit_codes, output
 from isocenter.errors import DataSetError, NotDicomError, UsageError
-from isocenter.model import is_uid
+from isocenter.names import is_uid
 
 if TYPE_CHECKING:
     from isocenter.settings import Settings

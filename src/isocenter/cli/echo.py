@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from typing import Annotated, Any
 
@@ -24,27 +23,38 @@ def command(
     known = call.peer(address)
     address = known.address
     connecting = call.connecting(known, settings)
-    times = running.run(_echo(address, count, connecting))
+    times: list[float] = []
+    try:
+        running.run(_echo(address, count, connecting, times))
+    except KeyboardInterrupt:
+        if len(times) > 1:
+            _tell(address, times, as_json)
+        raise
+    _tell(address, times, as_json)
+
+
+def _tell(address: str, times: list[float], as_json: bool) -> None:
     association, *trips = times
+    count = len(trips)
     if as_json:
         output.write_json({"peer": address, "association_ms": association, "echo_ms": trips})
         return
-    middle = f"{statistics.median(trips):.2f} ms"
+    from statistics import median  # not before: it takes as long to import as a peer takes to answer
+
+    middle = f"{median(trips):.2f} ms"
     if count > 1:
         middle = f"median {middle}, least {min(trips):.2f} ms, most {max(trips):.2f} ms of {count}"
     output.write(f"{address} answers: association {association:.2f} ms, echo {middle}")
 
 
-async def _echo(address: str, count: int, connecting: dict[str, Any]) -> list[float]:
-    """Milliseconds of the association and of each C-ECHO."""
-    from isocenter.net.client import connect
+async def _echo(address: str, count: int, connecting: dict[str, Any], times: list[float]) -> None:
+    """Milliseconds of the association and of each C-ECHO, added to `times`."""
+    from isocenter.net.storing import StoragePeer, way_to
 
     begun = time.perf_counter()
-    times = []
-    async with connect(address, **connecting) as peer:
+    async with StoragePeer(way_to(address, **connecting)) as peer:
         times.append((time.perf_counter() - begun) * 1000)
         for _ in range(count):
             begun = time.perf_counter()
             await peer.echo()
             times.append((time.perf_counter() - begun) * 1000)
-    return times

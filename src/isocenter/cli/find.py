@@ -10,13 +10,13 @@ import typer
 
 from isocenter.cli import calling, output, retrieving, running
 from isocenter.errors import UsageError
-from isocenter.services.keys import tag_named
+from isocenter.net.retrieve import SYNTAXES, check_view
+from isocenter.services.keys import ROOTS, question, tag_named
 from isocenter.std.dictionary import keyword_of
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-    from isocenter.net.client import Peer
     from isocenter.net.web_client import Service
 
 # What a person wants to see of each level, and what is therefore always asked for.
@@ -54,6 +54,19 @@ _LABELS = {
 }
 
 
+# What a peer has to agree to (PS3.4 C.5.1.1)
+Relational = Annotated[bool, typer.Option("--relational", help="Without the keys of the levels above.")]
+Combined = Annotated[bool, typer.Option("--combined", help="A range of dates and one of times are one range.")]
+Fuzzy = Annotated[bool, typer.Option("--fuzzy", help="Names that sound alike, as the peer understands it.")]
+Zone = Annotated[
+    str, typer.Option("--zone", metavar="+HHMM", help="Dates and times asked for and answered are of this zone.")
+]
+EmptyValues = Annotated[bool, typer.Option("--empty-values", help="""KEY='""' matches what has no value there.""")]
+MultipleValues = Annotated[
+    bool, typer.Option("--multiple-values", help="ModalitiesInStudy='CT\\PT' matches what has both.")
+]
+
+
 @calling.options
 def command(
     address: calling.AnyAddress,
@@ -80,11 +93,12 @@ def command(
     charset: Annotated[
         str, typer.Option("--charset", metavar="TERM", help="Specific Character Set of the request; '' for none.")
     ] = "ISO_IR 192",
-    relational: Annotated[bool, typer.Option("--relational", help="Without the keys of the levels above.")] = False,
-    combined: Annotated[
-        bool, typer.Option("--combined", help="A range of dates and one of times are one range.")
-    ] = False,
-    fuzzy: Annotated[bool, typer.Option("--fuzzy", help="Names that sound alike, as the peer understands it.")] = False,
+    relational: Relational = False,
+    combined: Combined = False,
+    fuzzy: Fuzzy = False,
+    zone: Zone = "",
+    empty_values: EmptyValues = False,
+    multiple_values: MultipleValues = False,
     view: Annotated[
         str, typer.Option("--view", metavar="VIEW", help="CLASSIC or ENHANCED instances, of a peer that converts.")
     ] = "",
@@ -100,10 +114,8 @@ def command(
     A level needs the UIDs of those above it: --level SERIES StudyInstanceUID=1.2.3. Objects of no patient have no
     levels: --root COLOR_PALETTE ContentLabel=HOT*
     """
-    from isocenter.net.client import connect
-
     level, root, columns = _asked(level, root)
-    wanted = parse_keys(keys or [])
+    wanted = {**dict.fromkeys(columns, ""), **parse_keys(keys or [])}
     settings = call.settings()
     asked = {
         "root": root,
@@ -111,25 +123,56 @@ def command(
         "relational": relational,
         "combined": combined,
         "fuzzy": fuzzy,
+        "zone": zone,
+        "empty_values": empty_values,
+        "multiple_values": multiple_values,
         "view": view.upper(),
-        "priority": priority.upper(),
-        **dict.fromkeys(columns, ""),
+        "priority": retrieving.urgency(priority),
         **wanted,
     }
-    if calling.is_web(address):
-        found = _find_web(call.web(address, settings), level, asked, limit, as_json)
-    else:
-        known = call.peer(address)
-        peer = connect(known.address, **call.connecting(known, settings))
-        found = running.run(_find(peer, level, asked, limit, as_json))
-    if not as_json:
-        shown = list(dict.fromkeys((*columns, *wanted)))
-        output.table(
-            "",
-            [_LABELS.get(name, name) for name in shown],
-            [[_cell(match, name) for name in shown] for match in found],
-        )
-        output.note(f"{len(found)} found{'' if len(found) != limit else '; there may be more'}")
+    found = _Found(limit, as_json)
+    try:
+        if calling.is_web(address):
+            _find_web(call.web(address, settings), level, asked, found)
+        else:
+            # What cannot be asked is said before anybody is called.
+            check_view(view.upper())
+            question(level, wanted, SYNTAXES[0], charset=charset, root=root)
+            known = call.peer(address)
+            running.run(_find(known.address, call.connecting(known, settings), level, asked, found))
+    except KeyboardInterrupt:
+        found.whole = False
+        found.tell(wanted)
+        raise
+    found.tell(wanted)
+
+
+class _Found:
+    """The answers; as JSON they are written as they come, and none is kept. Not `whole` when there may be more."""
+
+    def __init__(self, limit: int | None, as_json: bool) -> None:
+        self.limit = limit
+        self.whole = True
+        self._as_json = as_json
+        self._count = 0
+        self._kept: list[Dataset] = []
+
+    def add(self, match: Dataset) -> bool:
+        """Whether there may be another one."""
+        self._count += 1
+        if self._as_json:
+            output.write_json(_json(match))
+        else:
+            self._kept.append(match)
+        self.whole = self._count != self.limit
+        return self.whole
+
+    def tell(self, columns: Iterable[str]) -> None:
+        if self._as_json:
+            return
+        rows = [[_cell(match, name) for name in columns] for match in self._kept]
+        output.table("", [_LABELS.get(name, name) for name in columns], rows)
+        output.note(f"{self._count} found{'' if self.whole else '; there may be more'}")
 
 
 def _asked(level: str | None, root: str | None) -> tuple[str, str, tuple[str, ...]]:
@@ -141,7 +184,10 @@ def _asked(level: str | None, root: str | None) -> tuple[str, str, tuple[str, ..
     level = (level or "STUDY").upper()
     if level not in _COLUMNS:
         raise UsageError(f"--level is one of {', '.join(_COLUMNS)}")
-    return level, (root or ("PATIENT" if level == "PATIENT" else "STUDY")).upper(), _COLUMNS[level]
+    root = (root or ("PATIENT" if level == "PATIENT" else "STUDY")).upper()
+    if root not in ("PATIENT", "STUDY"):
+        raise UsageError(f"--root is one of PATIENT, STUDY, {', '.join(MODEL_COLUMNS)}")
+    return level, root, _COLUMNS[level]
 
 
 def parse_keys(words: Iterable[str]) -> dict[str, Any]:
@@ -161,40 +207,32 @@ def parse_keys(words: Iterable[str]) -> dict[str, Any]:
     return result
 
 
-async def _find(to: Peer, level: str, asked: dict[str, Any], limit: int | None, as_json: bool) -> list[Dataset]:
-    """The answers; with `as_json` they are written as they come, and none is kept."""
-    kept: list[Dataset] = []
-    count = 0
-    async with to as peer, aclosing(peer.find(level, **asked)) as matches:
+async def _find(address: str, connecting: dict[str, Any], level: str, asked: dict[str, Any], found: _Found) -> None:
+    from isocenter.net.client import connect
+
+    needs = {(ROOTS[asked["root"]], syntax) for syntax in SYNTAXES}
+    async with (
+        connect(address, **connecting, proposing=needs) as peer,
+        aclosing(peer.find(level, **asked)) as matches,
+    ):
         async for match in matches:
-            count += 1
-            if as_json:
-                output.write_json(_json(match))
-            else:
-                kept.append(match)
-            if count == limit:
+            if not found.add(match):
                 break
-    return kept
 
 
-def _find_web(service: Service, level: str, asked: dict[str, Any], limit: int | None, as_json: bool) -> list[Dataset]:
+def _find_web(service: Service, level: str, asked: dict[str, Any], found: _Found) -> None:
     """The same of a DICOMweb service (QIDO-RS). Raises UsageError for what C-FIND alone has."""
     from isocenter.net.web_client import WebClient
 
-    alone = [name for name in ("relational", "combined", "view") if asked.pop(name)]
+    alone = [name for name in ("relational", "combined", "zone", "view") if asked.pop(name)]
     if alone or asked.pop("root") not in ("PATIENT", "STUDY") or level == "PATIENT":
-        raise UsageError("--root, --level PATIENT, --relational, --combined and --view are of C-FIND alone")
+        raise UsageError("--root, --level PATIENT, --relational, --combined, --zone and --view are of C-FIND alone")
     del asked["charset"], asked["priority"]
-    kept: list[Dataset] = []
     with WebClient(service) as client:
-        for match in client.find(level, limit=limit, **asked):
-            if as_json:
-                output.write_json(_json(match))
-            else:
-                kept.append(match)
+        for match in client.find(level, limit=found.limit, **asked):
+            found.add(match)
         for text in dict.fromkeys(client.warnings):
             output.note(f"the service warns: {text}")
-    return kept
 
 
 def _json(match: Dataset) -> dict[str, Any]:

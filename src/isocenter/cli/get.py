@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from isocenter.cli import calling, output, retrieving, running
+from isocenter.cli import calling, output, retrieving
 from isocenter.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def command(
     instance: retrieving.Instance = None,
     frames: retrieving.Frames = None,
     model: retrieving.Root = None,
+    relational: retrieving.Relational = False,
     view: retrieving.View = "",
     priority: retrieving.Priority = "medium",
     no_bulk_data: Annotated[
@@ -58,13 +60,13 @@ def command(
     """
     settings = call.settings()
     if calling.is_web(address):
-        if patient or frames or model or view or no_bulk_data or sop_class or len(syntax or ()) > 1:
+        if patient or frames or model or relational or view or no_bulk_data or sop_class or len(syntax or ()) > 1:
             raise UsageError("a DICOMweb service knows --study, --series, --instance and one --syntax alone")
         service = call.web(address, settings)
         _get_web(service, folder, study or (), series or (), instance or (), (syntax or ["*"])[0], as_json)
         return
     known = call.peer(address)
-    level, root, keys = retrieving.asked(patient, study, series, instance, frames, model)
+    level, root, keys = retrieving.asked(patient, study, series, instance, frames, model, relational=relational)
     if no_bulk_data:
         if (level, root) != ("IMAGE", "INSTANCE"):
             raise UsageError("--no-bulk-data needs --instance alone")
@@ -74,13 +76,17 @@ def command(
     asked = {
         **keys,
         "root": root,
+        "relational": relational,
         "view": view.upper(),
-        "priority": priority.upper(),
+        "priority": retrieving.urgency(priority),
         "sop_classes": sop_class or (),
         "transfer_syntaxes": syntax or (),
     }
-    last = running.run(_get(known.address, connecting, folder, level, asked, as_json))
-    retrieving.tell(last, f"retrieved into {folder}", known.address, as_json)
+    retrieving.check(level, root, keys, view.upper(), relational)
+    verb = f"retrieved into {folder}"
+    work = partial(_get, known.address, connecting, folder, level, asked, as_json)
+    last = retrieving.run(work, "retrieving", verb, known.address)
+    retrieving.tell(last, verb, known.address, as_json)
 
 
 def _get_web(
@@ -115,7 +121,13 @@ def _get_web(
 
 
 async def _get(
-    address: str, connecting: dict[str, Any], folder: Path, level: str, asked: dict[str, Any], as_json: bool
+    address: str,
+    connecting: dict[str, Any],
+    folder: Path,
+    level: str,
+    asked: dict[str, Any],
+    as_json: bool,
+    bar: output.Bar,
 ) -> Progress | None:
     from isocenter.dimse.folder import FolderStorage
     from isocenter.net.client import connect
@@ -133,11 +145,10 @@ async def _get(
                 }
             )
 
-    with output.bar("retrieving", None) as bar:
-        try:
-            storage = FolderStorage(folder, stored, limits=Limits.of(connecting["settings"]), ahead=True)
-        except OSError as error:
-            raise typer.BadParameter(f"{folder}: {error.strerror}") from None
-        with closing(storage):
-            async with connect(address, **connecting) as peer:
-                return await retrieving.follow(peer.get(level, into=storage, **asked), bar)
+    try:
+        storage = FolderStorage(folder, stored, limits=Limits.of(connecting["settings"]), ahead=True)
+    except OSError as error:
+        raise typer.BadParameter(f"{folder}: {error.strerror}") from None
+    with closing(storage):
+        async with connect(address, **connecting) as peer:
+            return await retrieving.follow(peer.get(level, into=storage, **asked), bar)

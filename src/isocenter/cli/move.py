@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from isocenter.cli import calling, output, retrieving, running
+from isocenter.cli import calling, output, retrieving
+from isocenter.errors import UsageError
 from isocenter.known_peers import load_peers
+from isocenter.names import ae_title
 
 if TYPE_CHECKING:
     from isocenter.net.retrieve import Progress
@@ -28,6 +30,7 @@ def command(
     instance: retrieving.Instance = None,
     frames: retrieving.Frames = None,
     model: retrieving.Root = None,
+    relational: retrieving.Relational = False,
     view: retrieving.View = "",
     priority: retrieving.Priority = "medium",
     *,
@@ -35,22 +38,32 @@ def command(
     as_json: output.Json = False,
 ) -> None:
     """Have a peer send objects to another one (C-MOVE). Exit code 1 unless all were sent."""
+    from isocenter.net.client import connect
+    from isocenter.net.retrieve import MOVE_ROOTS, SYNTAXES
+
     settings = call.settings()
     known = call.peer(address)
     receivers = load_peers(call.config)
-    title = receivers[destination].aet if destination in receivers else destination
-    level, root, keys = retrieving.asked(patient, study, series, instance, frames, model)
+    try:
+        title = receivers[destination].aet if destination in receivers else ae_title(destination)
+    except ValueError as error:
+        raise UsageError(f"--to: {error}") from None
+    level, root, keys = retrieving.asked(patient, study, series, instance, frames, model, relational=relational)
     connecting = call.connecting(known, settings)
-    asked = {**keys, "root": root, "view": view.upper(), "priority": priority.upper()}
-    last = running.run(_move(known.address, connecting, title, level, asked))
-    retrieving.tell(last, f"moved to {title}", known.address, as_json)
+    options: dict[str, Any] = {
+        **keys,
+        "root": root,
+        "relational": relational,
+        "view": view.upper(),
+        "priority": retrieving.urgency(priority),
+    }
+    retrieving.check(level, root, keys, view.upper(), relational)
+    needs = {(MOVE_ROOTS[root], syntax) for syntax in SYNTAXES}
 
+    async def work(bar: output.Bar) -> Progress | None:
+        async with connect(known.address, **connecting, proposing=needs) as peer:
+            return await retrieving.follow(peer.move(title, level, **options), bar)
 
-async def _move(
-    address: str, connecting: dict[str, Any], destination: str, level: str, asked: dict[str, Any]
-) -> Progress | None:
-    from isocenter.net.client import connect
-
-    with output.bar("moving", None) as bar:
-        async with connect(address, **connecting) as peer:
-            return await retrieving.follow(peer.move(destination, level, **asked), bar)
+    verb = f"moved to {title}"
+    last = retrieving.run(work, "moving", verb, known.address)
+    retrieving.tell(last, verb, known.address, as_json)

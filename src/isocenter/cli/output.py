@@ -6,7 +6,6 @@ Rich is imported when something is drawn, not before: most of what a script call
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 import time
@@ -43,6 +42,8 @@ def write(text: str) -> None:
 
 def write_json(value: Any) -> None:
     """One JSON document on stdout: indented on a terminal, else on one line, so that several make JSON Lines."""
+    import json  # not before: most commands are not asked for it
+
     write(json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None, default=str))
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from isocenter.cli import exit_codes, output
+from isocenter.cli import exit_codes, output, running
 from isocenter.errors import UsageError
 from isocenter.std.non_patient import MODEL_NAMED
 
@@ -40,11 +40,16 @@ Root = Annotated[
         help="Where --instance belongs to no patient: HANGING_PROTOCOL, COLOR_PALETTE, ... (isocenter find --root).",
     ),
 ]
+Relational = Annotated[
+    bool, typer.Option("--relational", help="Without the UIDs of the levels above, where the peer can do that.")
+]
 View = Annotated[
     str, typer.Option("--view", metavar="VIEW", help="CLASSIC or ENHANCED instances, from a peer that converts.")
 ]
 
 Priority = Annotated[str, typer.Option("--priority", metavar="NAME", help="high, medium or low; few peers heed it.")]
+
+_PRIORITIES = ("high", "medium", "low")
 
 Keys = dict[str, str | list[str] | list[int] | list[float]]
 
@@ -56,6 +61,8 @@ def asked(
     instance: list[str] | None,
     frames: str | None = None,
     root: str | None = None,
+    *,
+    relational: bool = False,
 ) -> tuple[str, str, Keys]:
     """Level, root and keys; `root` is that of non-patient objects. Raises UsageError if nothing is asked for."""
     given = {"PatientID": patient, "StudyInstanceUID": study, "SeriesInstanceUID": series, "SOPInstanceUID": instance}
@@ -65,18 +72,18 @@ def asked(
     if root is not None:
         if root.upper() not in MODEL_NAMED:
             raise UsageError(f"--root is one of {', '.join(MODEL_NAMED)}")
-        if frames is not None or keys.keys() != {"SOPInstanceUID"}:
+        if frames is not None or relational or keys.keys() != {"SOPInstanceUID"}:
             raise UsageError("--root needs --instance alone")
         return "IMAGE", root.upper(), keys
     if frames is not None:
-        if keys.keys() != {"SOPInstanceUID"}:
+        if relational or keys.keys() != {"SOPInstanceUID"}:
             raise UsageError("--frames needs --instance alone")
         return "FRAME", "INSTANCE", keys | frame_keys(frames)
     levels = {"SOPInstanceUID": "IMAGE", "SeriesInstanceUID": "SERIES", "StudyInstanceUID": "STUDY"}
     level = next((level for name, level in levels.items() if name in keys), "PATIENT")
     if patient:
         return level, "PATIENT", keys
-    return level, "INSTANCE" if keys.keys() == {"SOPInstanceUID"} else "STUDY", keys
+    return level, "INSTANCE" if keys.keys() == {"SOPInstanceUID"} and not relational else "STUDY", keys
 
 
 _RANGE = re.compile(r"(\d+)(?:-(\d*)(?::(\d+))?)?")
@@ -100,6 +107,32 @@ def frame_keys(text: str) -> Keys:
         end = int(first) if last is None else int(last) if last else _TO_THE_END
         numbers += [int(first), end, int(step or 1)]
     return {"SimpleFrameList": numbers[::3]} if simple else {"CalculatedFrameList": numbers}
+
+
+def urgency(priority: str) -> str:
+    """A priority as Peer's verbs take it. Raises UsageError."""
+    if priority.lower() not in _PRIORITIES:
+        raise UsageError(f"--priority is one of {', '.join(_PRIORITIES)}")
+    return priority.upper()
+
+
+def check(level: str, root: str, keys: Keys, view: str, relational: bool) -> None:
+    """UsageError for what cannot be asked: before anybody is called, who may not be there."""
+    from isocenter.net.retrieve import selection_of
+
+    selection_of(level, root, keys, view, relational=relational)
+
+
+def run(
+    work: Callable[[output.Bar], Coroutine[Any, Any, Progress | None]], title: str, verb: str, peer: str
+) -> Progress | None:
+    """What `work` comes to, under a progress bar; when it is interrupted, how far it was is told."""
+    with output.bar(title, None) as bar:
+        try:
+            return running.run(work(bar))
+        except KeyboardInterrupt:
+            output.note(f"{peer}: {bar.done} {verb} until it was interrupted")
+            raise
 
 
 async def follow(steps: AsyncGenerator[Progress, None], bar: output.Bar) -> Progress | None:
@@ -135,6 +168,8 @@ def tell(last: Progress | None, verb: str, peer: str, as_json: bool) -> None:
     if len(last.failed_instances) > 20:
         output.note(f"failed: {len(last.failed_instances) - 20} more; --json lists them all")
     text = f"{last.completed or 0} {verb}, {last.warning or 0} with a warning, {last.failed or 0} failed"
+    if last.ok and not (last.completed or last.warning):
+        text += "; the peer has nothing that was asked for"
     output.note(f"{peer}: {text}" + ("" if last.ok else f": {last.status:04X} {last.message}"))
     if not last.ok:
         raise typer.Exit(exit_codes.SOME_FAILED)

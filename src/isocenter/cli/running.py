@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import sys
 from collections.abc import Coroutine
@@ -56,6 +55,8 @@ class _JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
+        import json  # not before: most commands write no such line
+
         return json.dumps(line, ensure_ascii=False)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from isocenter.dimse.callers import allowed
 from isocenter.errors import CannotListen, SettingsError
 from isocenter.known_peers import KnownPeer
-from isocenter.model import ae_title
+from isocenter.names import ae_title
 from isocenter.net.admission import Books, Places
 from isocenter.net.identity import authenticator_of
 from isocenter.net.requestor import connection_config

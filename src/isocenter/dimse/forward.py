@@ -2,12 +2,14 @@
 
 One try goes over all that is left, on one association after the other. The object that an association was lost with
 waits for the next try, so that one that takes the peer down does not stand before the others for ever; where several
-were under way, they go once more one by one, as it shows only then which it was. Where the rule wants commitment, what
-the peer took becomes part of a job that asks for it, in the transaction that says it was taken.
+were under way, they go once more one by one, as it shows only then which it was. An object that cannot be read fails by
+itself, with its reason. Where the rule wants commitment, what the peer took becomes part of a job that asks for it, in
+the transaction that says it was taken.
 """
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -17,10 +19,11 @@ from isocenter.archive.jobs import Work
 from isocenter.archive.routing import COMMITTED
 from isocenter.dimse import sending
 from isocenter.dimse.commitment_request import wanted_for
+from isocenter.dimse.content import Stored
 from isocenter.dimse.peers import associate_with
 from isocenter.dimse.retrieve import per_association
 from isocenter.dimse.selecting import Selector
-from isocenter.errors import NetworkError, OperationFailed, SettingsError
+from isocenter.errors import AssociationAborted, NetworkError, OperationFailed, SettingsError
 from isocenter.known_peers import KnownPeer
 from isocenter.model import InstanceRef, Level
 from isocenter.net.requestor import Proposal, Requestor
@@ -41,6 +44,12 @@ _SAVE_COUNT = 200
 # understood, it is there with other content, or nobody there takes its class.
 _FOR_GOOD = frozenset({0x0111, 0x0117, 0x0122})
 
+# What a file says that cannot be read: the disk, the file system's own checks, or the server that it lies on. Other
+# errors are of the connection, or of a shortage that passes, and say nothing of the object that was under way.
+_OF_THE_FILE = frozenset(
+    {errno.EIO, errno.ENODATA, errno.EBADMSG, errno.EUCLEAN, errno.EILSEQ, errno.EREMOTEIO, errno.ESTALE}
+)
+
 
 def _is_for_good(status: int) -> bool:
     return status in _FOR_GOOD or status >> 8 == 0xA9 or status >> 12 == 0xC
@@ -51,7 +60,7 @@ class Forwarder:
 
     def __init__(self, archive: Archive, settings: Settings, peer: Callable[[str], KnownPeer | None]) -> None:
         self._selector = Selector(archive)
-        self._stored = sending.Stored(archive, Limits.of(settings))
+        self._stored = Stored(archive, Limits.of(settings))
         self._settings = settings
         self._peer = peer
 
@@ -77,7 +86,7 @@ class Forwarder:
             tally = _Tally(work, classes, settings.commitment_ask_after)
             try:
                 await self._on_one(association, left, tally)
-            except NetworkError as error:
+            except (NetworkError, OSError) as error:
                 if isinstance(error, OperationFailed):
                     raise
                 work.trouble = str(error)
@@ -85,9 +94,14 @@ class Forwarder:
                     left.put_back([ref for ref in refs if ref.instance in tally.lost])
                     settings = settings.replace(dimse_window=1)
                     continue
+                if isinstance(error, OSError) and error.errno in _OF_THE_FILE and tally.lost:
+                    # It broke off in the middle of this one.
+                    why = f"the object's file cannot be read: {error.strerror}"
+                    await work.save(failed=dict.fromkeys(tally.lost, why))
+                    continue
                 barren = 0 if tally.answered else barren + 1
                 if barren == _MOST_BARREN:
-                    raise
+                    raise error if isinstance(error, NetworkError) else AssociationAborted(str(error)) from error
 
     async def _on_one(self, association: Requestor, left: sending.Work, tally: _Tally) -> None:
         sender = sending.Sender(self._stored, {})

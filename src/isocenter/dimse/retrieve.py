@@ -1,23 +1,24 @@
 """C-MOVE and C-GET from the archive: to whom, and on which associations.
 
-What is selected is found by `selecting`, and what is sent is made by `sending`. A C-GET has the requestor's own
-association; a C-MOVE opens some to its destination, which share the work, so that a receiver that takes its time over
-each object is asked for several at once.
+What is selected is found by `selecting`, what is sent is made by `content`, and `sending` sends it. A C-GET has the
+requestor's own association; a C-MOVE opens some to its destination, which share the work, so that a receiver that takes
+its time over each object is asked for several at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from isocenter.archive.archive import Archive
+from isocenter.dimse.content import Content, Stored, WithoutBulk, some_frames
 from isocenter.dimse.peers import associate_with
 from isocenter.dimse.selecting import Selector
-from isocenter.dimse.sending import Content, Sender, Stored, WithoutBulk, Work, some_frames
+from isocenter.dimse.sending import Sender, Work
 from isocenter.dimse.transcode import NATIVE
 from isocenter.errors import IsocenterError, NetworkError
 from isocenter.known_peers import KnownPeer
@@ -154,8 +155,10 @@ class _Lanes:
         self._sender = sender
         self._proposals = proposals
         self._work = work
-        self._done: asyncio.Queue[Suboperation | None] = asyncio.Queue()  # None: a lane has ended
+        self._done: deque[Suboperation] = deque()
+        self._more = asyncio.Event()  # something is done, or a lane has ended
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ended = 0  # of them
 
     async def run(self) -> AsyncGenerator[Suboperation, None]:
         """The sub-operations in the order in which they end; closing it aborts those that run."""
@@ -163,13 +166,12 @@ class _Lanes:
             return
         self._begin()
         try:
-            ended = 0
-            while ended < len(self._tasks):
-                step = await self._done.get()
-                if step is None:
-                    ended += 1
-                else:
-                    yield step
+            while self._done or self._ended < len(self._tasks):
+                while self._done:
+                    yield self._done.popleft()
+                self._more.clear()
+                if self._ended < len(self._tasks):
+                    await self._more.wait()
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -181,15 +183,16 @@ class _Lanes:
         # Counted before it runs, so that two lanes that widen in one moment do not both find room for the last.
         self._destination.open[self._destination.peer.aet] += 1
         task = asyncio.create_task(self._lane())
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._on_end)
         self._tasks.add(task)
 
-    def _ended(self, _: asyncio.Task[None]) -> None:
+    def _on_end(self, _: asyncio.Task[None]) -> None:
         aet, count = self._destination.peer.aet, self._destination.open
         count[aet] -= 1
         if not count[aet]:
             del count[aet]
-        self._done.put_nowait(None)
+        self._ended += 1
+        self._more.set()
 
     async def _lane(self) -> None:
         barren = 0
@@ -214,7 +217,8 @@ class _Lanes:
             async with aclosing(self._sender.send(self._work, association)) as steps:
                 async for step in steps:
                     answered += step.status is not None
-                    self._done.put_nowait(step)
+                    self._done.append(step)
+                    self._more.set()
                     if answered % _LOOK == 0:
                         now = loop.time()
                         if now - begun > _LOOK * _SLOW:

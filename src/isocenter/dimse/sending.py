@@ -1,92 +1,39 @@
-"""C-STORE of what is stored, for retrieval and forwarding: in which presentation context, which bytes, one by one.
+"""C-STORE of what is stored, for retrieval and forwarding, one by one; content.py has which bytes.
 
 Where the association's window allows it, several are under way (PS3.7 D.3.3.3).
 
-The beginning of the next object is read while the receiver has the one before: in place where the page cache has it,
-else in a thread, a few at a time. (Two threads that take turns with Python's lock for each object cost more than all
-the rest, so there is none where nothing would wait.) The rest of a large object follows in pieces while it is sent;
-nothing holds a whole one. A data set is sent as stored wherever the receiver took its transfer syntax; else it is
-transcoded if that can be done, or else its sub-operation fails.
+The beginning of the next object is read, and its request encoded, while the receiver has the one before: in place where
+the page cache has it, else in a thread, a few at a time. (Two threads that take turns with Python's lock for each
+object cost more than all the rest, so there is none where nothing would wait.)
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from contextlib import closing
 from functools import partial
-from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import TypeVar
 
-from isocenter.archive.archive import Archive
-from isocenter.dimse.transcode import TARGETS, can_transcode, kept, transcoded
-from isocenter.errors import DataSetError, FrameRetrieveError, IsocenterError, NetworkError, NoPresentationContext
-from isocenter.iod.uids import UIDs
-from isocenter.model import FrameRange, InstanceRef
-from isocenter.pixels.extract import New, extracted
-from isocenter.services.base import Answered, Cancellation, Invoker, Response
+from isocenter.dimse.content import Content, Prepared
+from isocenter.errors import IsocenterError, NetworkError
+from isocenter.model import InstanceRef
+from isocenter.services.base import Cancellation, Invoker, Response
 from isocenter.services.retrieve import Suboperation
 from isocenter.services.storage import even_chunks, store_request
 from isocenter.std.statuses import SUCCESS
-from isocenter.std.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, transfer_syntax
-from isocenter.store.base import Blob
-from isocenter.ul.connection import Buffer, FilePart, Payload
+from isocenter.std.transfer_syntaxes import transfer_syntax
+from isocenter.ul.connection import Payload
 from isocenter.ul.negotiation import Agreed
-from isocenter.wire.bulk import without_bulk
 from isocenter.wire.command import CommandSet
-from isocenter.wire.deflate import inflate
-from isocenter.wire.limits import Limits
 
 log = logging.getLogger("isocenter.dimse")
 
-_CHUNK = 1024 * 1024 - 6  # of the longest PDU that we send, six bytes are the PDV's header
-_UNTOLD = 8  # outcomes that may wait to be taken while more is sent
+_UNTOLD = 16  # outcomes that may wait to be taken while more is sent
+_TOGETHER, _SOON = 16, 0.002  # after so many, or so many seconds, those that wait are told of
 _BATCH = 8  # objects that a thread prepares at a time; two batches of beginnings are in memory
-
-
-class Content(Protocol):
-    """The bytes of an object's data set, in the transfer syntax of one of the `accepted` contexts.
-
-    Both raise IsocenterErrors and OSError.
-    """
-
-    def __call__(self, ref: InstanceRef, accepted: Sequence[Agreed]) -> Prepared:
-        """Blocking."""
-
-    def at_once(self, ref: InstanceRef, accepted: Sequence[Agreed], *, as_file: bool) -> Prepared | None:
-        """The same; None where it would wait for the disk or take its time. `as_file`: where that can be done, in
-        `parts` of its file."""
-
-
-@dataclass(slots=True)
-class Prepared:
-    """One object, ready to be sent in `context`; None: it cannot be, and `why` says so. `at_hand`: making it so waited
-    for nothing, and neither may the next. `whole`: it is short enough to be written in one go."""
-
-    ref: InstanceRef
-    context: Agreed | None = None
-    chunks: Iterable[Buffer] = ()
-    parts: Sequence[FilePart] = ()
-    blob: Blob | None = None
-    why: str = ""
-    at_hand: bool = False
-    whole: bool = False
-
-    def close(self) -> None:
-        if self.blob is not None:
-            self.blob.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class Work:
@@ -111,6 +58,10 @@ class Work:
         if self.cancelled:
             return []
         return [self._left.popleft() for _ in range(min(count, len(self._left)))]
+
+    def take_one(self) -> InstanceRef | None:
+        """The next one; None when it is over."""
+        return self._left.popleft() if self._left and not self._cancellation.requested else None
 
     def put_back(self, refs: Sequence[InstanceRef]) -> None:
         """What was taken and not sent."""
@@ -150,11 +101,12 @@ class Sender:
                     if not await aloft.arrival():
                         break
                     continue
-                with one:
+                with closing(one):
                     await aloft.send(one)
-                ahead.look()
+                aloft.look()
         finally:
             ahead.close()
+            aloft.close()
         if aloft.failure is not None:
             raise aloft.failure
 
@@ -175,6 +127,7 @@ class _Aloft:
         self._elements = elements
         self._ended: deque[Suboperation] = deque()
         self._arrival: asyncio.Future[None] | None = None
+        self._telling: asyncio.TimerHandle | None = None
 
     @property
     def room(self) -> bool:
@@ -188,33 +141,54 @@ class _Aloft:
             self._ended.append(Suboperation(one.ref.instance, None, one.why))
             return
         try:
-            await self._invoker.post(one.context, *self._message(one, one.context))
+            message = self._message(one, one.context)
+            await self._invoker.post(one.context, *message, partial(self._answered, one.ref.instance))
         except (NetworkError, OSError) as error:
             self._lose(one, error)
         else:
             self._waiting += 1
 
-    def _follow(self) -> None:
+    def _follow(self) -> bool:
         """Write the next object, if that can be done without waiting for anything."""
         one = self._ahead.first() if self.failure is None else None
         if one is None or one.context is None or not one.whole:
-            return
+            return False
+        if one.ready is None:
+            self._make_ready(one, one.context)
         try:
-            if not self._invoker.post_at_once(one.context, *self._message(one, one.context)):
-                return
+            if one.ready is None or not self._invoker.post_at_once(
+                one.ready, partial(self._answered, one.ref.instance)
+            ):
+                return False
         except (NetworkError, OSError) as error:
             self._lose(one, error)
         else:
             self._waiting += 1
         self._ahead.take()
         one.close()
-        self._ahead.look()
+        self.look()
+        return self.failure is None
 
-    def _message(self, one: Prepared, context: Agreed) -> tuple[CommandSet, Iterable[Payload], Answered]:
+    def look(self) -> None:
+        """There is time for the next one."""
+        self._ahead.look()
+        one = self._ahead.first()
+        if one is not None and one.context is not None and one.whole and one.ready is None:
+            self._make_ready(one, one.context)
+
+    def _make_ready(self, one: Prepared, context: Agreed) -> None:
+        """Encode the request, up to what is left to sendfile."""
+        try:
+            one.ready = self._invoker.ready(context, *self._message(one, context))
+        except OSError as error:
+            one.context, one.why = None, str(error)
+
+    def _message(self, one: Prepared, context: Agreed) -> tuple[CommandSet, Iterable[Payload]]:
         ref = one.ref
         command = store_request(self._invoker.next_message_id(), ref.sop_class, ref.instance) | self._elements
-        deflated = transfer_syntax(context.transfer_syntax).deflated
-        return command, one.parts or even_chunks(one.chunks, pad=deflated), partial(self._answered, ref.instance)
+        if one.parts:
+            return command, one.parts
+        return command, even_chunks(one.chunks, pad=transfer_syntax(context.transfer_syntax).deflated)
 
     def _answered(self, instance: str, outcome: Response | NetworkError) -> None:
         """One came back, or will not."""
@@ -225,14 +199,30 @@ class _Aloft:
         else:
             self._ended.append(Suboperation(instance, outcome.status))
             # One that refuses may refuse the next as well: that is for whoever is told of it.
-            if outcome.status == SUCCESS and len(self._ended) <= _UNTOLD:
-                self._follow()
+            followed = outcome.status == SUCCESS and len(self._ended) <= _UNTOLD and self._follow()
+            if followed and len(self._ended) < _TOGETHER:
+                # Telling wakes a task or two, which takes long beside a small object: they hear of some together.
+                if self._telling is None:
+                    self._telling = asyncio.get_running_loop().call_later(_SOON, self._tell)
+                return
+        self._tell()
+
+    def _tell(self) -> None:
+        """Wake whoever waits for an arrival."""
+        if self._telling is not None:
+            self._telling.cancel()
+            self._telling = None
         if self._arrival is not None and not self._arrival.done():
             self._arrival.set_result(None)
 
     def _lose(self, one: Prepared, error: NetworkError | OSError) -> None:
         self.failure = error
         self._ended.append(Suboperation(one.ref.instance, None, str(error), lost=True))
+
+    def close(self) -> None:
+        """Nobody wants to be told of anything."""
+        if self._telling is not None:
+            self._telling.cancel()
 
     def ended(self) -> Iterator[Suboperation]:
         """Those that have ended and were not taken yet."""
@@ -241,7 +231,7 @@ class _Aloft:
 
     async def arrival(self) -> bool:
         """Wait until one has ended; False if there is none to wait for."""
-        if not self._ended and self._waiting:
+        while not self._ended and self._waiting:  # what a timer wakes us for may have been taken before
             self._arrival = asyncio.get_running_loop().create_future()
             await self._arrival
         return bool(self._ended)
@@ -267,8 +257,7 @@ class _Ahead:
     async def next(self) -> Prepared | None:
         """The next object, to be closed after use; None when the work is over."""
         if not self._ready:
-            if self._batch is None:
-                self._begin()
+            self.look()
             if self._batch is not None:
                 self._ready.extend(await asyncio.shield(self._batch))
                 self._taken, self._batch = [], None
@@ -287,13 +276,15 @@ class _Ahead:
         """There is time for the next one."""
         if self._ready or self._batch is not None:
             return
-        for ref in self._work.take(1):
-            one = _prepared(self._at_once, ref, self._accepted(ref))
-            if one is not None:
-                self._ready.append(one)
-            else:
-                self._work.put_back([ref])
-                self._begin()
+        ref = self._work.take_one()
+        if ref is None:
+            return
+        one = _prepared(self._at_once, ref, self._accepted(ref))
+        if one is not None:
+            self._ready.append(one)
+        else:
+            self._work.put_back([ref])
+            self._begin()
 
     def close(self) -> None:
         """Put back what is not wanted."""
@@ -336,149 +327,3 @@ def _close_all(done: asyncio.Future[list[Prepared]]) -> None:
     if not done.cancelled() and done.exception() is None:
         for one in done.result():
             one.close()
-
-
-# --- what is sent ---------------------------------------------------------------------------------------------------
-
-
-class Stored:
-    """Objects as they are stored, or transcoded."""
-
-    def __init__(self, archive: Archive, limits: Limits) -> None:
-        self._archive = archive
-        self._limits = limits
-
-    def __call__(self, ref: InstanceRef, accepted: Sequence[Agreed]) -> Prepared:
-        context = _context(accepted, (ref.transfer_syntax,))
-        if context.transfer_syntax == ref.transfer_syntax:
-            blob = self._archive.blob(ref)
-            return self._as_stored(ref, context, blob, at_hand=_at_hand(blob, ref))
-        with self._archive.blob(ref) as blob:
-            view = transcoded(
-                blob.view(), ref.data_set_offset, ref.transfer_syntax, context.transfer_syntax, self._limits
-            )
-        return Prepared(ref, context, _cut(view))
-
-    def at_once(self, ref: InstanceRef, accepted: Sequence[Agreed], *, as_file: bool) -> Prepared | None:
-        context = _context(accepted, (ref.transfer_syntax,))
-        if context.transfer_syntax != ref.transfer_syntax:
-            return None
-        blob = self._archive.blob(ref)
-        if not _at_hand(blob, ref):
-            blob.close()
-            return None
-        if as_file and not (blob.size - ref.data_set_offset) % 2:  # others need their last byte moved or padded
-            parts = _parts(blob, ref.data_set_offset)
-            if len(parts) > 1:
-                os.posix_fadvise(blob.fileno(), parts[1].offset, 0, os.POSIX_FADV_WILLNEED)
-            return Prepared(ref, context, parts=parts, blob=blob, at_hand=True, whole=len(parts) == 1)
-        return self._as_stored(ref, context, blob, at_hand=True)
-
-    def _as_stored(self, ref: InstanceRef, context: Agreed, blob: Blob, *, at_hand: bool) -> Prepared:
-        head = blob.read(ref.data_set_offset, _CHUNK)
-        position = ref.data_set_offset + len(head)
-        if position >= blob.size:
-            blob.close()
-            return Prepared(ref, context, (head,), at_hand=at_hand, whole=True)
-        # The rest is read while it is sent; the kernel fetches it meanwhile, so that the event loop does not wait.
-        os.posix_fadvise(blob.fileno(), position, 0, os.POSIX_FADV_WILLNEED)
-        return Prepared(ref, context, _pieces(blob, head, position), blob=blob, at_hand=at_hand)
-
-
-class WithoutBulk:
-    """Objects without their bulk data (PS3.4 Annex Z)."""
-
-    def __init__(self, archive: Archive, limits: Limits) -> None:
-        self._archive = archive
-        self._limits = limits
-
-    def __call__(self, ref: InstanceRef, accepted: Sequence[Agreed]) -> Prepared:
-        source = transfer_syntax(ref.transfer_syntax)
-        with self._archive.blob(ref) as blob:
-            buf: Buffer = blob.view()
-            start = ref.data_set_offset
-            if source.deflated:
-                buf, start = inflate(buf[start:], self._limits), 0
-                source = transfer_syntax(EXPLICIT_VR_LITTLE_ENDIAN)
-            view = kept(without_bulk(buf, start=start, source=source, limits=self._limits))
-        # Without pixel data nothing is left that a compressed transfer syntax says another thing about.
-        syntaxes = (source.uid, EXPLICIT_VR_LITTLE_ENDIAN) if source.encapsulated else (source.uid,)
-        return Made(view, syntaxes, self._limits)(ref, accepted)
-
-    def at_once(self, ref: InstanceRef, accepted: Sequence[Agreed], *, as_file: bool) -> None:
-        """Never: what is left out has to be found first."""
-
-
-class Made:
-    """A data set made for the request, in any of `syntaxes`, or transcoded."""
-
-    def __init__(self, view: memoryview, syntaxes: tuple[str, ...], limits: Limits) -> None:
-        self._view = view
-        self._syntaxes = syntaxes
-        self._limits = limits
-
-    def __call__(self, ref: InstanceRef, accepted: Sequence[Agreed]) -> Prepared:
-        context = _context(accepted, self._syntaxes)
-        if context.transfer_syntax in self._syntaxes:
-            return Prepared(ref, context, _cut(self._view))
-        view = transcoded(self._view, 0, self._syntaxes[-1], context.transfer_syntax, self._limits)
-        return Prepared(ref, context, _cut(view))
-
-    def at_once(self, ref: InstanceRef, accepted: Sequence[Agreed], *, as_file: bool) -> None:
-        """Never: it is one object, and there is none before it."""
-
-
-def some_frames(archive: Archive, ref: InstanceRef, frames: FrameRange, limits: Limits) -> tuple[InstanceRef, Made]:
-    """A new object with some frames of a stored one, and its bytes (PS3.4 section Y.3.3); blocking.
-
-    Raises FrameRetrieveErrors.
-    """
-    new = New(UIDs().new("instance"), datetime.now(UTC))
-    syntax = transfer_syntax(ref.transfer_syntax)
-    with archive.blob(ref) as blob:
-        buf: Buffer = blob.view()
-        start = ref.data_set_offset
-        try:
-            if syntax.deflated or not syntax.little:
-                buf = transcoded(buf, start, syntax.uid, EXPLICIT_VR_LITTLE_ENDIAN, limits)
-                syntax, start = transfer_syntax(EXPLICIT_VR_LITTLE_ENDIAN), 0
-            view = kept(extracted(buf, start, syntax.uid, frames, new, limits))
-        except DataSetError as error:
-            raise FrameRetrieveError(str(error)) from None
-    made = replace(ref, instance=new.sop_instance, transfer_syntax=syntax.uid)
-    return made, Made(view, (syntax.uid,), limits)
-
-
-def _at_hand(blob: Blob, ref: InstanceRef) -> bool:
-    """Whether the beginning of the data set can be read without waiting."""
-    return blob.at_hand(ref.data_set_offset, _CHUNK)
-
-
-def _parts(blob: Blob, offset: int) -> list[FilePart]:
-    return [FilePart(blob.fileno(), at, min(_CHUNK, blob.size - at)) for at in range(offset, blob.size, _CHUNK)]
-
-
-def _pieces(blob: Blob, head: bytes, position: int) -> Iterator[bytes]:
-    yield head
-    while piece := blob.read(position, _CHUNK):
-        yield piece
-        position += len(piece)
-
-
-def _cut(view: memoryview) -> Iterator[Buffer]:
-    return (view[at : at + _CHUNK] for at in range(0, len(view), _CHUNK))
-
-
-def _context(accepted: Sequence[Agreed], syntaxes: Sequence[str]) -> Agreed:
-    """The context for one of `syntaxes`, all of which the bytes are in, else for one that they can be transcoded to.
-
-    Raises NoPresentationContext.
-    """
-    by_syntax = {context.transfer_syntax: context for context in accepted}
-    for uid in syntaxes:
-        if uid in by_syntax:
-            return by_syntax[uid]
-    for uid in TARGETS:
-        if uid in by_syntax and can_transcode(syntaxes[-1], uid):
-            return by_syntax[uid]
-    raise NoPresentationContext("no presentation context that it could be sent in was accepted")

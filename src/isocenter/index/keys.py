@@ -17,7 +17,8 @@ from isocenter.errors import DataSetError, InvalidUID
 from isocenter.index.listing import listed
 from isocenter.index.matching import key
 from isocenter.index.normal import is_single, name_groups, normal, vr_of_key, words
-from isocenter.model import UNIQUE_KEY, Level, Query, is_uid
+from isocenter.model import UNIQUE_KEY, Level, Query
+from isocenter.names import is_uid
 from isocenter.std.non_patient import NON_PATIENT_KEYS
 
 PATIENT_TAGS = (

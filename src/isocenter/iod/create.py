@@ -37,7 +37,7 @@ from isocenter.iod.series import Description, Request, Series
 from isocenter.iod.stored_values import frames_of, store
 from isocenter.iod.subject import Date, Subject, Time
 from isocenter.iod.uids import UUID_ROOT, UIDs
-from isocenter.model import is_uid
+from isocenter.names import is_uid
 
 _BUILDERS: dict[str, Callable[[Request], list[Dataset]]] = {"CT": ct.build, "OT": secondary_capture.build}
 

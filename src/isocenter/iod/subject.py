@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from isocenter.errors import UsageError
 from isocenter.iod import tables, text
 from isocenter.iod.uids import UIDs
-from isocenter.model import is_uid
+from isocenter.names import is_uid
 
 _MODULES = ("patient", "patient-study", "general-study")
 Date = str | datetime.date

@@ -8,7 +8,7 @@ from __future__ import annotations
 import uuid
 
 from isocenter.errors import UsageError
-from isocenter.model import is_uid
+from isocenter.names import is_uid
 
 UUID_ROOT = "2.25"
 _NAMESPACE = uuid.UUID("6d5d9c2e-1d0b-4b5e-9d3c-6a0d4c1f7b52")

@@ -9,7 +9,7 @@ and its record says in what.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
@@ -17,6 +17,7 @@ from uuid import NAMESPACE_OID, uuid5
 import anyio.to_thread
 import orjson
 
+from isocenter.errors import NotFound
 from isocenter.media.dicomdir import Node, dicomdir
 from isocenter.media.records import record, record_type
 from isocenter.model import InstanceRef
@@ -41,6 +42,7 @@ class File:
     transfer_syntax: str
     node: Node | None = None
     stored: bytes = b""  # the record's elements if the object stays in the syntax that it is stored in
+    gone: bool = False  # it was deleted before it was written, and the directory is not to list it
 
     def keep(self) -> None:
         """The object is written as it is stored after all; before the directory is made."""
@@ -58,8 +60,20 @@ class FileSet:
 
     def directory(self) -> bytes:
         """The DICOMDIR: the same for the same files."""
-        name = "\n".join(f"{file.ref.instance} {file.ref.digest} {file.transfer_syntax}" for file in self.files)
-        return dicomdir(FILE_SET_ID, f"2.25.{uuid5(NAMESPACE_OID, name).int}", self.root)
+        files = [file for file in self.files if not file.gone]
+        name = "\n".join(f"{file.ref.instance} {file.ref.digest} {file.transfer_syntax}" for file in files)
+        root = self.root if len(files) == len(self.files) else _left(self.root, {id(file.node) for file in files})
+        return dicomdir(FILE_SET_ID, f"2.25.{uuid5(NAMESPACE_OID, name).int}", root)
+
+
+def _left(nodes: Iterable[Node], leaves: Set[int]) -> list[Node]:
+    """The records of these files, and those above them; of four levels, so that it may call itself."""
+    left = []
+    for node in nodes:
+        below = _left(node.below, leaves)
+        if below or id(node) in leaves:
+            left.append(Node(node.elements, below))
+    return left
 
 
 @dataclass(slots=True)
@@ -128,7 +142,7 @@ async def file_set(
     refs: Sequence[InstanceRef], headers: AsyncIterator[bytes], syntax_of: Callable[[str], str]
 ) -> FileSet:
     """The file-set of `refs`; `headers` are their attributes as DICOM JSON, one object each, in any order (those of
-    `Archive.metadata`). What of them has no header is not in it.
+    `Archive.metadata`). Raises NotFound if one of them has none, as it was deleted meanwhile.
 
     It takes about a kilobyte of memory for each.
     """
@@ -151,4 +165,6 @@ async def file_set(
             await anyio.to_thread.run_sync(take, some)
             some = []
     await anyio.to_thread.run_sync(take, some)
+    if files:
+        raise NotFound("what goes into the file-set is not there any more")
     return FileSet(tuple(written), tree.root)

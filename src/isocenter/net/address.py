@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from isocenter.errors import UsageError
-from isocenter.model import AETitle, ae_title
+from isocenter.names import AETitle, ae_title
 
 FORM = "AET@HOST:PORT, as PACS@10.0.0.5:11112 or PACS@[::1]:104"
 
@@ -15,8 +15,7 @@ FORM = "AET@HOST:PORT, as PACS@10.0.0.5:11112 or PACS@[::1]:104"
 _HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """A peer: its AE title, and a host name or IP address (IPv6 without brackets) and port to connect to."""
 
     aet: AETitle

@@ -21,16 +21,19 @@ from isocenter.errors import (
     LimitExceeded,
     NetworkError,
     NoPresentationContext,
+    PeerTimeout,
     ProtocolError,
 )
+from isocenter.net.kernel import gathered
 from isocenter.net.link import Link
-from isocenter.net.waiting import Mailbox, Patience, acquired
+from isocenter.net.waiting import Mailbox, Patience, Places
 from isocenter.services.base import (
     UNRECOGNIZED_OPERATION,
     Answered,
     Cancellation,
     Peer,
     PendingReplies,
+    Ready,
     Refusal,
     Reply,
     Request,
@@ -39,16 +42,18 @@ from isocenter.services.base import (
     Services,
     Sink,
 )
+from isocenter.std.sop_classes import name_of
 from isocenter.std.statuses import CANCEL, PENDING, PENDING_WITH_WARNING
 from isocenter.ul import events
-from isocenter.ul.connection import Connection, FilePart, Payload
+from isocenter.ul.connection import Connection, FilePart, Payload, with_last
 from isocenter.ul.negotiation import Agreed
 from isocenter.wire.command import NO_DATA_SET, RESPONSE, CommandSet, Verb, encode_request, encode_response, response_to
 
 log = logging.getLogger("isocenter.dimse")
 
 # Plain numbers where each message passes: before Python 3.12 it takes a while to look up a member of an enumeration.
-_C_STORE, _C_CANCEL, _N_EVENT_REPORT = int(Verb.C_STORE), int(Verb.C_CANCEL), int(Verb.N_EVENT_REPORT)
+_C_STORE, _C_FIND, _C_CANCEL = int(Verb.C_STORE), int(Verb.C_FIND), int(Verb.C_CANCEL)
+_N_EVENT_REPORT = int(Verb.N_EVENT_REPORT)
 
 _SEVERAL = frozenset({Verb.C_FIND, Verb.C_GET, Verb.C_MOVE})  # have pending responses (PS3.7 sections 9.1.2 to 9.1.4)
 
@@ -121,7 +126,6 @@ class Association(Link):
         self.operations = 1  # requests of the peer served at a time
         self._as_requestor = connection.requestor
         self._timeout = timeout
-        self._patience = Patience(loop, timeout, self)
         self._failure: NetworkError | None = None
         # incoming
         self._receiving: _Receiving | None = None
@@ -134,10 +138,12 @@ class Association(Link):
         # outgoing
         self._message_id = 0
         self._waiting: dict[int, Mailbox] = {}
+        self._patience = Patience(loop, timeout, self, self._waiting)
         self._queueing = 0  # who wait for a place in the window
         self._owed: dict[int, int] = {}  # Message IDs of which the peer owes us the final response, and the verbs
+        self._left: dict[int, asyncio.TimerHandle] = {}  # those of them that nobody wants to hear more of
         self.window = 1
-        self._slots = asyncio.Semaphore(1)
+        self._places = Places(1)
         self._line = asyncio.Lock()
 
     @property
@@ -169,13 +175,15 @@ class Association(Link):
         for context in self.contexts_for(abstract_syntax):
             if transfer_syntax in (None, context.transfer_syntax):
                 return context
-        what = abstract_syntax if transfer_syntax is None else f"{abstract_syntax} in {transfer_syntax}"
+        what = name_of(abstract_syntax)
+        if transfer_syntax is not None:
+            what += f" in {transfer_syntax}"
         raise NoPresentationContext(f"the peer accepted no presentation context for {what}")
 
     def set_window(self, operations: int) -> None:
         """How many requests of ours may be outstanding (PS3.7 D.3.3.3); to be said before there are any."""
         self.window = operations
-        self._slots = asyncio.Semaphore(operations)
+        self._places = Places(operations)
 
     def next_message_id(self) -> int:
         """A Message ID that no outstanding request of ours has."""
@@ -198,7 +206,7 @@ class Association(Link):
             await self._send(context.id, command, data_set)
             return await self._next(mailbox)
         finally:
-            self._forget(command)
+            self._forget(command["MessageID"])
 
     async def post(self, context: Agreed, command: CommandSet, data_set: Iterable[Payload], answered: Answered) -> None:
         """The same up to where it is written; `answered` is called once and later, with the response or with what
@@ -208,28 +216,41 @@ class Association(Link):
         try:
             await self._send(context.id, command, data_set)
         except BaseException:
-            self._forget(command)
+            self._forget(command["MessageID"])
             raise
         self._watch(command["MessageID"], mailbox, answered)
 
-    def post_at_once(
-        self, context: Agreed, command: CommandSet, data_set: Iterable[Payload], answered: Answered
-    ) -> bool:
-        """The same, if there is a place in the window, nothing else on the line, and nothing unread by the peer; else
-        False, and nothing happened. What the peer does not take at once waits in memory: `data_set` is short."""
+    def ready(self, context: Agreed, command: CommandSet, data_set: Iterable[Payload]) -> Ready:
+        """A request for post_at_once(), to be made while there is time for it; `data_set` is short, as all of it but
+        parts of files is in memory from now on. Raises OSError where a file cannot be read."""
+        raw = encode_request({**command, "CommandDataSetType": _DATA_SET_FOLLOWS})
+        payloads = self.connection.encoded(context.id, raw, data_set)
+        if self.sends_files:
+            payloads = gathered(payloads)
+        return Ready(command["MessageID"], command["CommandField"], payloads)
+
+    def post_at_once(self, request: Ready, answered: Answered) -> bool:
+        """post(), if there is a place in the window, nothing else on the line, and nothing unread by the peer; else
+        False, and nothing happened. What the peer does not take at once waits in memory."""
         if self._failure is not None or self._held is not None or self._line.locked() or not self.writable:
             return False
-        if not acquired(self._slots):
+        message_id = request.message_id
+        if message_id in self._waiting or message_id in self._owed or not self.connection.can_send:
             return False
-        mailbox = self._enter(command)
+        if not self._places.take():
+            return False
+        mailbox = self._enter(message_id, request.verb)
         try:
-            for _ in self._written(context.id, command, data_set):
-                """None of it waits for the peer."""
+            self.connection.send_encoded(request.payloads)
+            self.connection.touch(self.loop.time())
+            self.flush()
         except BaseException:
-            self._settle(command["MessageID"])
-            self._forget(command)
+            # Some of it may be on its way, and nothing else may follow half a data set (PS3.8 Annex E).
+            self.abort("a data set broke off")
+            self._settle(message_id)
+            self._forget(message_id)
             raise
-        self._watch(command["MessageID"], mailbox, answered)
+        self._watch(message_id, mailbox, answered)
         return True
 
     def _watch(self, message_id: int, mailbox: Mailbox, answered: Answered) -> None:
@@ -254,7 +275,7 @@ class Association(Link):
                 pending = response.status in (PENDING, PENDING_WITH_WARNING)
                 yield response
         finally:
-            self._forget(command)
+            self._forget(command["MessageID"])
 
     async def _expect(self, command: CommandSet) -> Mailbox:
         """A place in the window, and where the responses will be."""
@@ -262,29 +283,43 @@ class Association(Link):
         try:
             if self._held is not None:
                 self._take_held()
-            await self._slots.acquire()
+            await self._places.wait()
         finally:
             self._queueing -= 1
         if self._failure is not None:
-            self._slots.release()  # for the next one that waits, who is to hear of it as well
+            self._places.give_back()  # for the next one that waits, who is to hear of it as well
             raise self._failure
-        return self._enter(command)
+        return self._enter(command["MessageID"], command["CommandField"])
 
-    def _enter(self, command: CommandSet) -> Mailbox:
-        self._waiting[command["MessageID"]] = mailbox = Mailbox()
-        self._owed[command["MessageID"]] = command["CommandField"]
+    def _enter(self, message_id: int, verb: int) -> Mailbox:
+        self._waiting[message_id] = mailbox = Mailbox()
+        self._owed[message_id] = verb
         return mailbox
 
-    def _forget(self, command: CommandSet) -> None:
+    def _forget(self, message_id: int) -> None:
         """Nobody reads the responses any more."""
-        del self._waiting[command["MessageID"]]
+        del self._waiting[message_id]
+        self._leave(message_id)
         if self._held is not None:
             self._take_held()
 
     def _settle(self, message_id: int) -> None:
         """Nothing more will come for this request: its place is free, whether or not anybody has read the responses."""
         if self._owed.pop(message_id, None) is not None:
-            self._slots.release()
+            self._places.give_back()
+        if self._left and (timer := self._left.pop(message_id, None)) is not None:
+            timer.cancel()
+
+    def _leave(self, message_id: int) -> None:
+        """From now on the peer has the response timeout to end a request that is not wanted any more. Until then it
+        holds its place in the window, as another request in it would be one more than was agreed."""
+        if message_id in self._owed and message_id not in self._left and self._failure is None:
+            self._left[message_id] = self.loop.call_later(self._timeout, self._on_left, message_id)
+
+    def _on_left(self, message_id: int) -> None:
+        del self._left[message_id]
+        self.fail(PeerTimeout(f"the peer did not end a request within {self._timeout:g} s after it was left"))
+        self.abort("a request that was left did not end in time")
 
     async def _next(self, mailbox: Mailbox) -> Response:
         response = await self._patience.next(mailbox)
@@ -293,7 +328,8 @@ class Association(Link):
         return response
 
     def cancel(self, context: Agreed, message_id: int) -> None:
-        """C-CANCEL of a request of ours; its final response still comes (PS3.7 section 9.3.2.3).
+        """C-CANCEL of a request of ours; its final response still comes (PS3.7 section 9.3.2.3): of a C-FIND within the
+        response timeout, while the sub-operations of a retrieval that are under way may take their time.
 
         While a data set is on the line it is sent behind it, as nothing may stand between the fragments of one.
         """
@@ -309,6 +345,8 @@ class Association(Link):
             }
             self.connection.send_message(context.id, command)
             self.flush()
+            if self._owed.get(message_id) == _C_FIND:
+                self._leave(message_id)
 
     async def _cancel_in_turn(self, context: Agreed, message_id: int) -> None:
         async with self._line:
@@ -337,20 +375,16 @@ class Association(Link):
             self.flush()
             return
         try:
-            chunks = iter(data_set)
-            chunk: Payload | None = next(chunks, b"")
-            while chunk is not None:
-                following = next(chunks, None)
+            for chunk, last in with_last(data_set):
                 if self._failure is not None:
                     raise self._failure
                 if isinstance(chunk, FilePart):
-                    self.connection.send_file(context_id, chunk, last=following is None)
+                    self.connection.send_file(context_id, chunk, last=last)
                 else:
-                    self.connection.send_data(context_id, chunk, last=following is None)
+                    self.connection.send_data(context_id, chunk, last=last)
                 self.connection.touch(self.loop.time())
                 self.flush()
                 yield
-                chunk = following
         except BaseException:
             # Half a data set cannot be taken back, and nothing else may follow it (PS3.8 Annex E).
             self.abort("a data set broke off")
@@ -396,11 +430,14 @@ class Association(Link):
             self._failure = error
         for mailbox in list(self._waiting.values()):
             mailbox.put(error)
-        self._slots.release()
+        self._places.give_back()
 
     def on_end(self) -> None:
         self._held = None
         self._patience.end()
+        for timer in self._left.values():
+            timer.cancel()
+        self._left.clear()
         receiving, self._receiving = self._receiving, None
         if receiving is not None and receiving.sink is not None and receiving.failed is None:
             # The bytes stopped in the middle of an object: nothing was promised, nothing is kept.

@@ -12,58 +12,93 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 _IOV_MAX = min(os.sysconf("SC_IOV_MAX"), 1024)
 
 
-def write_at_once(descriptor: int, out: list[Payload]) -> None:
-    """Write to a socket that does not block what it takes now, and take that out of `out`. That the connection is gone
-    is for the transport to find out."""
-    try:
-        while out and _write_some(descriptor, out):
-            """There may be room for more."""
-    except OSError:
-        return
+class Outlet:
+    """The socket of a transport, which does not block, to be written to beside it."""
+
+    __slots__ = ("_borrowed", "_descriptor")
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._borrowed: _Borrowed | None = None
+
+    def write(self, out: list[Payload]) -> None:
+        """Write what the socket takes now, and take that out of `out`. That the connection is gone is for the transport
+        to find out."""
+        try:
+            while out:
+                first = out[0]
+                if isinstance(first, FilePart) and not copied(first):
+                    offered = first.length
+                    sent = os.sendfile(self._descriptor, first.descriptor, first.offset, offered)
+                elif len(out) == 1 and not isinstance(first, FilePart):
+                    offered, sent = len(first), os.write(self._descriptor, first)
+                else:
+                    offered, sent = self._write_buffers(out)
+                _drop(out, sent)
+                if sent != offered:
+                    return
+        except OSError:
+            return
+
+    def _write_buffers(self, out: list[Payload]) -> tuple[int, int]:
+        """What stands before the first part of a file, and the beginning of that: bytes that there were, and that were
+        taken. A header goes in one segment with what follows it, as the peer is not to be woken for it alone."""
+        buffers: list[Buffer] = []
+        for one in out[:_IOV_MAX]:
+            if isinstance(one, FilePart):
+                if head := copied(one):
+                    buffers.append(_beginning(one, head))
+                break
+            buffers.append(one)
+        else:
+            return sum(map(len, buffers)), os.writev(self._descriptor, buffers)
+        if self._borrowed is None:
+            self._borrowed = _Borrowed(socket.AF_INET, socket.SOCK_STREAM, 0, self._descriptor)
+        return sum(map(len, buffers)), self._borrowed.sendmsg(buffers, [], socket.MSG_MORE)
 
 
-def _write_some(descriptor: int, out: list[Payload]) -> bool:
-    """One call's worth; whether the socket took it all."""
-    first = out[0]
-    if isinstance(first, FilePart) and not _head(first):
-        offered, sent = first.length, os.sendfile(descriptor, first.descriptor, first.offset, first.length)
-    elif len(out) == 1 and not isinstance(first, FilePart):
-        offered, sent = len(first), os.write(descriptor, first)
-    else:
-        offered, sent = _write_buffers(descriptor, out)
-    left = sent
-    while out and left >= len(out[0]):
-        left -= len(out.pop(0))
-    if left:
+class _Borrowed(socket.socket):
+    """A descriptor as an object, without which there are no flags; made once, as to make it takes as long as to send
+    a header. It is not closed with it: it is the transport's."""
+
+    def __del__(self) -> None:
+        self.detach()
+
+
+def _drop(out: list[Payload], sent: int) -> None:
+    """Take the first bytes out."""
+    while out and sent >= len(out[0]):
+        sent -= len(out.pop(0))
+    if sent:
         first = out[0]
-        out[0] = first.part(left, len(first)) if isinstance(first, FilePart) else memoryview(first)[left:]
-    return sent == offered
+        out[0] = first.part(sent, len(first)) if isinstance(first, FilePart) else memoryview(first)[sent:]
 
 
-def _write_buffers(descriptor: int, out: list[Payload]) -> tuple[int, int]:
-    """What stands before the first part of a file, and the beginning of that: bytes that there were, and that were
-    taken. A header goes in one segment with what follows it, as the peer is not to be woken for it alone."""
-    buffers: list[Buffer] = []
-    for one in out[:_IOV_MAX]:
-        if isinstance(one, FilePart):
-            if head := _head(one):
-                buffers.append(read(one.part(0, head)))
-            break
-        buffers.append(one)
-    else:
-        return sum(map(len, buffers)), os.writev(descriptor, buffers)
-    borrowed = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, descriptor)
-    try:
-        return sum(map(len, buffers)), borrowed.sendmsg(buffers, [], socket.MSG_MORE)
-    finally:
-        borrowed.detach()
-
-
-def _head(part: FilePart) -> int:
-    """Bytes before the first page that begins in a part of a file. They are copied: sendfile takes whole pages in two
+def copied(part: FilePart) -> int:
+    """Bytes before the first page that begins in a part of a file, which are copied: sendfile takes whole pages in two
     thirds of the time it needs for as many that lie across those of its packets (512 KiB: 70 us instead of 105)."""
     head = -part.offset % _PAGE
     return head if head < part.length else 0
+
+
+def _beginning(part: FilePart, length: int) -> Buffer:
+    """Its first bytes. Raises OSError."""
+    return part.known if len(part.known) == length else read(part.part(0, length))
+
+
+def gathered(out: list[Payload]) -> list[Payload]:
+    """The same bytes, so that writing them later takes as few calls as may be: what stands before the first whole page
+    of a file is one buffer. Raises OSError where the file cannot be read."""
+    buffers: list[Buffer] = []
+    for number, one in enumerate(out):
+        if isinstance(one, FilePart):
+            rest = out[number:]
+            if head := copied(one):
+                buffers.append(_beginning(one, head))
+                rest[0] = one.part(head, one.length)
+            return [b"".join(buffers), *rest]
+        buffers.append(one)
+    return out
 
 
 def read(part: FilePart) -> bytes:

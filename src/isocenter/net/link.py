@@ -10,7 +10,7 @@ import asyncio
 import socket
 from typing import cast
 
-from isocenter.net.kernel import read, write_at_once
+from isocenter.net.kernel import Outlet, read
 from isocenter.ul.connection import Connection, FilePart, Payload
 from isocenter.ul.events import UpperLayerEvent
 from isocenter.ul.table import State
@@ -25,7 +25,7 @@ class Link(asyncio.BufferedProtocol):
         self.transport: asyncio.Transport | None = None
         self.peer_address = ""
         self.ended = False
-        self._descriptor = -1  # of a plain socket; with TLS only the transport can write
+        self._outlet: Outlet | None = None  # of a plain socket; with TLS only the transport can write
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._unread: asyncio.TimerHandle | None = None
@@ -78,13 +78,15 @@ class Link(asyncio.BufferedProtocol):
     @property
     def sends_files(self) -> bool:
         """Whether a data set had better be sent as parts of its file than as bytes that were read from it."""
-        return self._descriptor >= 0 and self.connection.sends_long
+        return self._outlet is not None and self.connection.sends_long
 
     def _write(self, transport: asyncio.Transport, out: list[Payload]) -> None:
         """Hand the bytes to the kernel at once where that can be done; the transport's turn comes later in the loop's
         iteration, and a peer that waits for a response waits for it."""
-        if self._descriptor >= 0 and not transport.get_write_buffer_size():
-            write_at_once(self._descriptor, out)
+        if self._outlet is not None and not transport.get_write_buffer_size():
+            self._outlet.write(out)
+            if not out:
+                return
         rest = [read(one) if isinstance(one, FilePart) else one for one in out]
         if len(rest) == 1:
             transport.write(rest[0])
@@ -105,7 +107,7 @@ class Link(asyncio.BufferedProtocol):
             # A response is a few bytes that the peer waits for; Nagle's algorithm would hold it back.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if transport.get_extra_info("ssl_object") is None:
-                self._descriptor = sock.fileno()
+                self._outlet = Outlet(sock.fileno())
         name = transport.get_extra_info("peername")
         self.peer_address = f"{name[0]}:{name[1]}" if isinstance(name, tuple) else str(name or "")
         self.flush()
@@ -128,7 +130,7 @@ class Link(asyncio.BufferedProtocol):
             if timer is not None:
                 timer.cancel()
         self._timer = self._unread = None
-        self.transport, self._descriptor = None, -1
+        self.transport = self._outlet = None
         self.writable = True
         self._drained.set()
         if not self.connection.close_expected:

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, aclosing
 from typing import TYPE_CHECKING, Any
 
 from isocenter.errors import NoPresentationContext, UsageError
-from isocenter.model import ae_title
+from isocenter.names import ae_title
 from isocenter.net.association import Association
 from isocenter.net.find import answers
 from isocenter.net.requestor import Proposal, Requestor
@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 
 # What the bytes of SOP Class Extended Negotiation say (PS3.4 Tables C.5-1 and C.5-3), for who is told that the peer
 # did not agree
-_FIND_OPTIONS = ("relational queries", "combined dates and times", "fuzzy matching of names", "time zones", "views")
+_FIND_OPTIONS = (
+    "relational queries", "combined dates and times", "fuzzy matching of names", "time zones", "views",
+    "matching of empty values", "matching of multiple values",
+)  # fmt: skip
 _RETRIEVE_OPTIONS = ("relational retrieval", "views")
 
 
@@ -62,6 +65,8 @@ class QueryRetrieveVerbs:
         fuzzy: bool = False,
         zone: str = "",
         view: str = "",
+        empty_values: bool = False,
+        multiple_values: bool = False,
         priority: str = "MEDIUM",
         **keys: Any,
     ) -> AsyncGenerator[Dataset, None]:
@@ -72,8 +77,9 @@ class QueryRetrieveVerbs:
         is IMAGE (HANGING_PROTOCOL, COLOR_PALETTE, ...; std.non_patient). `charset` is what names are sent in and asked
         for in. `relational` (no keys of the levels above), `combined` (a range of dates and one of times are one range)
         and `fuzzy` (names) need the peer's agreement (PS3.4 C.5.1.1), and so do `zone`, an offset from UTC as +0900
-        that moments asked for and answered are in, and `view`, CLASSIC or ENHANCED, of instances that the peer
-        converts. `priority` is HIGH, MEDIUM or LOW; few peers heed it. Leaving the iteration early cancels.
+        that moments asked for and answered are in, `view`, CLASSIC or ENHANCED, of instances that the peer
+        converts, `empty_values` (the value '""' matches what has none) and `multiple_values` (CT\\MR matches what has
+        both). `priority` is HIGH, MEDIUM or LOW; few peers heed it. Leaving the iteration early cancels.
         Raises UsageError, OperationFailed with the peer's status, NoPresentationContext and other NetworkErrors.
         """
         sop_class = ROOTS.get(root)
@@ -86,7 +92,7 @@ class QueryRetrieveVerbs:
         if view:
             keys["QueryRetrieveView"] = view
         question(level, keys, SYNTAXES[0], charset=charset, root=root)  # what cannot be asked needs no association
-        extended = _options(relational, combined, fuzzy, bool(zone), *([True] if view else []))
+        extended = _options(relational, combined, fuzzy, bool(zone), bool(view), empty_values, multiple_values)
         association = await self._negotiated(sop_class, SYNTAXES, extended)
         context = association.context_for(sop_class)
         _require(extended, context, _FIND_OPTIONS)
@@ -103,6 +109,7 @@ class QueryRetrieveVerbs:
         root: str = "STUDY",
         sop_classes: Iterable[str] = (),
         transfer_syntaxes: Sequence[str] = (),
+        relational: bool = False,
         view: str = "",
         priority: str = "MEDIUM",
         **keys: str | Sequence[str] | Sequence[float],
@@ -115,11 +122,11 @@ class QueryRetrieveVerbs:
         WITHOUT_BULK_DATA gives objects without pixel data and the like. Non-patient objects have roots of their own, as
         in find(), and come by SOPInstanceUID at the IMAGE level. `sop_classes` and `transfer_syntaxes` are what may
         come; by default the usual classes (or the root's), everything they are stored in, uncompressed preferred.
-        `view` and `priority` are as in find(). Yields counters; the last Progress tells the outcome. Leaving early
-        cancels. Raises UsageError and NetworkErrors.
+        `relational` (no keys of the levels above), `view` and `priority` are as in find(). Yields counters; the last
+        Progress tells the outcome. Leaving early cancels. Raises UsageError and NetworkErrors.
         """
-        selection, urgency = selection_of(level, root, keys, view), _priority(priority)
-        extended = _options(*([False, True] if view else []))
+        selection, urgency = selection_of(level, root, keys, view, relational=relational), _priority(priority)
+        extended = _options(relational, bool(view))
         proposals = get_proposals(root, sop_classes, transfer_syntaxes, extended)
         async with self._apart(proposals, Services((StorageService(into, private=True),))) as association:
             context = association.context_for(GET_ROOTS[root])
@@ -136,14 +143,15 @@ class QueryRetrieveVerbs:
         level: str,
         *,
         root: str = "STUDY",
+        relational: bool = False,
         view: str = "",
         priority: str = "MEDIUM",
         **keys: str | Sequence[str] | Sequence[float],
     ) -> AsyncGenerator[Progress, None]:
         """C-MOVE: the peer sends what `keys` select to the AE title `destination`, which it has to know.
 
-        Level, root, view, priority, keys, and what is yielded and raised are those of get(); all comes with its bulk
-        data.
+        Level, root, relational, view, priority, keys, and what is yielded and raised are those of get(); all comes with
+        its bulk data.
         """
         if root not in MOVE_ROOTS:
             raise UsageError(f"{root!r} is no root of C-MOVE: {', '.join(MOVE_ROOTS)}")
@@ -151,8 +159,8 @@ class QueryRetrieveVerbs:
             title = ae_title(destination)
         except ValueError as error:
             raise UsageError(str(error)) from None
-        selection, urgency = selection_of(level, root, keys, view), _priority(priority)
-        extended = _options(*([False, True] if view else []))
+        selection, urgency = selection_of(level, root, keys, view, relational=relational), _priority(priority)
+        extended = _options(relational, bool(view))
         association = await self._negotiated(MOVE_ROOTS[root], SYNTAXES, extended)
         context = association.context_for(MOVE_ROOTS[root])
         _require(extended, context, _RETRIEVE_OPTIONS)
@@ -170,8 +178,11 @@ def _priority(name: str) -> int:
 
 
 def _options(*wanted: bool) -> bytes:
-    """The application information of SOP Class Extended Negotiation; none where nothing is wanted."""
-    return bytes(wanted) if any(wanted) else b""
+    """The application information of SOP Class Extended Negotiation; none where nothing is wanted.
+
+    It ends with the last option wanted: acceptors of older editions know fewer bytes, and those absent are 0.
+    """
+    return bytes(wanted).rstrip(b"\0")
 
 
 def _require(extended: bytes, context: Agreed, names: Sequence[str]) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from isocenter.errors import AssociationAborted, AssociationRejected, ConnectFailed, NetworkError, PeerTimeout
 from isocenter.net.address import Address
@@ -42,8 +41,7 @@ def connection_config(settings: Settings) -> Config:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Proposal:
+class Proposal(NamedTuple):
     """An abstract syntax with the transfer syntaxes to offer for it, in our order, and what SOP Class Extended
     Negotiation is to say about it, if anything."""
 
@@ -97,7 +95,7 @@ class Requestor(Association):
                 self._established.set_result(None)
         elif isinstance(event, events.AssociationRefused):
             rj = event.rj
-            text = f"{self._rq.called}: association {rj.explanation}"
+            text = f"{self._rq.called}@{self.peer_address}: association {rj.explanation}"
             self.fail(AssociationRejected(text, result=rj.result, source=rj.source, reason=rj.reason))
 
     def fail(self, error: NetworkError) -> None:

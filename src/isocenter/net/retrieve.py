@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from isocenter.errors import NetworkError, UsageError
-from isocenter.model import FrameRange, Level, is_uid
+from isocenter.model import FrameRange, Level
+from isocenter.names import is_uid
 from isocenter.net.association import Association
 from isocenter.net.requestor import Proposal
 from isocenter.services.base import Response
@@ -106,8 +107,11 @@ class Progress:
         return (self.completed or 0) + (self.failed or 0) + (self.warning or 0)
 
 
-def selection_of(level: str, root: str, keys: Mapping[str, Any], view: str = "") -> Selection:
-    """What a caller asks for; keys are keywords with a value, UIDs of `level` also with several.
+def selection_of(
+    level: str, root: str, keys: Mapping[str, Any], view: str = "", *, relational: bool = False
+) -> Selection:
+    """What a caller asks for; keys are keywords with a value, UIDs of `level` also with several. With `relational`,
+    those of the levels above may be absent.
 
     At the FRAME level of the INSTANCE root, one of the keys of PS3.4 Table Y.6-2 says which frames. Raises UsageError
     for what no SCP has to understand (PS3.4 C.4.2.1.4.1).
@@ -130,7 +134,7 @@ def selection_of(level: str, root: str, keys: Mapping[str, Any], view: str = "")
     for each, name in zip(Level, _KEYS, strict=True):
         given = keys.get(name) or ()
         values[each] = (given,) if isinstance(given, str) else tuple(map(str, given))
-        if top <= each <= wanted and not values[each]:
+        if top <= each <= wanted and not values[each] and not (relational and each < wanted):
             raise UsageError(f"the {level} level of the {root} root needs {name}")
         if each > wanted and values[each]:
             raise UsageError(f"{name} has no meaning at the {level} level")

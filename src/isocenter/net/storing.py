@@ -23,7 +23,7 @@ from isocenter.errors import (
     NotDicomError,
     UsageError,
 )
-from isocenter.model import ae_title
+from isocenter.names import ae_title
 from isocenter.net.address import Address, parse_address
 from isocenter.net.as_file import file_of, is_dataset, several
 from isocenter.net.flight import Flight

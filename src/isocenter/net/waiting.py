@@ -4,32 +4,60 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from isocenter.errors import NetworkError, PeerTimeout
 from isocenter.services.base import Response
 
 
-def acquired(slots: asyncio.Semaphore) -> bool:
-    """Take a place if there is one and nobody waits for it; asyncio has no such call. Its acquire() gets to its end in
-    the first step then."""
-    if slots.locked():
-        return False
-    try:
-        slots.acquire().send(None)
-    except StopIteration:
+class Places:
+    """Places in a window. As asyncio.Semaphore, but a place can be had without a coroutine, and one that is given back
+    belongs to whoever has waited longest from then on."""
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+        self._queue: deque[asyncio.Future[None]] = deque()
+
+    def take(self) -> bool:
+        """Take a place, if there is one; there is none while somebody waits."""
+        if not self._free:
+            return False
+        self._free -= 1
         return True
-    raise RuntimeError("a semaphore that is not locked was waited for")
+
+    async def wait(self) -> None:
+        """Take a place as soon as there is one."""
+        if self.take():
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._queue.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():  # it came in the same moment
+                self.give_back()
+            raise
+
+    def give_back(self) -> None:
+        while self._queue:
+            turn = self._queue.popleft()
+            if not turn.done():  # else whoever waited was cancelled
+                turn.set_result(None)
+                return
+        self._free += 1
 
 
 class Mailbox:
     """Responses to one request, in order, for the one task that asked; an error in place of the next."""
 
+    __slots__ = ("_came", "_waiter", "since", "taker")
+
     def __init__(self) -> None:
         self._came: deque[Response | NetworkError] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self.taker: Callable[[Response | NetworkError], None] | None = None  # of the next one, in place of a task
+        self.since: float | None = None  # when somebody began to wait for the next one, on the loop's clock
 
     def __len__(self) -> int:
         return len(self._came)
@@ -37,6 +65,7 @@ class Mailbox:
     def put(self, one: Response | NetworkError) -> None:
         taker, self.taker = self.taker, None
         if taker is not None:
+            self.since = None
             taker(one)
             return
         self._came.append(one)
@@ -63,17 +92,19 @@ class Hearing(Protocol):
 
 
 class Patience:
-    """Gives up on a peer of which nothing was heard for so many `seconds` while somebody waited.
+    """Gives up on a peer of which nothing was heard for so many `seconds` while somebody waited at one of `mailboxes`.
 
     One timer for all who wait, set anew only when it fires: a timer for each response cost a tenth of what sending a
     small object does.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, link: Hearing) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, seconds: float, link: Hearing, mailboxes: Mapping[int, Mailbox]
+    ) -> None:
         self._loop = loop
         self._seconds = seconds
         self._link: Hearing | None = link
-        self._since: dict[Mailbox, float] = {}
+        self._mailboxes = mailboxes
         self._timer: asyncio.TimerHandle | None = None
 
     async def next(self, mailbox: Mailbox) -> Response:
@@ -83,7 +114,7 @@ class Patience:
             try:
                 await mailbox.arrival(self._loop)
             finally:
-                del self._since[mailbox]
+                mailbox.since = None
         one = mailbox.take()
         if isinstance(one, NetworkError):
             raise one
@@ -94,17 +125,12 @@ class Patience:
         if mailbox:
             self._loop.call_soon(lambda: answered(mailbox.take()))
             return
-
-        def hand_over(one: Response | NetworkError) -> None:
-            del self._since[mailbox]
-            answered(one)
-
         self._begin(mailbox)
-        mailbox.taker = hand_over
+        mailbox.taker = answered
 
     def _begin(self, mailbox: Mailbox) -> None:
         """From now on somebody waits."""
-        self._since[mailbox] = now = self._loop.time()
+        mailbox.since = now = self._loop.time()
         if self._timer is None:
             self._timer = self._loop.call_at(now + self._seconds, self._look)
 
@@ -117,13 +143,14 @@ class Patience:
 
     def _look(self) -> None:
         self._timer, link = None, self._link
-        if not self._since or link is None:
+        waiting = {mailbox: mailbox.since for mailbox in self._mailboxes.values() if mailbox.since is not None}
+        if not waiting or link is None:
             return
         # Whoever sends the objects of a C-GET is not silent, though its last response may take long.
-        until = max(min(self._since.values()), link.heard) + self._seconds
+        until = max(min(waiting.values()), link.heard) + self._seconds
         if self._loop.time() < until:
             self._timer = self._loop.call_at(until, self._look)
             return
-        for mailbox in list(self._since):
+        for mailbox in waiting:
             mailbox.put(PeerTimeout(f"no response within {self._seconds:g} s"))
         link.abort("no response in time")

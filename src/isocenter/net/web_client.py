@@ -36,7 +36,7 @@ from isocenter.errors import (
     TlsError,
     UsageError,
 )
-from isocenter.model import is_uid
+from isocenter.names import is_uid
 from isocenter.net.as_file import file_of, several
 from isocenter.settings import Settings
 from isocenter.wire.mediatypes import parse_media_type
@@ -200,7 +200,14 @@ class WebClient:
     # --- search (10.6)
 
     def find(
-        self, level: str = "STUDY", *, limit: int | None = None, fuzzy: bool = False, **keys: Any
+        self,
+        level: str = "STUDY",
+        *,
+        limit: int | None = None,
+        fuzzy: bool = False,
+        empty_values: bool = False,
+        multiple_values: bool = False,
+        **keys: Any,
     ) -> Iterator[Dataset]:
         """Answers as they come, in as many requests as the server makes of it.
 
@@ -212,8 +219,8 @@ class WebClient:
         from pydicom import Dataset
 
         path, query = _search(level.upper(), keys)
-        if fuzzy:
-            query.append(("fuzzymatching", "true"))
+        flags = {"fuzzymatching": fuzzy, "emptyvaluematching": empty_values, "multiplevaluematching": multiple_values}
+        query += [(name, "true") for name, wanted in flags.items() if wanted]
         count = 0
         self.warnings = []
         while limit is None or count < limit:

@@ -378,7 +378,7 @@ def _rows() -> tuple[Codec, ...]:
     stream, native, keep = decode_codestream, decode_native, encoders.as_it_is
     base = "1.2.840.10008.1.2"
     jpeg = f"{base}.4"
-    retired, part_2 = "the process is retired", "imagecodecs writes Part 1 codestreams only"
+    retired = "the process is retired"
     ht = ("HTJ2K", "JPEG2K")
     jpegls = encoders.Encoder(encoders.jpegls, (1, 16))
     return (
@@ -406,8 +406,11 @@ def _rows() -> tuple[Codec, ...]:
         Codec(f"{jpeg}.90", "JPEG 2000 Lossless", True, stream, _J2K, ("JPEG2K",)),
         Codec(f"{jpeg}.91", "JPEG 2000", False, stream, _asked(_J2K, "psnr", "ISO_15444_1"), ("JPEG2K",),
               same={f"{jpeg}.90": keep}),
-        Codec(f"{jpeg}.92", "JPEG 2000 Part 2 Lossless", True, stream, None, ("JPEG2K",), unwritten=part_2),
-        Codec(f"{jpeg}.93", "JPEG 2000 Part 2", False, stream, None, ("JPEG2K",), unwritten=part_2),
+        # Each frame is a component collection, and a codestream, of its own (PS3.5 section A.4.4), in which Part 2 has
+        # nothing to transform: what is left is Part 1.
+        Codec(f"{jpeg}.92", "JPEG 2000 Part 2 Lossless", True, stream, _J2K, ("JPEG2K",), same={f"{jpeg}.90": keep}),
+        Codec(f"{jpeg}.93", "JPEG 2000 Part 2", False, stream, _asked(_J2K, "psnr", "ISO_15444_1"), ("JPEG2K",),
+              same={f"{jpeg}.90": keep, f"{jpeg}.91": keep, f"{jpeg}.92": keep}),
         Codec(f"{jpeg}.110", "JPEG XL Lossless", True, stream, _JXL, ("JPEGXL",)),
         Codec(f"{jpeg}.111", "JPEG XL JPEG Recompression", False, stream, None, ("JPEGXL",),
               same={f"{jpeg}.50": encoders.jxl_of_jpeg},

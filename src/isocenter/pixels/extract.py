@@ -38,6 +38,7 @@ from isocenter.errors import (
     PixelError,
 )
 from isocenter.model import FrameRange
+from isocenter.pixels.codestream import read_codestream
 from isocenter.pixels.encapsulate import encapsulated
 from isocenter.pixels.image import Image
 from isocenter.std.dictionary import vr_of
@@ -47,8 +48,8 @@ from isocenter.wire.elements import Buffer
 from isocenter.wire.limits import Limits
 from isocenter.wire.scan import scan
 
-# MPEG-2, MPEG-4 and HEVC, and JPEG 2000 Part 2, whose components may be those of several frames
-_INSEPARABLE = re.compile(r"1\.2\.840\.10008\.1\.2\.4\.(10\d(\.1)?|92|93)")
+_VIDEO = re.compile(r"1\.2\.840\.10008\.1\.2\.4\.10\d(\.1)?")  # MPEG-2, MPEG-4 and HEVC
+_PART_2 = ("1.2.840.10008.1.2.4.92", "1.2.840.10008.1.2.4.93")
 
 _NM = "1.2.840.10008.5.1.4.1.1.20"
 _GROUP_7FE0 = 0x7FE00000
@@ -95,7 +96,7 @@ def extracted(
     syntax = transfer_syntax(syntax_uid)
     if not syntax.little or syntax.deflated or syntax.big_endian_pixels:
         raise FrameRetrieveError(f"frames are not taken out of {syntax.name}")
-    if _INSEPARABLE.fullmatch(syntax_uid):
+    if _VIDEO.fullmatch(syntax_uid):
         raise FrameRetrieveError("the frames of a video cannot be had apart")
     try:
         image = Image.of(buf, syntax_uid, start, limits)
@@ -109,6 +110,8 @@ def extracted(
         raise LimitExceeded(f"the header has over {limits.header_bytes} bytes (limits.header_bytes)")
     if image.number_of_frames > limits.frames:
         raise LimitExceeded(f"over {limits.frames} frames (limits.frames)")
+    if syntax_uid in _PART_2 and not _apart(image):
+        raise FrameRetrieveError("frames that are components of one codestream cannot be had apart")
     try:
         header = read_dataset(
             BytesIO(bytes(buf[start : found.end])), is_implicit_VR=not syntax.explicit, is_little_endian=True
@@ -343,6 +346,14 @@ def _native(image: Image, frames: list[int], syntax: TransferSyntax) -> Iterator
 
 def _bits(frame: bytes, count: int) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
     return np.unpackbits(np.frombuffer(frame, np.uint8), bitorder="little")[:count]
+
+
+def _apart(image: Image) -> bool:
+    """Whether frames have codestreams of their own: in JPEG 2000 Part 2 several may have one (PS3.5 section A.4.4)."""
+    try:
+        return read_codestream(image.frame_bytes(1)).samples == image.layout.samples
+    except PixelError:
+        return False
 
 
 def _fragments(image: Image, frames: list[int]) -> Iterator[bytes]:

@@ -15,6 +15,8 @@ from dataclasses import replace
 from struct import Struct
 from typing import Protocol, Self
 
+import numpy as np
+
 from isocenter.errors import DataSetError, NoSuchFrame, PixelError, TruncatedError
 from isocenter.pixels.layout import Layout
 from isocenter.wire.elements import BIG, LITTLE, Buffer
@@ -210,7 +212,7 @@ class EncapsulatedFrames(_Frames):
         self._encoding = LITTLE if little else BIG
         self._scanned: Fragments | None = None
         self._told = False  # whether `_scanned` is from `memory`
-        self._first: list[tuple[int, int]] | None = None  # the fragments that `_begin` has walked over: frames, all
+        self._first: tuple[array[int], array[int]] | None = None  # what `_begin` has found, each a frame
         self.memory: Memory | None = None
         self._cut: str = ""
         self.flags: set[str] = set()
@@ -265,8 +267,9 @@ class EncapsulatedFrames(_Frames):
         if self._scanned is None:
             if self._first is None and (self.memory is None or number < WORTH):
                 self._first = self._begin(number)
-            if self._first is not None and number <= len(self._first):
-                return [self._first[number - 1]]
+            offsets, lengths = self._first or ((), ())
+            if number <= len(offsets):
+                return [(offsets[number - 1], lengths[number - 1])]
             self._scanned = self._walk()
         if self._told and not self._is_true(self._scanned, number):
             self._scanned, self._told = self._walk(), False
@@ -283,23 +286,28 @@ class EncapsulatedFrames(_Frames):
             for offset, length in told[number - 1]
         )
 
-    def _begin(self, number: int) -> list[tuple[int, int]]:
-        """The fragments of frames 1 to `number` from a walk no further than to the next one, none if they are not sure.
+    def _begin(self, number: int) -> tuple[array[int], array[int]]:
+        """Where the fragments of frames 1 to `number` lie, walked no further than to the next one; none if not sure.
 
         They are where each, the next one included, begins as the first does: then, however many there are, `_scan`
         would find the same. Whoever asks for later frames, too, is better off with all.
         """
+        none = array("Q"), array("I")
         if self._frames == 1 or number >= min(self._frames, self._limits.elements - 2):
-            return []
+            return none
         limits = replace(self._limits, elements=number + 2)
         offsets, lengths, _ = places(self._buf, self._start, self._end, self._encoding, limits)
         if len(offsets) <= number:
-            return []
-        buf, signature = self._buf, self._signature(offsets[0], lengths[0])
-        size = len(signature)
-        if not size or min(lengths) < size or any(buf[at : at + size] != signature for at in offsets):
-            return []
-        return list(zip(offsets[:number], lengths, strict=False))
+            return none
+        signature = self._signature(offsets[0], lengths[0])
+        if not signature or min(lengths) < len(signature):
+            return none
+        # In arrays: thousands of slices would take longer than the walk.
+        wanted, octets = np.frombuffer(signature, np.uint8), np.frombuffer(self._buf, np.uint8)
+        heads = octets[np.frombuffer(offsets, np.uint64)[:, None] + np.arange(len(signature), dtype=np.uint64)]
+        if (heads != wanted).any():
+            return none
+        return offsets[:number], lengths[:number]
 
     def _walk(self) -> Fragments:
         found = self._scan()
@@ -309,7 +317,7 @@ class EncapsulatedFrames(_Frames):
 
     @property
     def known_bytes(self) -> int:
-        return 128 * len(self._first or ()) if self._scanned is None else self._scanned.known_bytes
+        return 12 * len((self._first or ((),))[0]) if self._scanned is None else self._scanned.known_bytes
 
     def whole(self, number: int) -> tuple[int, int] | None:
         """Offset and length of the codestream where it is one fragment and nothing says that its last byte is padding;

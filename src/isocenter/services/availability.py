@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from isocenter.errors import AttributeInvalid, AttributeMissing, AttributeValueMissing
-from isocenter.model import is_uid
+from isocenter.names import is_uid
 from isocenter.services.base import Peer, Reply
 from isocenter.services.normalized import INVALID_INSTANCE, SUPPORTED, NormalizedService, Operation
 from isocenter.std.sop_classes import INSTANCE_AVAILABILITY_NOTIFICATION

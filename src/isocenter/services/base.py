@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from isocenter.errors import BadRequest, DataSetError, IsocenterError, LimitExceeded, NetworkError, OutOfResources
 from isocenter.std.statuses import GENERAL, PENDING, PENDING_WITH_WARNING, SUCCESS
@@ -26,8 +26,7 @@ CANNOT_UNDERSTAND = 0xC000
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
+class Peer(NamedTuple):
     """Who is at the other end of an association. Titles as received, `address` as host:port, `user` as verified."""
 
     calling: str
@@ -86,6 +85,15 @@ Answered = Callable[["Response | NetworkError"], None]
 """Takes the response to a request, or why there is none."""
 
 
+@dataclass(slots=True)
+class Ready:
+    """A request in the bytes that go on the wire, with its Message ID and Command Field. Not to be changed."""
+
+    message_id: int
+    verb: int
+    payloads: Sequence[Payload] = field(repr=False)
+
+
 class Invoker(Protocol):
     """What a service may ask of the association its request came on: sub-operations and event reports (PS3.7 8.1)."""
 
@@ -117,16 +125,17 @@ class Invoker(Protocol):
         called once and later, with the response or with why there is none. Raises NetworkErrors, and whatever
         `data_set` raises; `answered` is not called then."""
 
-    def post_at_once(
-        self, context: Agreed, command: CommandSet, data_set: Iterable[Payload], answered: Answered
-    ) -> bool:
-        """The same where nothing has to be waited for: it is written, or False and nothing happened. Of a peer that
-        reads slowly what is left waits in memory, so `data_set` is short."""
+    def ready(self, context: Agreed, command: CommandSet, data_set: Iterable[Payload]) -> Ready:
+        """A request for post_at_once(), made while there is time for it; `data_set` is short. Raises OSError."""
+
+    def post_at_once(self, request: Ready, answered: Answered) -> bool:
+        """The same as post() where nothing has to be waited for: it is written, or False and nothing happened. Of a
+        peer that reads slowly what is left waits in memory."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Response:
-    """A response as it arrived: command set and the bytes of its data set."""
+    """A response as it arrived: command set and the bytes of its data set. Not to be changed; as with Request."""
 
     command: CommandSet
     data_set: bytes | None = field(default=None, repr=False)

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from isocenter.model import is_uid
+from isocenter.names import is_uid
 from isocenter.services.base import UNRECOGNIZED_OPERATION, Peer, Reply, Request, Service
 from isocenter.std.sop_classes import SOP_CLASSES
 from isocenter.std.transfer_syntaxes import transfer_syntax

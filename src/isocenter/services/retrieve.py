@@ -14,7 +14,8 @@ from struct import Struct
 from typing import Any, Protocol
 
 from isocenter.errors import BadRequest, DataSetError, InvalidFrameRange, OutOfResources
-from isocenter.model import UNIQUE_KEY, FrameRange, Level, is_uid
+from isocenter.model import UNIQUE_KEY, FrameRange, Level
+from isocenter.names import is_uid
 from isocenter.services.base import Reply, Request, Service
 from isocenter.services.identifier import no_view
 from isocenter.std.non_patient import NON_PATIENT_MODELS
@@ -82,8 +83,9 @@ _SUPPORT_INSTANCES = Support(frozenset(TRANSFER_SYNTAXES), extended=_negotiate_n
 _MOST = 0xFFFF  # counters are US
 
 # Pending responses may be left out (PS3.4 sections C.4.2.3.1 and C.4.3.3.1), and one for each of many small objects
-# costs more than reading them: there is one for each hundredth of the whole, and another after so many seconds without.
-_PORTIONS, _QUIET = 100, 0.1
+# costs more than reading them: there is one for each hundredth of the whole, of many not before so many seconds after
+# the last, and another after so many without.
+_PORTIONS, _APART, _QUIET = 100, 0.01, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +106,11 @@ class Selection:
     view: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Suboperation:
     """What became of one C-STORE sub-operation: its status; None where nothing was sent or nothing came back, and why.
-    `lost`: the association ended with it, so that it may be there or not, and another try may do better."""
+    `lost`: the association ended with it, so that it may be there or not, and another try may do better. Not to be
+    changed; as with Request, it is not frozen because there is one for every object."""
 
     sop_instance: str
     status: int | None
@@ -225,6 +228,7 @@ class RetrieveService(Service):
             return
         tally = _Tally(transfer.total)
         portion, told = max(1, transfer.total // _PORTIONS), self._clock()
+        apart = _APART if portion > 1 else 0.0
         failure: OutOfResources | None = None
         async with aclosing(transfer.perform()) as steps:
             try:
@@ -233,7 +237,7 @@ class RetrieveService(Service):
                     if not tally.remaining or request.cancellation.requested:
                         continue
                     now = self._clock()
-                    if tally.remaining % portion == 0 or now - told >= _QUIET:
+                    if now - told >= (_QUIET if tally.remaining % portion else apart):
                         told = now
                         yield Reply(PENDING, elements=tally.elements(remaining=True))
             except OutOfResources as error:

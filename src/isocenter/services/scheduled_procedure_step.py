@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from isocenter.errors import AttributeInvalid
-from isocenter.model import is_uid
+from isocenter.names import is_uid
 from isocenter.services.requirements import check_created, items_of, read_table
 from isocenter.wire.dicomjson import Model
 

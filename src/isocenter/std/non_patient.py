@@ -11,12 +11,11 @@ those of its modules at the top level, which include every key of the annexes' t
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class NonPatientModel:
+class NonPatientModel(NamedTuple):
     """An information model: its name, the SOP classes of its objects and of C-FIND, C-MOVE and C-GET, and the name of
     its resource, which several models may share."""
 

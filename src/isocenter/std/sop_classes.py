@@ -6,8 +6,8 @@ DICOS and DICONDE registered. Media Storage Directory Storage is not among them:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 VERIFICATION = "1.2.840.10008.1.1"
 MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
@@ -30,8 +30,7 @@ APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
 PROJECTION_XRAY = frozenset(f"1.2.840.10008.5.1.4.1.1.12.{last}" for last in (1, 2, 3))
 
 
-@dataclass(frozen=True, slots=True)
-class SOPClass:
+class SOPClass(NamedTuple):
     """One class. `kind` is "storage", "meta" (a group negotiated as one) or "other"; `body` who registered it."""
 
     uid: str

@@ -6,11 +6,10 @@ with pixel data in encapsulated form, as all compressed ones have it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class TransferSyntax:
+class TransferSyntax(NamedTuple):
     """How a data set's bytes are to be read.
 
     `encapsulated`: Pixel Data are in fragments (PS3.5 A.4). `deflated`: the whole data set is one raw deflate stream.

@@ -43,6 +43,12 @@ class MemoryBlob:
     def at_hand(self, offset: int, length: int) -> bool:
         return True
 
+    def peek(self, offset: int, length: int, count: int) -> bytes:
+        return self.read(offset, count)
+
+    def fetch(self, offset: int, length: int) -> None:
+        """They are."""
+
     def close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:

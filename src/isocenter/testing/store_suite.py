@@ -82,6 +82,15 @@ class StoreSuite:
         with store.open(put(store)) as empty:
             assert empty.at_hand(0, 1) in (False, True)
 
+    def test_fetching_changes_nothing(self, store: BlobStore) -> None:
+        data = os.urandom(3_000_001)
+        with store.open(put(store, data)) as blob:
+            for some in ((0, len(data)), (5, 4096), (1 << 20, 1 << 30), (len(data), 1), (1 << 40, 1), (7, 0)):
+                blob.fetch(*some)
+            assert blob.read() == data
+        with store.open(put(store)) as empty:
+            empty.fetch(0, 1)
+
     def test_many_chunks_in_one_write(self, store: BlobStore) -> None:
         chunks = [bytes([number % 256]) * 3 for number in range(5000)]
         writer = store.create()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from isocenter.wire.pdu import (
     APPLICATION_CONTEXT,
@@ -63,8 +64,7 @@ class Policy:
         return replace(self, supports=self.callers.get(calling, self.supports))
 
 
-@dataclass(frozen=True, slots=True)
-class Agreed:
+class Agreed(NamedTuple):
     """One accepted presentation context, as both sides use it.
 
     `general`: the SOP Class of ours as whose specialization the acceptor takes it; empty: as itself.
@@ -83,7 +83,7 @@ def confirm_identity(rq: AssociateRQ, ac: AssociateAC, response: bytes = b"") ->
     """The answer with the User Identity confirmed, if the request wants that (PS3.7 section D.3.3.7)."""
     if rq.user.identity is None or not rq.user.identity.response_requested:
         return ac
-    return replace(ac, user=replace(ac.user, identity_response=response))
+    return ac._replace(user=ac.user._replace(identity_response=response))
 
 
 def negotiate(rq: AssociateRQ, policy: Policy) -> AssociateAC | AssociateRJ:

@@ -29,7 +29,7 @@ from isocenter.errors import (
     PixelError,
     UnsupportedMediaType,
 )
-from isocenter.model import is_uid
+from isocenter.names import is_uid
 from isocenter.pixels.codestream import read_codestream
 from isocenter.std.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, TRANSFER_SYNTAXES, transfer_syntax
 from isocenter.web.context import Context

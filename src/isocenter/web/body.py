@@ -22,6 +22,9 @@ from isocenter.wire.mediatypes import format_media_type
 
 T = TypeVar("T")
 
+Pieces = AsyncGenerator[Piece | list[Piece], None]
+"""What a body is made of, one by one or some at a time; blobs stay open until the next is asked for."""
+
 
 def new_boundary() -> str:
     """128 random bits, which no body contains by chance or by intent."""
@@ -73,7 +76,7 @@ async def in_threads(pieces: Iterator[T], limiter: anyio.CapacityLimiter) -> Asy
             await anyio.to_thread.run_sync(pieces.close, limiter=limiter)
 
 
-async def read_ahead(batches: Generator[list[Piece]]) -> AsyncGenerator[Piece, None]:
+async def read_ahead(batches: Generator[list[Piece]]) -> AsyncGenerator[list[Piece], None]:
     """The pieces of a blocking iterator, some at a time, the next being made while these are sent; closed with the
     response when the client goes away."""
     loop = asyncio.get_running_loop()
@@ -82,8 +85,7 @@ async def read_ahead(batches: Generator[list[Piece]]) -> AsyncGenerator[Piece, N
         while (batch := await pending) is not None:
             pending = loop.run_in_executor(None, next, batches, None)
             try:
-                for piece in batch:
-                    yield piece
+                yield batch
             finally:
                 close_all(batch)
     finally:
@@ -114,7 +116,7 @@ async def primed(pieces: AsyncGenerator[T, None], count: int = 1) -> AsyncGenera
 class PiecesResponse(StreamingResponse):
     """A body of bytes and spans of files, whose iterator is closed whatever happens."""
 
-    def __init__(self, pieces: AsyncGenerator[Piece, None], status: int, headers: Mapping[str, str]) -> None:
+    def __init__(self, pieces: Pieces, status: int, headers: Mapping[str, str]) -> None:
         super().__init__((), status, headers)
         self._pieces = pieces
 
@@ -128,7 +130,7 @@ class PiecesResponse(StreamingResponse):
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             if "content-length" in self.headers:
                 async for piece in self._pieces:
-                    await sender.send(piece)
+                    await sender.send(piece if isinstance(piece, list) else (piece,))
                 await sender.finish()
             else:
                 async for data in self._as_bytes():
@@ -137,21 +139,22 @@ class PiecesResponse(StreamingResponse):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _as_bytes(self) -> AsyncIterator[bytes]:
-        async for piece in self._pieces:
-            if not isinstance(piece, Span):
-                yield piece
-                continue
-            for at in range(0, piece.length, WINDOW):
-                wanted = min(WINDOW, piece.length - at)
-                data = await anyio.to_thread.run_sync(piece.blob.read, piece.offset + at, wanted)
-                if len(data) < wanted:
-                    raise IntegrityError("a stored object is shorter than it was")
-                yield data
+        async for some in self._pieces:
+            for piece in some if isinstance(some, list) else (some,):
+                if not isinstance(piece, Span):
+                    yield piece
+                    continue
+                for at in range(0, piece.length, WINDOW):
+                    wanted = min(WINDOW, piece.length - at)
+                    data = await anyio.to_thread.run_sync(piece.blob.read, piece.offset + at, wanted)
+                    if len(data) < wanted:
+                        raise IntegrityError("a stored object is shorter than it was")
+                    yield data
 
 
 def streamed(
     request: Request,
-    pieces: AsyncGenerator[Piece, None],
+    pieces: Pieces,
     content_type: str,
     length: int | None,
     headers: Mapping[str, str] | None = None,

@@ -4,6 +4,10 @@ A stored object never changes under its UID unless `archive.on_conflict` is `rep
 kept without asking again, by the client alone: `private`, since no proxy may hold patients' images. What grows, studies
 and their metadata, is asked for again with its entity tag.
 
+There is no Last-Modified, and so dates of a request decide nothing (RFC 9110 sections 13.1.3 to 13.1.5). A study from
+which an object was deleted would have an older date than before, a picture that is made otherwise after an upgrade the
+same, and what replaces an object within a second, too: a date would say "unchanged" where a tag knows better.
+
 Of several ranges at once none is given: the whole is, as RFC 9110 section 14.2 allows. No client of images asks for
 them, and they are how a small request makes a large answer.
 """

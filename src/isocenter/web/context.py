@@ -13,7 +13,8 @@ import anyio
 from starlette.requests import Request
 
 from isocenter.errors import BadRequest, NotFound
-from isocenter.model import InstanceRef, Scope, is_uid
+from isocenter.model import InstanceRef, Scope
+from isocenter.names import is_uid
 from isocenter.settings import Settings
 from isocenter.std.non_patient import RESOURCES
 from isocenter.web.identity import identity_of

@@ -22,7 +22,7 @@ from starlette.types import Scope
 
 from isocenter.archive import audit
 from isocenter.errors import SettingsError, TooManyRequests, Unauthenticated, UsageError
-from isocenter.model import ae_title
+from isocenter.names import ae_title
 from isocenter.net.identity import UserFile, shown, user_identity
 from isocenter.net.tokens import TokenRefused, TokenVerifier
 from isocenter.settings import Settings, words

@@ -13,7 +13,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from isocenter.errors import BadRequest
-from isocenter.model import Level, is_uid
+from isocenter.model import Level
+from isocenter.names import is_uid
 from isocenter.std.non_patient import RESOURCES
 from isocenter.web.bulkdata import retrieve_bulkdata
 from isocenter.web.context import DICOMWEB, instance_of

@@ -18,7 +18,8 @@ from isocenter.archive.routing import COMMITTED, FORWARD
 from isocenter.errors import BadRequest, NotFound
 from isocenter.index.jobs import STATES, Wanted
 from isocenter.known_peers import KnownPeer
-from isocenter.model import Scope, is_uid
+from isocenter.model import Scope
+from isocenter.names import is_uid
 from isocenter.net.identity import shown
 from isocenter.web.context import context_of
 from isocenter.web.identity import identity_of

@@ -25,7 +25,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from isocenter.errors import IsocenterError
-from isocenter.model import Equal, Found, InstanceRef, Level, Query, Scope, is_uid
+from isocenter.model import Equal, Found, InstanceRef, Level, Query, Scope
+from isocenter.names import is_uid
 from isocenter.pixels.plain import PlainGreys, plain_greys, shown_aspect
 from isocenter.pixels.transcode import can_decode
 from isocenter.std.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN

@@ -14,7 +14,8 @@ from starlette.routing import Route
 
 from isocenter.errors import BadRequest
 from isocenter.index.keys import DEFAULT, MODALITIES_IN_STUDY, SOP_CLASS
-from isocenter.model import Equal, Found, Level, Match, is_uid
+from isocenter.model import Equal, Found, Level, Match
+from isocenter.names import is_uid
 from isocenter.std.dictionary import vr_of
 from isocenter.std.non_patient import RESOURCE_OF
 from isocenter.web.context import DICOMWEB, base_url, context_of

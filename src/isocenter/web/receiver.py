@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from isocenter.errors import InstanceMismatch, IsocenterError, PayloadTooLarge
 from isocenter.index.keys import SOP_CLASS
-from isocenter.model import InstanceRef, Origin, is_uid
+from isocenter.model import InstanceRef, Origin
+from isocenter.names import is_uid
 from isocenter.std.non_patient import NON_PATIENT_KEYS
 from isocenter.web.context import Context
 from isocenter.web.errors import log_failure

@@ -222,7 +222,7 @@ _OTHERS = (
     Resource("GET", "/changes", "Changes", "What was stored, replaced or deleted since an entry", "",
              _CHANGES + "test_what_happened_since", (JSON,), ("since", "limit")),
     Resource("GET", "/events", "Events", "The same, told as it happens", "",
-             _CHANGES + "test_what_happens_is_told_as_it_happens", ("text/event-stream",), ("since",)),
+             _CHANGES + "test_what_happens_is_told_as_it_happens", ("text/event-stream",), ("since", "summary")),
     Resource("OPTIONS", "", "Capabilities", "Retrieve what this service can do", "8.9", _CAPABILITIES + "test_wadl",
              (WADL, JSON)),
     Resource("OPTIONS", "/", "Capabilities", "Retrieve what this service can do", "8.9", _CAPABILITIES + "test_wadl",

@@ -47,6 +47,7 @@ async def who(request: Request) -> Response:
         "user": identity.name or None,
         "scopes": sorted(identity.scopes),
         "ohif": bool(context_of(request).settings.web_ohif),
+        "restricted": identity.restricted,
     }
     return Response(orjson.dumps(answer), media_type="application/json", headers={"cache-control": "no-store"})
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from isocenter.errors import SettingsError, UsageError
-from isocenter.model import ae_title
+from isocenter.names import ae_title
 from isocenter.net.identity import rewrite
 from isocenter.web.identity import SCOPES, Identity
 

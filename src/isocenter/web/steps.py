@@ -18,7 +18,8 @@ from starlette.responses import Response
 
 from isocenter.errors import BadRequest, PayloadTooLarge, UnsupportedMediaType
 from isocenter.index.work import Kind, Step, StepQuery
-from isocenter.model import Level, ae_title, is_uid
+from isocenter.model import Level
+from isocenter.names import ae_title, is_uid
 from isocenter.net.identity import shown
 from isocenter.std.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
 from isocenter.web.context import base_url, context_of

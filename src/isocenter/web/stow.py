@@ -21,7 +21,8 @@ from isocenter.errors import (
     UnsupportedMediaType,
     UnsupportedTransferSyntax,
 )
-from isocenter.model import Origin, is_uid
+from isocenter.model import Origin
+from isocenter.names import is_uid
 from isocenter.net.identity import shown
 from isocenter.web.assembling import METADATA, Assembly
 from isocenter.web.context import DICOMWEB, base_url, context_of

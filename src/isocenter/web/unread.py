@@ -14,14 +14,12 @@ loop only, after a look whether it is still open.
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from starlette.requests import ClientDisconnect
 
-from isocenter.net.kernel import read, write_at_once
+from isocenter.net.kernel import Outlet, read
 from isocenter.store.base import Blob
 from isocenter.ul.connection import Buffer, FilePart, Payload
 
@@ -32,9 +30,9 @@ EXTENSION = "isocenter.files"
 """Under `extensions` of the ASGI scope: {"sender": FileSender} where the server is ours (serving.py)."""
 
 WINDOW = 1024 * 1024
-"""Bytes that are made sure to be in memory, and sent, before others have their turn."""
+"""Bytes that are made sure to be in memory at a time."""
 
-_AHEAD = 4 * WINDOW  # what the disk is told to fetch meanwhile
+_TURN = 2 * WINDOW  # bytes that are sent before others have their turn; some tenths of a millisecond
 _NUDGE = 16 * 1024  # bytes that the transport gets of what a full socket did not take
 
 
@@ -58,14 +56,6 @@ def close_all(pieces: Iterable[Piece]) -> None:
             piece.blob.close()
 
 
-def fetch(blob: Blob, offset: int, length: int) -> None:
-    """Have a window of a file in memory, and the disk begin with what follows of so many bytes; blocking."""
-    window = min(length, WINDOW)
-    if window < length:
-        os.posix_fadvise(blob.fileno(), offset + window, min(length - window, _AHEAD), os.POSIX_FADV_WILLNEED)
-    blob.read(offset, window)
-
-
 class Cycle(Protocol):
     """What of uvicorn's RequestResponseCycle is looked at."""
 
@@ -79,7 +69,7 @@ class FileSender:
 
     def __init__(self, transport: asyncio.Transport, flow: FlowControl, cycle: Cycle, *, plain: bool) -> None:
         self._transport, self._flow, self._cycle = transport, flow, cycle
-        self._socket: socket.socket | None = transport.get_extra_info("socket") if plain else None
+        self._outlet = Outlet(transport.get_extra_info("socket").fileno()) if plain else None
         self._held: list[Payload] = []  # heads of parts and small objects, which go out with the file that follows
         self._holds = 0
         self._turn = 0  # bytes sent since others had theirs
@@ -92,24 +82,28 @@ class FileSender:
         if self._cycle.disconnected:
             raise ClientDisconnect
 
-    async def send(self, piece: Piece) -> None:
-        """Send a piece; few bytes not before the next piece or the end. Raises ClientDisconnect, and OSError where a
-        file is shorter than the span."""
-        if not isinstance(piece, Span):
-            self._held.append(piece)
-            self._holds += len(piece)
-            if self._holds >= WINDOW:
-                await self._release()
-            return
-        blob, offset, left, known = piece
-        while left:
-            length = min(WINDOW, left)
-            if length > known and not blob.at_hand(offset, length):
-                await asyncio.to_thread(fetch, blob, offset, left)
-            self._held.append(FilePart(blob.fileno(), offset, length))
-            self._holds += length
+    async def send(self, pieces: Sequence[Piece]) -> None:
+        """Send pieces; few bytes without a span not before the next pieces or the end. Raises ClientDisconnect, and
+        OSError where a file is shorter than the span."""
+        for piece in pieces:
+            if not isinstance(piece, Span):
+                self._held.append(piece)
+                self._holds += len(piece)
+                continue
+            blob, offset, left, known = piece
+            while left:
+                length = min(WINDOW, left)
+                if length > known and not blob.at_hand(offset, length):
+                    if self._held:
+                        await self._release()
+                    await asyncio.to_thread(blob.fetch, offset, length)
+                self._held.append(FilePart(blob.fileno(), offset, length))
+                self._holds += length
+                if self._holds >= _TURN:
+                    await self._release()
+                offset, left, known = offset + length, left - length, known - length
+        if self._holds >= _TURN or any(isinstance(one, FilePart) for one in self._held):
             await self._release()
-            offset, left, known = offset + length, left - length, known - length
 
     async def finish(self) -> None:
         """Send what was held. Raises ClientDisconnect."""
@@ -131,24 +125,35 @@ class FileSender:
             out = self._pass_on(out)
         self._cycle.expected_content_length -= length
         self._turn += length
-        if self._turn >= WINDOW:
+        if self._turn >= _TURN:
             self._turn = 0
             await asyncio.sleep(0)
 
     def _pass_on(self, out: list[Payload]) -> list[Payload]:
         """What is left after one attempt."""
-        if self._socket is None:
-            for one in _joined(out):
-                self._transport.write(one)
-            return []
+        if self._outlet is None:
+            return self._written(out)
         if not self._begun:
             self._begun = True
             # From here on the transport tells of every byte that it could not write at once.
             self._transport.set_write_buffer_limits(high=0)
             if self._flow.write_paused:
                 return out
-        write_at_once(self._socket.fileno(), out)
+        self._outlet.write(out)
         return self._nudged(out) if out else out
+
+    def _written(self, out: list[Payload]) -> list[Payload]:
+        """What is left after one part of a file and what stands before it; each `write` becomes a record of TLS or
+        more."""
+        buffers: list[Buffer] = []
+        for at, one in enumerate(out):
+            if isinstance(one, FilePart):
+                self._transport.write(b"".join(buffers))
+                self._transport.write(read(one))
+                return out[at + 1 :]
+            buffers.append(one)
+        self._transport.write(b"".join(buffers))
+        return []
 
     def _nudged(self, out: list[Payload]) -> list[Payload]:
         """What is left to send after the transport was given a little of it."""
@@ -161,12 +166,3 @@ class FileSender:
             self._transport.write(first[:some])
             left = first[some:]
         return [left, *rest] if len(left) else rest
-
-
-def _joined(out: Sequence[Payload]) -> Iterator[Buffer]:
-    """The same to be written one by one; each becomes a record of TLS or more. A part of a file is the last."""
-    file = out[-1] if isinstance(out[-1], FilePart) else None
-    if buffers := [one for one in out if not isinstance(one, FilePart)]:
-        yield b"".join(buffers)
-    if file is not None:
-        yield read(file)

@@ -15,7 +15,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from isocenter.errors import BadRequest, NotAcceptable
-from isocenter.model import InstanceRef, Scope, is_uid
+from isocenter.model import InstanceRef, Scope
+from isocenter.names import is_uid
 from isocenter.pixels.state import is_state
 from isocenter.std.implementation import IMPLEMENTATION_VERSION_NAME as VERSION
 from isocenter.std.sop_classes import SOP_CLASSES

@@ -6,7 +6,7 @@ Frames and bulk data are in frames.py, renderings in rendered.py.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
-from contextlib import aclosing, closing
+from contextlib import aclosing
 from functools import partial
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from isocenter.model import InstanceRef, Level
 from isocenter.std.implementation import IMPLEMENTATION_VERSION_NAME as VERSION
 from isocenter.std.transfer_syntaxes import transfer_syntax as transfer_syntax_of
 from isocenter.web.body import (
+    Pieces,
     in_threads,
     multipart_type,
     new_boundary,
@@ -33,7 +34,7 @@ from isocenter.web.datasets import MANY, ONE, answer_metadata
 from isocenter.web.filesets import answer_file_set
 from isocenter.web.negotiate import DICOM, ZIP, Offer, Range, Rank, accepted_ranges, not_acceptable, ranked, require
 from isocenter.web.transcoding import instance_pieces, targets
-from isocenter.web.unread import WINDOW, Piece, Span, fetch
+from isocenter.web.unread import WINDOW, Piece, Span, close_all
 from isocenter.web.zipped import by_uid, zipped
 from isocenter.wire.multipart import MultipartWriter
 
@@ -106,7 +107,7 @@ def _instance_bytes(context: Context, ref: InstanceRef, offer: Offer) -> AsyncGe
 
 async def _stored_parts(
     context: Context, refs: Sequence[InstanceRef], heads: Sequence[bytes], end: bytes
-) -> AsyncGenerator[Piece, None]:
+) -> AsyncGenerator[list[Piece], None]:
     """The parts of instances as they are stored.
 
     What the page cache has is sent from there in place: two threads that take turns with Python's lock for each object
@@ -115,20 +116,38 @@ async def _stored_parts(
     """
     at = 0
     while at < len(refs):
-        span = span_of(context, refs[at])
-        if span.in_memory or not span.length:
-            with closing(span.blob):
-                yield heads[at]
-                yield _read_if_small(span)
-            at += 1
+        some = slice(at, at + _SPANS)
+        batch = _at_hand(context, refs[some], heads[some])
+        if batch:
+            try:
+                yield batch
+            finally:
+                close_all(batch)
+            at += len(batch) // 2
             continue
-        span.blob.close()
         some = slice(at, at + _COLD)
-        async with aclosing(read_ahead(_fetched(context, refs[some], heads[some]))) as pieces:
-            async for piece in pieces:
-                yield piece
+        async with aclosing(read_ahead(_fetched(context, refs[some], heads[some]))) as batches:
+            async for batch in batches:
+                yield batch
         at += _COLD
-    yield end
+    yield [end]
+
+
+def _at_hand(context: Context, refs: Sequence[InstanceRef], heads: Sequence[bytes]) -> list[Piece]:
+    """The parts of as many as the page cache has, up to the first that it has not. Several are opened at once, as the
+    client is not asleep yet when the next follows that fast, and need not be woken for each: that is dear."""
+    batch: list[Piece] = []
+    try:
+        for ref, head in zip(refs, heads, strict=True):
+            span = span_of(context, ref)
+            if span.length and not span.in_memory:
+                span.blob.close()
+                break
+            batch += head, _read_if_small(span)
+    except BaseException:
+        close_all(batch)
+        raise
+    return batch
 
 
 def _fetched(context: Context, refs: Sequence[InstanceRef], heads: Sequence[bytes]) -> Generator[list[Piece]]:
@@ -138,11 +157,9 @@ def _fetched(context: Context, refs: Sequence[InstanceRef], heads: Sequence[byte
     for ref, head in zip(refs, heads, strict=True):
         span = span_of(context, ref)
         if not span.in_memory:
-            fetch(*span[:3])
+            span.blob.fetch(span.offset, min(span.length, WINDOW))
             span = span._replace(in_memory=min(span.length, WINDOW))
         piece = _read_if_small(span)
-        if piece is not span:
-            span.blob.close()
         batch += head, piece
         spans += piece is span
         size += span.length
@@ -153,7 +170,11 @@ def _fetched(context: Context, refs: Sequence[InstanceRef], heads: Sequence[byte
 
 
 def _read_if_small(span: Span) -> Piece:
-    return span.blob.read(span.offset, span.length) if span.length < _SMALL else span
+    """The span, or the bytes of a short one, whose blob is closed."""
+    if span.length >= _SMALL:
+        return span
+    with span.blob:
+        return span.blob.read(span.offset, span.length)
 
 
 async def _parts(
@@ -170,9 +191,9 @@ async def _parts(
 async def retrieve(request: Request) -> Response:
     """All instances of a study or series, or one: in parts, zipped, or a single one alone."""
     ranges = accepted_ranges(request)
-    refs = await context_of(request).archive.select(scope_of(request))
     if "dicomdir" in request.query_params and "instance" not in request.path_params:
-        return await answer_file_set(request, refs, ranges)
+        return await answer_file_set(request, ranges)
+    refs = await context_of(request).archive.select(scope_of(request))
     ways = packagings(len(refs) == 1)
     chosen = choose_instances(refs, ranges, ways)
     if chosen is None:
@@ -237,10 +258,10 @@ async def _answer_parts(
     length = sum(map(len, heads)) + sum(ref.size for ref in refs) + len(end) if as_stored else None
     context = context_of(request)
     if as_stored:
-        pieces = _stored_parts(context, refs, heads, end)
+        pieces: Pieces = await primed(_stored_parts(context, refs, heads, end))
     else:
-        pieces = _parts(context, refs, heads, choices, end)
-    return streamed(request, await primed(pieces, 2), multipart_type(DICOM, boundary), length, fields)
+        pieces = await primed(_parts(context, refs, heads, choices, end), 2)
+    return streamed(request, pieces, multipart_type(DICOM, boundary), length, fields)
 
 
 # --- metadata (10.4.1.1.2)

@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from isocenter.archive.work import CANCELED_ALREADY, COMPLETED_ALREADY, CREATED_MODIFIED
 from isocenter.errors import BadRequest, StepOver, StepUnclaimed, TransactionMissing
-from isocenter.model import ae_title, is_uid
+from isocenter.names import ae_title, is_uid
 from isocenter.services.unified_procedure_step import RETURNED, STATE, TRANSACTION, text_of
 from isocenter.web.context import DICOMWEB, base_url, context_of
 from isocenter.web.datasets import ONE, answer_model

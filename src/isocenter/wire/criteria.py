@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from isocenter.errors import BadRequest
-from isocenter.model import UNIQUE_KEY, Empty, Equal, InSequence, Match, Range, Wildcard, is_uid
+from isocenter.model import UNIQUE_KEY, Empty, Equal, InSequence, Match, Range, Wildcard
+from isocenter.names import is_uid
 from isocenter.std.dictionary import entry_of, vr_of
 from isocenter.wire.elements import path_of
 from isocenter.wire.values import BINARY_VRS

@@ -76,7 +76,8 @@ def places(
             # The loop above ended for the limit, and this is the item beyond it.
             raise LimitExceeded(f"more than {limits.elements} fragments (limits.elements)", tag_path=_PATH, offset=at)
     except DataSetError as error:
-        return offsets, lengths, error
+        # Told, not raised: with a traceback it would hold its reader's variables, and so the map, for some time.
+        return offsets, lengths, error.with_traceback(None)
     raise AssertionError("items ends with the delimiter, or an error")
 
 

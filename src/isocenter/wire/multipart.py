@@ -23,7 +23,6 @@ MAX_PADDING = 1024
 # would break a line or a header is refused.
 _BOUNDARY = re.compile(r"[\x20-\x7e]{0,199}[\x21-\x7e]")
 _FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)[ \t]*:[ \t]*([^\r\n\x00]*?)[ \t]*")
-_UNSAFE = re.compile(r"[\r\n\x00]")
 
 
 class PartStarted(NamedTuple):
@@ -204,14 +203,13 @@ class MultipartWriter:
 
     def part(self, headers: Mapping[str, str]) -> bytes:
         """What stands before the next body. Raises ValueError for a field that would break out of its line."""
-        lines = [b"--" + self._boundary if self._first else b"\r\n--" + self._boundary]
+        lines = [f"{name}: {value}" for name, value in headers.items()]
+        text = "".join(lines)
+        if "\r" in text or "\n" in text or "\0" in text:  # an expression takes ten times as long, for each of thousands
+            raise ValueError("a header field contains a line break")
+        begin = b"--" if self._first else b"\r\n--"
         self._first = False
-        for name, value in headers.items():
-            if _UNSAFE.search(name) or _UNSAFE.search(value):
-                raise ValueError(f"header field {name!r} contains a line break")
-            lines.append(f"{name}: {value}".encode("latin-1"))
-        lines.append(b"\r\n")
-        return b"\r\n".join(lines)
+        return begin + self._boundary + "\r\n".join(["", *lines, "\r\n"]).encode("latin-1")
 
     def end(self) -> bytes:
         """The closing delimiter."""

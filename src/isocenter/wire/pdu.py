@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from isocenter.errors import ProtocolError
 from isocenter.wire.limits import DEFAULT_LIMITS, Limits
@@ -41,8 +42,7 @@ A_RELEASE_RQ_PDU = PDU_HEADER.pack(A_RELEASE_RQ, 4) + b"\0\0\0\0"
 A_RELEASE_RP_PDU = PDU_HEADER.pack(A_RELEASE_RP, 4) + b"\0\0\0\0"
 
 
-@dataclass(frozen=True, slots=True)
-class ProposedContext:
+class ProposedContext(NamedTuple):
     """Presentation context item of an A-ASSOCIATE-RQ (Table 9-13)."""
 
     id: int
@@ -50,8 +50,7 @@ class ProposedContext:
     transfer_syntaxes: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ContextResult:
+class ContextResult(NamedTuple):
     """Presentation context item of an A-ASSOCIATE-AC (Table 9-18).
 
     `result`: 0 acceptance, 1 user-rejection, 2 no-reason, 3 abstract-syntax-not-supported,
@@ -63,8 +62,7 @@ class ContextResult:
     transfer_syntax: str
 
 
-@dataclass(frozen=True, slots=True)
-class RoleSelection:
+class RoleSelection(NamedTuple):
     """SCP/SCU role selection (PS3.7 D.3.3.4). In a request: proposed; in an answer: accepted."""
 
     sop_class: str
@@ -72,16 +70,14 @@ class RoleSelection:
     scp: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ExtendedNegotiation:
+class ExtendedNegotiation(NamedTuple):
     """SOP Class extended negotiation (PS3.7 D.3.3.5); `info` is what the service class defines."""
 
     sop_class: str
     info: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class CommonExtendedNegotiation:
+class CommonExtendedNegotiation(NamedTuple):
     """SOP Class common extended negotiation (PS3.7 D.3.3.6), requestor only."""
 
     sop_class: str
@@ -100,8 +96,7 @@ class UserIdentity:
     response_requested: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class UserInformation:
+class UserInformation(NamedTuple):
     """User information item (Table 9-16 and PS3.7 Annex D.3.3); the same item serves request and answer."""
 
     max_length: int = 0  # 0: unlimited
@@ -115,8 +110,7 @@ class UserInformation:
     identity_response: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AssociateRQ:
+class AssociateRQ(NamedTuple):
     """A-ASSOCIATE-RQ (Table 9-11). AE titles without their padding."""
 
     called: str
@@ -127,8 +121,7 @@ class AssociateRQ:
     protocol_version: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class AssociateAC:
+class AssociateAC(NamedTuple):
     """A-ASSOCIATE-AC (Table 9-17). The AE title fields repeat the request's and are not tested on receipt."""
 
     called: str
@@ -139,8 +132,7 @@ class AssociateAC:
     protocol_version: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class AssociateRJ:
+class AssociateRJ(NamedTuple):
     """A-ASSOCIATE-RJ (Table 9-21). `result` 1 permanent, 2 transient; `source` 1 user, 2 ACSE, 3 presentation."""
 
     result: int
@@ -166,8 +158,7 @@ _REJECT_REASONS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Abort:
+class Abort(NamedTuple):
     """A-ABORT (Table 9-26). `source` 0 service user, 2 service provider."""
 
     source: int

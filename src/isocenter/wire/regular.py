@@ -41,6 +41,7 @@ _NOTHING: Container[int] = ()
 _MANY = 8  # items, before it is worth while to look whether they are alike
 _LARGEST_ITEM = 1 << 16
 _MOST_SHAPES = 4
+_RUN = 2048  # bytes of items of one shape that are compared at once, before which as many are seen singly
 
 
 @cache
@@ -71,16 +72,18 @@ def regular_end(
 
 def _end(buf: Buffer, start: int, length: int, end: int, encoding: Encoding, explicit: bool, nesting: int) -> int:
     """The offset after the sequence, or -1; StructError where a header reaches beyond the buffer."""
-    header = encoding.implicit.unpack_from  # of items and delimiters in any encoding
-    with_vr, short_vrs, special = encoding.numbers.unpack_from, encoding.short_vrs, _special()
-    pos, odd, previous, numbers = start, 0, -1, _NOTHING
+    header, with_vr = encoding.implicit.unpack_from, encoding.numbers.unpack_from  # items have no VR in any encoding
+    short_vrs, special = encoding.short_vrs, _special()
+    pos, odd, previous, numbers, few, begin = start, 0, -1, _NOTHING, _MANY, start
     # Where the sequence and its item end at the latest, and whether a delimiter says where; the same of those around
-    sequence_open = length < 0
-    sequence_end = end if sequence_open else start + length
+    sequence_open, sequence_end = length < 0, end if length < 0 else start + length
     item_end, item_open, around = 0, False, list[tuple[int, bool, int, bool]]()
-    alike = _Alike(buf, start, encoding, explicit)
+    alike: _Alike | None = None  # most sequences have few items, and then a proof is all that is done
     while True:
-        if not around:
+        if few and not around:
+            few, begin = few - 1, pos
+        elif not around:
+            alike = alike or _Alike(buf, begin, encoding, explicit)
             pos = alike.after(pos, sequence_end)
         closed = pos == sequence_end and not sequence_open
         if not closed:
@@ -97,7 +100,7 @@ def _end(buf: Buffer, start: int, length: int, end: int, encoding: Encoding, exp
                     return -1
         if closed:
             if not around:
-                break
+                return pos if not odd & 1 else -1
             sequence_end, sequence_open, item_end, item_open = around.pop()
         # The elements of the item, as far as its end, its delimiter or a sequence
         inner, delimited = -1, False
@@ -113,8 +116,7 @@ def _end(buf: Buffer, start: int, length: int, end: int, encoding: Encoding, exp
                     break
                 if vr not in encoding.long_vrs or length or group >= _PADDING:
                     return -1
-                (size,) = encoding.u32.unpack_from(buf, pos + 8)
-                pos += 12
+                pos, (size,) = pos + 12, encoding.u32.unpack_from(buf, pos + 8)
                 if encoding.long_vrs[vr] == "SQ":
                     inner = size
                     break
@@ -148,17 +150,46 @@ def _end(buf: Buffer, start: int, length: int, end: int, encoding: Encoding, exp
             pos += 8
         elif pos != item_end or item_open:
             return -1
-    return pos if not odd & 1 else -1
+
+
+class _Shape:
+    """Of an item that was proved, which bytes decide its structure (`mask`), and what they are (`under`).
+
+    `run` is the number of such items that are looked at together, 0 for large ones.
+    """
+
+    __slots__ = ("_runs", "mask", "run", "size", "under")
+
+    def __init__(self, proved: bytes, mask: bytes) -> None:
+        self.size = len(mask)
+        self.run = _RUN // self.size if self.size <= _RUN // 4 else 0
+        self.mask = int.from_bytes(mask, "little")
+        self.under = int.from_bytes(proved, "little") & self.mask
+        self._runs = (0, 0)
+
+    def after_runs(self, buf: Buffer, pos: int, end: int) -> int:
+        """The offset after as many whole runs of items like it as there are from `pos` on, before `end`."""
+        width = self.run * self.size
+        if not self._runs[0]:
+            ones = sum(1 << 8 * at for at in range(0, width, self.size))
+            self._runs = self.mask * ones, self.under * ones
+        mask, under = self._runs
+        while pos + width <= end and int.from_bytes(buf[pos : pos + width], "little") & mask == under:
+            pos += width
+        return pos
 
 
 class _Alike:
-    """The items of one sequence that have been proved, to know those by that come after them."""
+    """The items of one sequence that have been proved, to know those by that come after them.
 
-    def __init__(self, buf: Buffer, start: int, encoding: Encoding, explicit: bool) -> None:
+    Made when _MANY calls of `after` would have found nothing; `begin` is where the last of the items proved begins.
+    """
+
+    def __init__(self, buf: Buffer, begin: int, encoding: Encoding, explicit: bool) -> None:
         self._buf, self._encoding, self._explicit = buf, encoding, explicit
-        self._begin = start  # of the item that is proved next
-        self._items, self._patience = 0, _MANY
-        self._shapes: list[tuple[int, int, int]] = []  # size, mask, and what is under it
+        self._begin = begin  # of the item that is proved next
+        self._items = self._patience = _MANY
+        self._shapes: list[_Shape] = []
 
     def after(self, pos: int, end: int) -> int:
         """The offset after the items from `pos` on, before `end`, that are like one before; `pos` where none is.
@@ -171,16 +202,22 @@ class _Alike:
             return pos
         self._learn(self._begin, pos)
         found, end = pos, min(end, len(self._buf))
+        last, alike = None, 0  # how many of the last shape came one after the other
         while True:
-            for size, mask, under in self._shapes:
-                if found + size <= end and int.from_bytes(self._buf[found : found + size], "little") & mask == under:
-                    found += size
+            for shape in self._shapes:
+                after = found + shape.size
+                if after <= end and int.from_bytes(self._buf[found:after], "little") & shape.mask == shape.under:
+                    found = after
                     break
             else:
                 break
+            alike = alike + 1 if shape is last else 1
+            last = shape
+            if alike == shape.run:
+                found, alike = shape.after_runs(self._buf, found, end), 0
         self._begin = found
         if found == pos:  # they are not: look ever more seldom
-            self._patience = 2 * self._items
+            self._patience = 2 * self._items + 1  # or of two that take turns the same one would always be learnt
         return found
 
     def _learn(self, begin: int, end: int) -> None:
@@ -207,5 +244,4 @@ class _Alike:
                 inside = number in special.get(group, _NOTHING)
             mask[pos - begin : pos - begin + head] = b"\xff" * head
             pos += head if inside else head + length
-        under = int.from_bytes(self._buf[begin:end], "little") & (every := int.from_bytes(mask, "little"))
-        self._shapes = [(size, every, under), *self._shapes[: _MOST_SHAPES - 1]]
+        self._shapes = [_Shape(bytes(self._buf[begin:end]), bytes(mask)), *self._shapes[: _MOST_SHAPES - 1]]

@@ -25,13 +25,13 @@ import { unpack } from "./pixels.js";
  * @typedef {{study: string, series: string, instance: string, frame: number, rows: number, columns: number, aspect: number, coloured: boolean, greys: PlainGreys | null}} Told
  */
 /**
- * What is on the screen: `part` is the frame as it came, where its samples did. `keys` gives those that were pressed, and
- * ends their keeping.
- * @typedef {{told: Told, part: Part | null, canvas: HTMLCanvasElement, element: HTMLElement, keys: () => KeyboardEvent[]}} First
+ * What is on the screen: `part` is the frame as it came, where its samples did. `kept` gives the keys that were pressed and
+ * the turns of the wheel, in their order, and ends their keeping.
+ * @typedef {{told: Told, part: Part | null, canvas: HTMLCanvasElement, element: HTMLElement, kept: () => (KeyboardEvent | WheelEvent)[]}} First
  */
 
-/** Keys that are kept until there is somebody to answer them: more than a hand presses meanwhile. */
-const MOST_KEYS = 32;
+/** Keys and steps of a wheel or touch pad that are kept until there is somebody to answer them: more than a hand makes meanwhile. */
+const MOST_KEPT = 128;
 
 /** @param {string} tag @param {string} names classes @param {...Element} children */
 function made(tag, names, ...children) {
@@ -90,17 +90,21 @@ function painted(width, height, paint) {
   return canvas;
 }
 
-/** Keeps keys from everybody until somebody knows what they mean. @returns {() => KeyboardEvent[]} */
-function keyKeeper() {
-  /** @type {KeyboardEvent[]} */
+/** Keeps keys and the wheel from everybody until somebody knows what they mean. @returns {First["kept"]} */
+function keeper() {
+  /** @type {(KeyboardEvent | WheelEvent)[]} */
   const kept = [];
-  const keep = (/** @type {KeyboardEvent} */ event) => {
+  const keep = (/** @type {KeyboardEvent | WheelEvent} */ event) => {
     event.stopImmediatePropagation();
-    if (kept.length < MOST_KEYS) kept.push(event);
+    if (event.type === "wheel") event.preventDefault(); // which the viewer does, too: nothing on the page moves by it
+    if (kept.length < MOST_KEPT) kept.push(event);
   };
-  addEventListener("keydown", keep, true);
+  const how = { capture: true, passive: false };
+  addEventListener("keydown", keep, how);
+  addEventListener("wheel", keep, how);
   return () => {
-    removeEventListener("keydown", keep, true);
+    removeEventListener("keydown", keep, how);
+    removeEventListener("wheel", keep, how);
     return kept.splice(0);
   };
 }
@@ -113,7 +117,7 @@ async function show(told) {
   const element = made("main", "viewer-page", made("header", "bar"), made("div", "stage", made("nav", "series-strip"), centre));
   element.setAttribute("aria-busy", "true");
   document.getElementById("app")?.append(element);
-  const keys = keyKeeper();
+  const kept = keeper();
   try {
     // Letter by letter what the page asked for, or it would come twice.
     const { href } = /** @type {HTMLLinkElement} */ (document.querySelector("link[as=fetch]"));
@@ -128,9 +132,9 @@ async function show(told) {
     const view = defaultView();
     view.zoom = fitZoom(view, told.columns, told.rows, told.aspect, canvas.width, canvas.height);
     drawPicture(/** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { alpha: false })), picture, view, told);
-    return { told, part: body && { contentType, body }, canvas, element, keys };
+    return { told, part: body && { contentType, body }, canvas, element, kept };
   } catch {
-    keys();
+    kept();
     element.remove();
     return null;
   }

@@ -66,7 +66,7 @@ async function makeViewer(route) {
     planes: (route) => go(formatRoute(route)),
   }, first);
   first?.element.remove();
-  if (first) pressed = first.keys;
+  if (first) early = first.kept;
   return page;
 }
 
@@ -111,8 +111,14 @@ async function makeStudies() {
   return page;
 }
 
-/** Keys that were pressed before the page could answer them. @type {() => KeyboardEvent[]} */
-let pressed = () => [];
+/** What was pressed and turned before the page could answer it. @type {import("./first.js").First["kept"]} */
+let early = () => [];
+
+/** @param {KeyboardEvent | WheelEvent} event */
+function answer(event) {
+  if (event instanceof KeyboardEvent) keyboard.press(event);
+  else document.elementFromPoint(event.clientX, event.clientY)?.dispatchEvent(new WheelEvent(event.type, event));
+}
 
 /** How often a page of ours led to another. */
 let gone = 0;
@@ -154,7 +160,7 @@ async function show(route) {
     const page = await (viewerPage ??= makeViewer(route));
     bring(page);
     await page.show(route);
-    pressed().forEach((event) => keyboard.press(event));
+    early().forEach(answer);
     return;
   }
   if (route.page === "display") {

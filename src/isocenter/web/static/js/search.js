@@ -13,6 +13,18 @@ const MODALITIES = new Set(
 /** Prefix that asks one attribute only. @type {Record<string, string>} */
 const PREFIXES = { id: "PatientID", name: "PatientName", acc: "AccessionNumber", desc: "StudyDescription", uid: "StudyInstanceUID" };
 
+/** The columns of the list; some begin with the most. @type {{id: Column, label: string, descending?: boolean}[]} */
+export const COLUMNS = [
+  { id: "name", label: "Patient" },
+  { id: "id", label: "Patient ID" },
+  { id: "date", label: "Study date", descending: true },
+  { id: "modality", label: "Modality" },
+  { id: "description", label: "Description" },
+  { id: "accession", label: "Accession" },
+  { id: "series", label: "Series", descending: true },
+  { id: "images", label: "Images", descending: true },
+];
+
 /** @type {Record<Column, string[]>} */
 const SORTED_BY = {
   name: ["PatientName"],

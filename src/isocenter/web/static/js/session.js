@@ -3,7 +3,7 @@
 
 import { BASE } from "./base.js";
 
-/** @typedef {{authentication: boolean, user: string | null, scopes: string[], ohif: boolean}} Who */
+/** @typedef {{authentication: boolean, user: string | null, scopes: string[], ohif: boolean, restricted: boolean}} Who `restricted`: to some studies */
 
 let leaving = false;
 

@@ -63,6 +63,35 @@ export class StudyPages {
     return -1;
   }
 
+  /** The same search asked anew, where the screen is; undefined where that fails: whoever asks next is told why. @param {{from: number, to: number}} seen */
+  async anew({ from, to }) {
+    const nothing = () => undefined;
+    const fresh = new StudyPages(this.client, this.terms, { come: nothing, moved: nothing, failed: nothing });
+    return fresh.begin(from, to).then(() => fresh, nothing);
+  }
+
+  /**
+   * Of the same search asked anew: takes over what studies say now, if they are the same ones in the same places.
+   * @param {StudyPages} fresh @returns {number[] | null} the places where something is another; null where the list is
+   */
+  adopt(fresh) {
+    if (fresh.total !== this.total) return null;
+    /** @type {number[]} */
+    const other = [];
+    for (const [page, { studies }] of fresh.#pages) {
+      const known = this.#pages.get(page);
+      if (!known) continue;
+      if (known.studies.length !== studies.length) return null;
+      for (const [i, study] of studies.entries()) {
+        const before = known.studies[i];
+        if (text(before, Tag.StudyInstanceUID) !== text(study, Tag.StudyInstanceUID)) return null;
+        if (JSON.stringify(before) !== JSON.stringify(study)) other.push(page * PAGE + i);
+      }
+    }
+    for (const [page, one] of fresh.#pages) if (this.#pages.has(page)) this.#pages.set(page, one);
+    return other;
+  }
+
   /** What is on the screen, from one place to another (exclusive): asked for if need be. @param {number} from @param {number} to */
   look(from, to) {
     const [first, last] = [Math.floor(from / PAGE), Math.floor(Math.max(from, Math.min(to, this.total) - 1) / PAGE)];

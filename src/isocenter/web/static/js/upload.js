@@ -20,6 +20,7 @@ const REASONS = {
   0xa700: "the archive is out of space",
   0xa900: "the object is not what it says it is",
   0xc000: "not a readable DICOM object",
+  0xc001: "a UID is missing or malformed",
   0x0110: "the server could not process it",
   0x0111: "stored before with other content",
   0x0122: "SOP class not supported",
@@ -151,7 +152,7 @@ export async function upload(client, files, onstate, signal) {
       state.known += already;
       for (const item of failed) {
         const code = number(item, FAILURE_REASON) ?? 0;
-        refuse(t(REASONS[code] ?? "") || `refused (${code.toString(16).toUpperCase().padStart(4, "0")}H)`, 1);
+        refuse(REASONS[code] ? t(REASONS[code]) : t("refused ({0})", `${code.toString(16).toUpperCase().padStart(4, "0")}H`), 1);
       }
       refuse(t("not a DICOM file"), blobs.length - stored - failed.length);
     } catch (error) {

@@ -14,6 +14,8 @@ const frameOf = (entry) => `${entry.image.path.instance}/${entry.frame}`;
 export class Book extends EventTarget {
   /** @type {Map<string, readonly Shape[]>} */
   #frames = new Map();
+  /** What the archive has for all frames of an image that nothing else is known of. @type {Map<string, readonly Shape[]>} */
+  #images = new Map();
   /** @type {Change[]} */
   #done = [];
   /** @type {Change[]} */
@@ -32,7 +34,7 @@ export class Book extends EventTarget {
 
   /** @param {Entry} entry @returns {readonly Shape[]} in the order of drawing */
   shapes(entry) {
-    return this.#frames.get(frameOf(entry)) ?? [];
+    return this.#frames.get(frameOf(entry)) ?? this.#images.get(entry.image.path.instance) ?? [];
   }
 
   /** @param {Entry} entry @param {readonly Shape[]} after @param {readonly Shape[]} [before] as before a drag */
@@ -51,8 +53,7 @@ export class Book extends EventTarget {
 
   /** @param {string} frame @param {readonly Shape[]} shapes */
   #put(frame, shapes) {
-    if (shapes.length > 0) this.#frames.set(frame, shapes);
-    else this.#frames.delete(frame);
+    this.#frames.set(frame, shapes); // also if there are none: those of the image are not on it any more
     if (!shapes.some(({ id }) => id === this.selected)) this.selected = null;
     this.dispatchEvent(new Event("change"));
   }
@@ -71,12 +72,20 @@ export class Book extends EventTarget {
     if (gone) this.change(entry, shapes.filter((shape) => shape !== gone));
   }
 
-  /** What the archive has of a frame; nothing to take back, and what was drawn meanwhile stays. @param {string} instance @param {number} frame @param {Omit<Shape, "id">[]} shapes */
+  /** What the archive has of a frame, or of all frames of an image (0); nothing to take back, and what was drawn meanwhile stays. @param {string} instance @param {number} frame @param {Omit<Shape, "id">[]} shapes */
   restore(instance, frame, shapes) {
-    const key = `${instance}/${frame}`;
-    if (this.#done.some((change) => change.frame === key)) return;
-    this.#saved.add(key);
-    this.#put(key, shapes.map((shape) => ({ ...shape, id: this.nextId() })));
+    const drawn = (/** @type {string} */ key) => this.#done.some((change) => change.frame === key);
+    const made = shapes.map((shape) => ({ ...shape, id: this.nextId() }));
+    if (frame > 0) {
+      const key = `${instance}/${frame}`;
+      if (drawn(key)) return;
+      this.#saved.add(key);
+      this.#put(key, made);
+      return;
+    }
+    for (const key of [...this.#frames.keys()]) if (key.startsWith(`${instance}/`) && !drawn(key)) this.#frames.delete(key);
+    this.#images.set(instance, made);
+    this.dispatchEvent(new Event("change"));
   }
 
   /** @param {Entry} entry */
@@ -86,7 +95,7 @@ export class Book extends EventTarget {
 
   /** Whether a saved state tells of the frame, so that the next one has to. @param {Entry} entry */
   wasSaved(entry) {
-    return this.#saved.has(frameOf(entry));
+    return this.#saved.has(frameOf(entry)) || this.#images.has(entry.image.path.instance);
   }
 
   /** @param {Entry} entry */

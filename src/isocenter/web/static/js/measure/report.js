@@ -2,10 +2,10 @@
 // Marks as a measurement report (TID 1500 of PS3.16 in a Comprehensive SR), and back: the numbers with what they were
 // measured on, for programs that read numbers. Pure: data sets in DICOM JSON in and out.
 
-import { Tag, items, number, numbers, text } from "../dataset.js";
+import { Tag, items, numbers, text } from "../dataset.js";
 import { angle, area, cobb, distance, statistics } from "./shapes.js";
 import { spacingAt } from "./spacing.js";
-import { attribute, graphics, newUid, ofPatient, readShape, reference, stamp } from "./state.js";
+import { attribute, byFrame, graphics, newUid, ofPatient, placed, readShape, reference, stamp, wholeImage } from "./state.js";
 
 /** @typedef {import("../dataset.js").DataSet} DataSet */
 /** @typedef {import("../loader.js").Entry} Entry */
@@ -80,20 +80,21 @@ function measure(name, found, unit, inner) {
   return item("CONTAINS", "NUM", name, { "0040A300": attribute("SQ", { "004008EA": coded(unit), "0040A30A": attribute("DS", value) }) }, inner);
 }
 
-/** Where it was measured, with the image that it is of. @param {string} relation @param {Entry} entry @param {Shape} shape @returns {DataSet[]} */
-function places(relation, entry, shape) {
+/** Where it was measured, with the image that it is of. @param {string} relation @param {Entry[]} entries @param {Shape} shape @returns {DataSet[]} */
+function places(relation, entries, shape) {
   return graphics(shape).map((graphic) =>
     item(relation, "SCOORD", CODES["region"], { "00700022": attribute("FL", ...numbers(graphic, "00700022")), "00700023": attribute("CS", text(graphic, "00700023")) }, [
-      item("SELECTED FROM", "IMAGE", CODES["source"], { "00081199": attribute("SQ", reference(entry, true)) }),
+      item("SELECTED FROM", "IMAGE", CODES["source"], { "00081199": attribute("SQ", reference(entries)) }),
     ]),
   );
 }
 
-/** @param {Entry} entry @param {Shape} shape @param {Values | null} values @returns {DataSet[]} what a shape says */
-function findings(entry, shape, values) {
+/** @param {Entry[]} entries that it is on @param {Shape} shape @param {Values | null} values of the only one @returns {DataSet[]} what a shape says */
+function findings(entries, shape, values) {
+  const entry = /** @type {Entry} */ (entries[0]);
   const spacing = spacingAt(entry.image, entry.frame, shape.points[0] ?? [0, 0]);
   const [a = [0, 0], b = a] = shape.points;
-  const from = places("INFERRED FROM", entry, shape);
+  const from = places("INFERRED FROM", entries, shape);
   const name = values?.unit === "SUVbw" ? CODES["uptake"] : entry.image.modality === "CT" ? CODES["attenuation"] : entry.image.modality === "MR" ? CODES["signal"] : CODES["value"];
   const unit = values?.code ?? UNITS[values?.unit ?? ""] ?? NO_UNIT;
   switch (shape.kind) {
@@ -112,10 +113,10 @@ function findings(entry, shape, values) {
     default: {
       const found = values && statistics(shape, values);
       const size = spacing.unit === "mm" ? [measure(CODES["area"], area(shape, spacing), UNITS["mm2"] ?? NO_UNIT)] : [];
-      if (!found) return [...places("CONTAINS", entry, shape), ...size];
+      if (!found) return [...places("CONTAINS", entries, shape), ...size];
       const derived = /** @type {[string, number][]} */ ([["mean", found.mean], ["deviation", found.deviation], ["least", found.least], ["most", found.most]]);
       const rows = derived.map(([how, value]) => measure(name, value, unit, [item("HAS CONCEPT MOD", "CODE", CODES["derivation"], { "0040A168": coded(CODES[how]) })]));
-      return [...places("CONTAINS", entry, shape), ...size, ...rows];
+      return [...places("CONTAINS", entries, shape), ...size, ...rows];
     }
   }
 }
@@ -130,17 +131,14 @@ export function makeReport(marked, valuesOf, where) {
   const { ds, path } = /** @type {Entry} */ (marked[0]?.entry).image;
   const [day, time] = stamp(where.now ?? new Date());
   const images = [...new Map(marked.map(({ entry }) => [entry.image.path.instance, entry])).values()];
-  let count = 0;
-  const groups = marked.flatMap(({ entry, shapes }) =>
-    shapes.map((shape) => {
-      count += 1;
-      const tracked = [
-        item("HAS OBS CONTEXT", "TEXT", CODES["tracking"], { "0040A160": attribute("UT", `${shape.kind} ${count}`) }),
-        item("HAS OBS CONTEXT", "UIDREF", CODES["trackingUid"], { "0040A124": attribute("UI", newUid()) }),
-      ];
-      return item("CONTAINS", "CONTAINER", CODES["group"], container(), [...tracked, ...findings(entry, shape, valuesOf(entry))]);
-    }),
-  );
+  const groups = placed(marked).map(([shape, entries], index) => {
+    const tracked = [
+      item("HAS OBS CONTEXT", "TEXT", CODES["tracking"], { "0040A160": attribute("UT", `${shape.kind} ${index + 1}`) }),
+      item("HAS OBS CONTEXT", "UIDREF", CODES["trackingUid"], { "0040A124": attribute("UI", newUid()) }),
+    ];
+    const values = entries.length === 1 ? valuesOf(/** @type {Entry} */ (entries[0])) : null;
+    return item("CONTAINS", "CONTAINER", CODES["group"], container(), [...tracked, ...findings(entries, shape, values)]);
+  });
   const content = [
     item("HAS CONCEPT MOD", "CODE", CODES["language"], { "0040A168": coded(CODES["english"]) }),
     item("HAS OBS CONTEXT", "CODE", CODES["observerType"], { "0040A168": coded(CODES["device"]) }),
@@ -168,7 +166,7 @@ export function makeReport(marked, valuesOf, where) {
     "0040A372": attribute("SQ"),
     "0040A375": attribute("SQ", {
       "0020000D": attribute("UI", path.study),
-      "00081115": attribute("SQ", { "0020000E": attribute("UI", path.series), "00081199": attribute("SQ", ...images.map((entry) => reference(entry, false))) }),
+      "00081115": attribute("SQ", { "0020000E": attribute("UI", path.series), "00081199": attribute("SQ", ...images.map(wholeImage)) }),
     }),
     "0040A491": attribute("CS", "COMPLETE"),
     "0040A493": attribute("CS", "UNVERIFIED"),
@@ -193,8 +191,8 @@ export function writtenAt(report) {
 
 /** The marks of a report that are drawn here, for each frame. @param {DataSet} report @returns {Marked[]} */
 export function readReport(report) {
-  /** @type {Map<string, Marked>} */
-  const found = new Map();
+  /** @type {[DataSet, Omit<Shape, "id">][]} */
+  const found = [];
   const inside = (/** @type {DataSet} */ ds) => items(ds, "0040A730");
   const named = (/** @type {DataSet} */ ds, /** @type {string} */ name) => text(items(ds, "0040A043")[0], "00080100") === CODES[name]?.[0];
   const take = (/** @type {DataSet} */ holder) => {
@@ -206,14 +204,10 @@ export function readReport(report) {
       "00700008": attribute("SQ", { "00700006": attribute("ST", said), ...(said ? { "00700014": attribute("FL", 0, 0) } : {}) }),
       "00700009": attribute("SQ", ...drawn.map((one) => ({ ...one, "00700005": attribute("CS", "PIXEL") }))),
     });
-    if (!shape) return;
-    const [instance, frame] = [text(image, "00081155"), number(image, "00081160") ?? 1];
-    const marked = found.get(`${instance}/${frame}`) ?? { instance, frame, shapes: [] };
-    marked.shapes.push(shape);
-    found.set(`${instance}/${frame}`, marked);
+    if (shape) found.push([image, shape]);
   };
   for (const section of inside(report).filter((one) => named(one, "measurements"))) {
     for (const group of inside(section).filter((one) => named(one, "group"))) [group, ...inside(group)].forEach(take);
   }
-  return [...found.values()];
+  return byFrame(found);
 }

@@ -4,7 +4,7 @@
 import { Tag, text } from "../dataset.js";
 import { t } from "../words.js";
 import { REPORT_CLASS, makeReport, readReport, writtenAt } from "./report.js";
-import { STATE_CLASSES, madeAt, makeState, newUid, readState } from "./state.js";
+import { STATE_CLASSES, madeAt, makeState, newUid, placed, readState } from "./state.js";
 
 /** @typedef {import("../dicomweb.js").DicomWeb} DicomWeb */
 /** @typedef {import("../viewport.js").Viewport} Viewport */
@@ -25,7 +25,7 @@ export async function saveMarks(client, book, viewport) {
   const { stack } = viewport;
   const entries = stack?.entries.filter((entry) => book.shapes(entry).length > 0 || book.wasSaved(entry)) ?? [];
   if (!stack || entries.length === 0) throw new Error(t("Nothing is drawn on these images."));
-  const valuesOf = await readValues(viewport, entries);
+  const valuesOf = await readValues(viewport, book, entries);
   const greys = viewport.greys;
   const voi = viewport.chosen && greys?.transform.voi.kind === "window" ? greys.transform.voi : null;
   const state = makeState(
@@ -36,7 +36,7 @@ export async function saveMarks(client, book, viewport) {
   );
   await client.storeData([state]);
   for (const entry of entries) book.markSaved(entry);
-  return entries.reduce((sum, entry) => sum + book.shapes(entry).length, 0);
+  return new Set(entries.flatMap((entry) => book.shapes(entry))).size;
 }
 
 /**
@@ -47,14 +47,16 @@ export async function saveMarks(client, book, viewport) {
 export async function saveReport(client, book, viewport) {
   const entries = viewport.stack?.entries.filter((entry) => book.shapes(entry).length > 0) ?? [];
   if (entries.length === 0) throw new Error(t("Nothing is drawn on these images."));
-  const valuesOf = await readValues(viewport, entries);
+  const valuesOf = await readValues(viewport, book, entries);
   const marked = entries.map((entry) => ({ entry, shapes: book.shapes(entry) }));
   await client.storeData([makeReport(marked, valuesOf, { series: newUid(), number: REPORT_NUMBER })]);
-  return marked.reduce((sum, { shapes }) => sum + shapes.length, 0);
+  return new Set(marked.flatMap(({ shapes }) => shapes)).size;
 }
 
-/** What the frames say at their pixels, fetched where they are not here. @param {Viewport} viewport @param {import("../loader.js").Entry[]} entries */
-async function readValues(viewport, entries) {
+/** What the frames say at their pixels where something is on one alone, fetched where they are not here. @param {Viewport} viewport @param {Book} book @param {import("../loader.js").Entry[]} marked */
+async function readValues(viewport, book, marked) {
+  const alone = placed(marked.map((entry) => ({ entry, shapes: book.shapes(entry) }))).flatMap(([, on]) => (on.length === 1 ? on : []));
+  const entries = [...new Set(alone)];
   const frames = await Promise.all(entries.map((entry) => viewport.loader.get(entry)));
   return (/** @type {import("../loader.js").Entry} */ entry) => viewport.valuesOf(entry, /** @type {import("../pixels.js").Frame} */ (frames[entries.indexOf(entry)]));
 }

@@ -12,7 +12,7 @@ import { spacingAt } from "./spacing.js";
 /** @typedef {import("./shapes.js").Shape} Shape */
 /** @typedef {import("./shapes.js").ShapeKind} ShapeKind */
 /** @typedef {import("./spacing.js").Point} Point */
-/** What a state says of a frame. @typedef {{instance: string, frame: number, shapes: Omit<Shape, "id">[]}} Marked */
+/** What a state says of a frame, or of all frames that it does not say anything else of (`frame` 0). @typedef {{instance: string, frame: number, shapes: Omit<Shape, "id">[]}} Marked */
 /** How the frames are shown. @typedef {{window: {center: number, width: number, function: string} | null, inverse: boolean}} Shown */
 
 const GRAY = "1.2.840.10008.5.1.4.1.1.11.1";
@@ -41,13 +41,31 @@ export function stamp(now) {
   return [`${now.getFullYear()}${two(now.getMonth() + 1)}${two(now.getDate())}`, `${two(now.getHours())}${two(now.getMinutes())}${two(now.getSeconds())}`];
 }
 
-/** @param {Entry} entry @param {boolean} frame whether the frame is told too @returns {DataSet} */
-export function reference({ image, frame: number }, frame) {
+/**
+ * An item of an Image SOP Instance Reference Macro: frames are named unless it is about all of them (PS3.3 Table 10-3).
+ * @param {readonly Entry[]} entries frames of one image @returns {DataSet}
+ */
+export function reference(entries) {
+  const { image } = /** @type {Entry} */ (entries[0]);
   return {
     "00081150": attribute("UI", text(image.ds, Tag.SOPClassUID)),
     "00081155": attribute("UI", image.path.instance),
-    ...(frame && image.frames > 1 ? { "00081160": attribute("IS", number) } : {}),
+    ...(entries.length < image.frames ? { "00081160": attribute("IS", ...entries.map(({ frame }) => frame)) } : {}),
   };
+}
+
+/** @param {Entry} entry @returns {DataSet} the same for all frames of its image */
+export const wholeImage = ({ image }) => ({
+  "00081150": attribute("UI", text(image.ds, Tag.SOPClassUID)),
+  "00081155": attribute("UI", image.path.instance),
+});
+
+/** Each shape with the frames that it is on: one that was read for all frames is on many. @param {{entry: Entry, shapes: readonly Shape[]}[]} marked @returns {[Shape, Entry[]][]} */
+export function placed(marked) {
+  /** @type {Map<Shape, Entry[]>} */
+  const found = new Map();
+  for (const { entry, shapes } of marked) for (const shape of shapes) found.set(shape, [...(found.get(shape) ?? []), entry]);
+  return [...found];
 }
 
 /** Patient and study of what is made from an image. @param {DataSet} ds of the image @returns {DataSet} */
@@ -89,12 +107,12 @@ export function makeState(marked, shown, valuesOf, where) {
     "00700082": attribute("DA", day),
     "00700083": attribute("TM", time),
     "00700084": attribute("PN"),
-    "00081115": attribute("SQ", { "0020000E": attribute("UI", path.series), "00081140": attribute("SQ", ...images.map((entry) => reference(entry, false))) }),
+    "00081115": attribute("SQ", { "0020000E": attribute("UI", path.series), "00081140": attribute("SQ", ...images.map(wholeImage)) }),
     "0070005A": attribute("SQ", ...images.map(displayedArea)),
     "00700060": attribute("SQ", { "00700002": attribute("CS", LAYER), "00700062": attribute("IS", 1) }),
     ...(grey ? { "20500020": attribute("CS", shown.inverse ? "INVERSE" : "IDENTITY") } : { "00282000": { vr: "OB", InlineBinary: btoa(String.fromCharCode(...srgbProfile())) } }),
   });
-  const annotations = marked.flatMap(({ entry, shapes }) => shapes.map((shape) => annotation(entry, shape, valuesOf(entry))));
+  const annotations = placed(marked).map(([shape, entries]) => annotation(entries, shape, valuesOf));
   if (annotations.length > 0) state["00700001"] = attribute("SQ", ...annotations);
   else delete state["00700060"];
   if (grey) greysOf(state, images, shown);
@@ -123,7 +141,7 @@ function displayedArea(entry) {
   const { image, frame } = entry;
   const { spacing } = image.plane(frame);
   return {
-    "00081140": attribute("SQ", reference(entry, false)),
+    "00081140": attribute("SQ", wholeImage(entry)),
     "00700052": attribute("SL", 1, 1),
     "00700053": attribute("SL", image.columns, image.rows),
     "00700100": attribute("CS", "SCALE TO FIT"),
@@ -131,8 +149,10 @@ function displayedArea(entry) {
   };
 }
 
-/** @param {Entry} entry @param {Shape} shape @param {import("./shapes.js").Values | null} values @returns {DataSet} */
-function annotation(entry, shape, values) {
+/** Values are written beside what is on one frame only. @param {Entry[]} entries @param {Shape} shape @param {(entry: Entry) => import("./shapes.js").Values | null} valuesOf @returns {DataSet} */
+function annotation(entries, shape, valuesOf) {
+  const entry = /** @type {Entry} */ (entries[0]);
+  const values = entries.length === 1 ? valuesOf(entry) : null;
   const beside = lines(shape, spacingAt(entry.image, entry.frame, shape.points[0] ?? [0, 0]), values).join("\r\n");
   // An arrow's words belong to what it points at; what was measured stands beside the shape.
   const arrow = shape.kind === "arrow";
@@ -148,7 +168,7 @@ function annotation(entry, shape, values) {
     "00700012": attribute("CS", "LEFT"),
   };
   return {
-    "00081140": attribute("SQ", reference(entry, true)),
+    "00081140": attribute("SQ", reference(entries)),
     "00700002": attribute("CS", LAYER),
     "00700008": attribute("SQ", words),
     "00700009": attribute("SQ", ...graphics(shape)),
@@ -194,29 +214,41 @@ export function madeAt(state) {
   return `${text(state, "00700082")}${text(state, "00700083")}`;
 }
 
-/** The marks of a state, for each frame that it refers to: none, where it has none. @param {DataSet} state @returns {Marked[]} */
+/** The marks of a state on all that it refers to: none, where it has none. @param {DataSet} state @returns {Marked[]} */
 export function readState(state) {
-  /** @type {Map<string, Marked>} */
-  const found = new Map();
-  const at = (/** @type {string} */ instance, /** @type {number} */ frame) => {
-    const key = `${instance}/${frame}`;
-    const marked = found.get(key) ?? { instance, frame, shapes: [] };
-    found.set(key, marked);
-    return marked;
-  };
   const shown = items(state, "00081115").flatMap((series) => items(series, "00081140"));
-  for (const image of shown) at(text(image, "00081155"), 1);
+  /** @type {[DataSet, Omit<Shape, "id"> | null][]} */
+  const found = shown.map((image) => [image, null]);
   for (const one of items(state, "00700001")) {
     const shape = readShape(one);
-    if (!shape) continue;
     // Without images of its own an annotation is of all that the state is of (C.10.5).
     const own = items(one, "00081140");
-    for (const image of own.length > 0 ? own : shown) {
-      const frames = numbers(image, "00081160");
-      for (const frame of frames.length > 0 ? frames : [1]) at(text(image, "00081155"), frame).shapes.push(shape);
-    }
+    if (shape) for (const image of own.length > 0 ? own : shown) found.push([image, shape]);
   }
-  return [...found.values()];
+  return byFrame(found);
+}
+
+/**
+ * What belongs to each frame that is named, and to all others (`frame` 0): a reference that names no frames is about all
+ * of them (PS3.3 Table 10-3), so that its shapes are also on those that are named elsewhere.
+ * @param {[image: DataSet, shape: Omit<Shape, "id"> | null][]} found references with what is drawn there @returns {Marked[]}
+ */
+export function byFrame(found) {
+  /** @type {Map<string, Map<number, Omit<Shape, "id">[]>>} */
+  const images = new Map();
+  const framesOf = (/** @type {DataSet} */ image) => numbers(image, "00081160");
+  for (const [image] of found) {
+    const uid = text(image, "00081155");
+    const frames = images.get(uid) ?? new Map();
+    for (const frame of framesOf(image).length > 0 ? framesOf(image) : [0]) frames.set(frame, []);
+    images.set(uid, frames);
+  }
+  for (const [image, shape] of found) {
+    const named = framesOf(image);
+    if (shape) for (const [frame, shapes] of images.get(text(image, "00081155")) ?? []) if (named.length === 0 || named.includes(frame)) shapes.push(shape);
+  }
+  // All frames first: whoever is told replaces them by what is of one.
+  return [...images].flatMap(([instance, frames]) => [...frames].sort(([a], [b]) => a - b).map(([frame, shapes]) => ({ instance, frame, shapes })));
 }
 
 /** @param {DataSet} one annotation @returns {Omit<Shape, "id"> | null} null for what is not drawn in this viewer */

@@ -24,7 +24,9 @@ export function showStatus(operation) {
   const disk = h("section.disk");
   const queue = h("section.queue", { "aria-live": "off" });
   const problem = h("p.problem", { role: "alert" });
-  const dialog = openDialog("status", t("Storage and queue"), [disk, queue, problem]);
+  /** What keeps us from looking, which is over when we can. */
+  const unseen = h("p.problem.unseen", { role: "alert" });
+  const dialog = openDialog("status", t("Storage and queue"), [disk, queue, problem, unseen]);
   const closed = new AbortController();
   let timer = 0;
   dialog.addEventListener("close", () => {
@@ -37,9 +39,10 @@ export function showStatus(operation) {
       const [storage, jobs] = await Promise.all([operation.storage(closed.signal), operation.queue(MOST, closed.signal)]);
       drawDisk(disk, storage);
       drawQueue(queue, jobs, (job, verb) => void change(job, verb));
+      fill(unseen);
     } catch (error) {
       if (isAbort(error)) return;
-      fill(problem, told(error));
+      if (unseen.textContent !== told(error)) fill(unseen, told(error)); // read out once
     }
     if (!closed.signal.aborted) timer = window.setTimeout(look, EVERY);
   };

@@ -8,16 +8,16 @@ import { RequestError, isAbort } from "../dicomweb.js";
 import { fill, h, icon, iconButton } from "../dom.js";
 import { count, plural } from "../format.js";
 import { formatRoute } from "../router.js";
-import { readSort, searchTerms, sortTerm, sortWords } from "../search.js";
+import { COLUMNS, readSort, searchTerms, sortTerm, sortWords } from "../search.js";
 import { StudyPages, tally } from "../studypages.js";
 import { t } from "../words.js";
 import { say, told } from "./dialog.js";
+import { News, NewsSign } from "./news.js";
 import { RowWindow } from "./rowwindow.js";
 import { StudyMenu } from "./studymenu.js";
 import { showPictures, studyRow, waitingRow } from "./studyrow.js";
 
 /** @typedef {import("../dataset.js").DataSet} DataSet */
-/** @typedef {import("../search.js").Column} Column */
 /** @typedef {import("../search.js").Criteria} Criteria */
 /** @typedef {import("../keyboard.js").Binding} Binding */
 
@@ -26,18 +26,6 @@ const DEBOUNCE = 160;
 const AT_REST = 120;
 /** A list whose order has moved is read again after so long (ms): studies come in crowds. */
 const SETTLED = 400;
-
-/** @type {{id: Column, label: string, descending?: boolean}[]} */
-const COLUMNS = [
-  { id: "name", label: "Patient" },
-  { id: "id", label: "Patient ID" },
-  { id: "date", label: "Study date", descending: true },
-  { id: "modality", label: "Modality" },
-  { id: "description", label: "Description" },
-  { id: "accession", label: "Accession" },
-  { id: "series", label: "Series", descending: true },
-  { id: "images", label: "Images", descending: true },
-];
 
 const SPANS = [
   { label: "Any date", days: 0 },
@@ -59,6 +47,10 @@ export class StudiesPage {
   #chips = h("div.chips", { role: "group", "aria-label": t("Modality") });
   #spans = h("div.segments", { role: "group", "aria-label": t("Study date") });
   #count = h("p.result-count", { role: "status" });
+  /** What the heads of the columns do, where there is no room for columns. */
+  #order = h("select.order-column", { "aria-label": t("Sort by") }, ...COLUMNS.map(({ id, label }) => h("option", { value: id }, t(label))));
+  #turn = h("button.order-turn", { type: "button" });
+  #sign = new NewsSign(() => void this.#showNew());
   #head = h("tr");
   #body = h("tbody");
   #state = h("div.list-state", { hidden: true });
@@ -81,6 +73,9 @@ export class StudiesPage {
   #running = null;
   #rows;
   #menu;
+  #news;
+  /** Something came while the list was on its way. */
+  #late = false;
   element;
 
   /**
@@ -96,6 +91,7 @@ export class StudiesPage {
       may: (scope) => this.#may(scope),
       gone: () => this.reload(),
     });
+    this.#news = new News(client.root, () => this.#look());
     this.element = h(
       "main.studies-page",
       null,
@@ -107,7 +103,7 @@ export class StudiesPage {
         h("label.search", null, icon("search"), this.#search, h("kbd", null, "/")),
         h("div.bar-end", null, iconButton("calendar", "Scheduled procedures", () => actions.procedures(), "W"), h("span.needs-write", null, iconButton("disk", t("Storage and queue"), () => this.#menu.status(), "Q")), h("button.button.primary", { type: "button", onclick: () => actions.upload(), title: `${t("Upload DICOM files")} (U)` }, icon("upload"), h("span", null, t("Upload"))), h("span.wide-only", null, iconButton("help", "Keyboard map", () => actions.help(), "?"))),
       ),
-      h("div.filters", null, this.#spans, this.#chips, this.#count),
+      h("div.filters", null, this.#spans, this.#chips, this.#sign.element, this.#count, h("div.order", null, this.#order, this.#turn)),
       this.#scroll,
       this.#menu.element,
     );
@@ -115,6 +111,11 @@ export class StudiesPage {
       clearTimeout(this.#timer);
       this.#timer = window.setTimeout(() => this.#apply({ text: this.#search.value }), DEBOUNCE);
     });
+    this.#order.addEventListener("change", () => {
+      const column = COLUMNS.find(({ id }) => id === this.#order.value);
+      if (column) this.#apply({ sort: sortWords({ column: column.id, descending: column.descending ?? false }) });
+    });
+    this.#turn.addEventListener("click", () => this.#apply({ sort: sortWords({ ...this.#sort, descending: !this.#sort.descending }) }));
     this.#search.addEventListener("keydown", (event) => this.#onSearchKey(event));
     this.#body.addEventListener("click", (event) => this.#onRowClick(event));
     this.#body.addEventListener("contextmenu", (event) => this.#onContextMenu(event));
@@ -147,6 +148,7 @@ export class StudiesPage {
       { keys: ["q"], label: "Storage and queue", group: "Study list", run: () => void (this.#may("write") && this.#menu.status()) },
       { keys: ["w"], label: "Scheduled procedures", group: "Study list", run: () => this.actions.procedures() },
       { keys: ["u"], label: "Upload files", group: "Study list", run: () => this.actions.upload() },
+      { keys: ["n"], label: "Show new studies", group: "Study list", run: () => void this.#showNew() },
       { keys: ["r"], label: "Reload", group: "Study list", run: () => this.reload() },
       { keys: ["?"], label: "This map", group: "Study list", run: () => this.actions.help() },
     ];
@@ -169,6 +171,7 @@ export class StudiesPage {
   hide() {
     clearTimeout(this.#timer);
     clearTimeout(this.#again);
+    this.#news.end();
     this.#stop();
   }
 
@@ -220,8 +223,36 @@ export class StudiesPage {
       if (this.#running === running) {
         this.element.classList.remove("is-searching");
         this.#scroll.setAttribute("aria-busy", "false");
+        this.#news.begin();
+        if (this.#late) void this.#look();
       }
     }
+  }
+
+  // --- what came meanwhile
+
+  /** Something was stored or deleted: rows say so in place; a list that is another one waits until somebody wants it, as nothing moves under the eyes. */
+  async #look() {
+    const shown = this.#pages;
+    this.#late = this.#scroll.getAttribute("aria-busy") === "true";
+    if (this.#late) return;
+    const fresh = await shown?.anew(this.#rows.seen);
+    if (fresh === undefined && shown) return;
+    if (this.#pages !== shown || (shown && this.#running?.pages !== shown)) return;
+    if (!shown || !fresh || (shown.total === 0 && fresh.total > 0)) {
+      void this.#run(true); // There is nothing to lose one's place in.
+      return;
+    }
+    const other = shown.adopt(fresh);
+    this.#sign.say(other ? null : fresh.total - shown.total);
+    for (const index of other ?? []) this.#rows.renew(index, 1, shown.total);
+    if (other?.length) this.#rested();
+  }
+
+  async #showNew() {
+    if (!this.#sign.shown) return;
+    await this.#run(true);
+    if (document.activeElement === document.body) this.#select(0); // the button that was pressed is gone
   }
 
   /** @param {AbortSignal} signal */
@@ -243,6 +274,7 @@ export class StudiesPage {
     const now = first ? pages.find(first) : -1;
     this.#selected = chosen ? pages.find(chosen) : -1;
     this.#pages = pages;
+    this.#sign.say(null);
     this.#sayTotal();
     this.#state.hidden = pages.total > 0;
     this.#scroll.classList.toggle("is-empty", pages.total === 0);
@@ -301,6 +333,12 @@ export class StudiesPage {
   // --- drawing
 
   #drawHead() {
+    const { column, descending } = this.#sort;
+    const way = t(descending ? "Descending" : "Ascending");
+    this.#order.value = column;
+    fill(this.#turn, icon(descending ? "down" : "up"));
+    this.#turn.setAttribute("aria-label", way);
+    this.#turn.title = way;
     fill(
       this.#head,
       h("td.c-picture"),
