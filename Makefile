@@ -19,6 +19,7 @@ ARGS ?=
 # machine has: tests of memory and of many connections need room. SHARED= runs them in one.
 SHARED ?= -n 2 --dist loadfile --no-loadscope-reorder
 TYPESCRIPT := typescript@7.0.2
+JXL_OXIDE := jxl-oxide-wasm@0.12.5
 NODE_CACHE := .cache/node
 OHIF := ohif
 TSCONFIG := $(firstword $(wildcard src/isocenter/web/static/tsconfig.json tools/tsconfig.json tools/viewer/tsconfig.json))
@@ -34,7 +35,7 @@ help:
 run: $(VENV)/.installed
 	$(BIN)/isocenter serve --demo --data $(DATA) $(ARGS)
 
-test: $(VENV)/.tests-installed peers ohif-for-tests
+test: $(VENV)/.tests-installed peers ohif-for-tests jxl-oxide-for-tests
 	$(BIN)/python -m pytest $(SHARED) $(ARGS)
 
 check: $(VENV)/.checks-installed
@@ -69,6 +70,19 @@ ohif-for-tests:
 	@if command -v npm >/dev/null && $(MAKE) --no-print-directory ohif; then :; \
 	elif [ "$${ISOCENTER_REQUIRE_PEERS:-}" = 1 ]; then echo "OHIF could not be fetched, which needs npm"; exit 1; \
 	else echo "SKIPPED: tests of OHIF, which npm fetches (apt-get install nodejs npm)"; fi
+
+.PHONY: jxl-oxide jxl-oxide-for-tests
+jxl-oxide: $(NODE_CACHE)/.$(subst @,-,$(JXL_OXIDE))
+
+$(NODE_CACHE)/.$(subst @,-,$(JXL_OXIDE)):
+	mkdir -p $(NODE_CACHE)
+	npm install --silent --no-audit --no-fund --no-package-lock --prefix $(NODE_CACHE) $(JXL_OXIDE)
+	touch $@
+
+jxl-oxide-for-tests:
+	@if command -v npm >/dev/null && $(MAKE) --no-print-directory jxl-oxide; then :; \
+	elif [ "$${ISOCENTER_REQUIRE_PEERS:-}" = 1 ]; then echo "jxl-oxide could not be fetched, which needs npm"; exit 1; \
+	else echo "SKIPPED: JPEG XL beside jxl-oxide, which npm fetches (apt-get install nodejs npm)"; fi
 
 bench: $(VENV)/.tests-installed peers ohif-for-tests
 	@for script in $(BENCHES); do echo "== $$script"; $(BIN)/python $$script --write $(ARGS); done

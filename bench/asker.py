@@ -10,10 +10,9 @@ import os
 import signal
 import socket
 import struct
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import objects
@@ -23,6 +22,8 @@ STUDY_FIND, STUDY_MOVE, STUDY_GET = (f"1.2.840.10008.5.1.4.1.2.2.{n}" for n in (
 _US = {0x0100, 0x0110, 0x0120, 0x0700, 0x0800, 0x0900, 0x1020, 0x1021, 0x1022, 0x1023}
 RELEASE_RQ, RELEASE_RP = (bytes([kind]) + b"\0\0\0\0\4\0\0\0\0" for kind in (5, 6))
 PENDING = (0xFF00, 0xFF01)
+ROOM = 4 << 20  # bytes of a reader's buffer
+ASSOCIATIONS = 8  # that a receiver takes at a time
 
 
 @dataclass(frozen=True)
@@ -70,11 +71,11 @@ def identifier(keys: dict[int, tuple[str, str]]) -> bytes:
 class Reader:
     """PDUs from a socket, through a buffer that is filled by as few calls as possible."""
 
-    at_a_time = 4 << 20  # bytes that one call may bring
+    at_a_time = ROOM  # bytes that one call may bring
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, room: bytearray | None = None) -> None:
         self.connection = connection
-        self._room = bytearray(4 << 20)
+        self._room = bytearray(ROOM) if room is None else room
         self._view = memoryview(self._room)
         self._start = self._end = 0
 
@@ -118,8 +119,8 @@ class Dropper(Reader):
 
     at_a_time = 2048
 
-    def __init__(self, connection: socket.socket) -> None:
-        super().__init__(connection)
+    def __init__(self, connection: socket.socket, room: bytearray | None = None) -> None:
+        super().__init__(connection, room)
         connection.settimeout(None)  # a socket with a timeout of Python's does not block, and cannot wait for all
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", 120, 0))
 
@@ -338,9 +339,9 @@ def accept(request: bytes) -> bytes:
     return struct.pack(">BxI", 0x02, len(body)) + body
 
 
-def _serve(connection: socket.socket, make_reader: type[Reader]) -> None:
+def _serve(connection: socket.socket, reader: Reader) -> None:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    reader, store, command = make_reader(connection), Store(), b""
+    store, command = Store(), b""
     while True:
         kind, content = reader.pdu()
         if kind == 0x01:
@@ -362,35 +363,33 @@ def _serve(connection: socket.socket, make_reader: type[Reader]) -> None:
             at += 4 + length
 
 
+def _serve_all(listener: socket.socket, make_reader: type[Reader]) -> None:
+    """One association after the other, with the same buffer."""
+    room = bytearray(ROOM)
+    while True:
+        connection, _ = listener.accept()
+        with connection, suppress(ConnectionError):
+            _serve(connection, make_reader(connection, room))
+
+
 @contextmanager
 def receiver(port: int, reader: type[Reader] = Reader) -> Iterator[None]:
-    """A Storage SCP in a process of its own that keeps nothing, one child for each association."""
-    pid = os.fork()
-    if pid == 0:
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-        with socket.create_server(("127.0.0.1", port), backlog=64) as listener:
-            while True:
-                connection, _ = listener.accept()
-                if os.fork() == 0:
-                    try:
-                        _serve(connection, reader)
-                    finally:
-                        os._exit(0)
-                connection.close()
+    """A Storage SCP that keeps nothing: processes that take an association each. They are there before, as to fork one
+    takes longer than all else that an association begins with, and would be measured with whoever opens it."""
+    pids: list[int] = []
     try:
-        _wait_for(port)
+        with socket.create_server(("127.0.0.1", port), backlog=64) as listener:
+            for _ in range(ASSOCIATIONS):
+                pid = os.fork()
+                if pid == 0:
+                    try:
+                        _serve_all(listener, reader)
+                    finally:
+                        os._exit(1)
+                pids.append(pid)
         yield
     finally:
-        os.kill(pid, signal.SIGTERM)
-        os.waitpid(pid, 0)
-
-
-def _wait_for(port: int) -> None:
-    pause = threading.Event()
-    for _ in range(500):
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            pause.wait(0.01)
-    raise ConnectionError("the receiver does not listen")
+        for pid in pids:
+            os.kill(pid, signal.SIGTERM)
+        for pid in pids:
+            os.waitpid(pid, 0)

@@ -35,6 +35,10 @@ from rich.table import Table  # noqa: E402
 import peers  # noqa: E402  (tests/ is not a package)
 import private_network  # noqa: E402
 
+# Whoever has installed Isocenter has its modules compiled; where this is set, each start would compile them once more.
+for _environment in (os.environ, peers.ENVIRONMENT):
+    _environment.pop("PYTHONDONTWRITEBYTECODE", None)
+
 Round = Callable[[], float]
 
 

@@ -2,9 +2,10 @@
 
 Each holds the same study, stored by the same sender before, and is started once for all rounds. The requestor of C-GET
 (asker.py) acknowledges each object at once and throws it away; so does the receiver of C-MOVE, a process of its own for
-each association. Objects go in Explicit VR Little Endian, as all three hold them, with PDUs as large as each sends
-them (the largest that Orthanc and dcmqrscp can be told). Orthanc checks no digests (StoreMD5ForAttachments) and has
-one C-MOVE thread, both its defaults in what matters here; dcmqrscp forks a process for each association.
+each association, which is there before. Objects go in Explicit VR Little Endian, as all three hold them, with PDUs as
+large as each sends them (the largest that Orthanc and dcmqrscp can be told). Orthanc checks no digests
+(StoreMD5ForAttachments) and has one C-MOVE thread, both its defaults in what matters here; dcmqrscp forks a process for
+each association.
 
 Who receives takes a good part of the machine for itself, whoever sends. In the rows "server alone" it has the kernel
 throw the data sets away unread, so that what is measured is the server and little else. "null SCP" (null_get.py) is
