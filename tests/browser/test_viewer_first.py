@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 import viewer_objects as objects
+from test_viewer_touch import Fingers
 from viewer_page import Viewer, served, watched
 
 import ours
@@ -167,6 +168,103 @@ def test_the_wheel_that_turns_before_the_viewer_is_kept_for_it_with_the_keys(vie
     viewer.page.locator("output.position", has_text=f"2 / {objects.SLICES}").wait_for()
     viewer.page.mouse.wheel(0, 100)
     viewer.page.locator("output.position", has_text=f"3 / {objects.SLICES}").wait_for()
+
+
+def greys(viewer: Viewer) -> str:
+    """The window as it stands beside the picture; "" as long as there is none."""
+    told = str(viewer.page.evaluate("() => document.querySelector('.viewport .bottom-right')?.innerText ?? ''"))
+    return next((line for line in told.splitlines() if line.startswith("W ")), "")
+
+
+def dragged(chromium: Browser, address: str, *ways: tuple[tuple[int, int], ...]) -> str:
+    """The window after drags with a viewer that is there."""
+    with watched(chromium, address) as viewer:
+        viewer.open(STUDY)
+        for way in ways:
+            viewer.page.mouse.move(*way[0])
+            viewer.page.mouse.down()
+            for x, y in way[1:]:
+                viewer.page.mouse.move(x, y)
+            viewer.page.mouse.up()
+        viewer.settle()
+        return greys(viewer)
+
+
+def test_a_drag_that_begins_before_the_viewer_goes_on_with_it(chromium: Browser, viewer: Viewer) -> None:
+    way, further = ((600, 300), (650, 400), (500, 320), (670, 335)), (720, 360)
+    begun, gone_on = dragged(chromium, viewer.address, way), dragged(chromium, viewer.address, (*way, further))
+    rest = Held(viewer, "**/js/viewer.js")
+    viewer.page.goto(f"{viewer.address}/view/{STUDY}")
+    viewer.page.wait_for_function(FIRST_MARK)
+    mouse = viewer.page.mouse
+    mouse.move(*way[0])
+    mouse.down()
+    for x, y in way[1:]:
+        mouse.move(x, y)
+    rest.release()
+    viewer.page.wait_for_selector(READY)
+    viewer.until(lambda: greys(viewer) == begun)
+    mouse.move(*further)
+    viewer.until(lambda: greys(viewer) == gone_on)
+    mouse.up()
+    mouse.move(500, 500)
+    viewer.settle()
+    assert greys(viewer) == gone_on
+
+
+def test_drags_that_end_before_the_viewer_are_kept_for_it_in_their_order(viewer: Viewer) -> None:
+    """One before and one behind keys that choose another tool, with the right button between: no menu comes."""
+    rest = Held(viewer, "**/js/viewer.js")
+    viewer.page.add_init_script(
+        "window.menus = [];"
+        "addEventListener('contextmenu', (event) => setTimeout(() => menus.push(event.defaultPrevented)));"
+    )
+    viewer.page.goto(f"{viewer.address}/view/{STUDY}")
+    viewer.page.wait_for_function(FIRST_MARK)
+    before = viewer.canvas()
+    buttons: list[tuple[str, Literal["left", "right"]]] = [("s", "left"), ("w", "right")]
+    for key, button in buttons:
+        viewer.page.keyboard.press(key)
+        viewer.page.mouse.move(600, 300)
+        viewer.page.mouse.down(button=button)
+        viewer.page.mouse.move(600, 400)
+        viewer.page.mouse.up(button=button)
+    rest.release()
+    viewer.page.wait_for_selector(READY)
+    viewer.page.wait_for_function("() => menus.length > 0")
+    assert [True] == viewer.page.evaluate("() => menus")
+    there = viewer.page.locator("output.position")
+    viewer.until(lambda: int(there.inner_text().split()[0]) > 3)
+    viewer.shown()
+    zoomed = viewer.text("bottom-right").splitlines()[-1]
+    viewer.press("f")
+    assert zoomed != viewer.text("bottom-right").splitlines()[-1]
+    assert not (before == viewer.canvas()).all()
+
+
+def test_fingers_that_come_before_the_viewer_are_kept_for_it(chromium: Browser, address: str) -> None:
+    """One that is lifted meanwhile, and one that goes on; the browser keeps neither for itself."""
+    first, second = ((600, 300), (640, 310), (660, 330)), ((600, 300), (640, 320), (670, 340))
+    reference = dragged(chromium, address, first, second)
+    with watched(chromium, address, has_touch=True) as viewer:
+        rest = Held(viewer, "**/js/viewer.js")
+        viewer.page.goto(f"{viewer.address}/view/{STUDY}")
+        viewer.page.wait_for_function(FIRST_MARK)
+        fingers = Fingers(viewer)
+        fingers.down(first[0])
+        fingers.move(first[1])
+        fingers.move(first[2])
+        fingers.up()
+        fingers.down(second[0])
+        fingers.move(second[1])
+        rest.release()
+        viewer.page.wait_for_selector(READY)
+        viewer.shown()
+        fingers.move(second[2])
+        viewer.until(lambda: greys(viewer) == reference)
+        fingers.up()
+        viewer.press("ArrowDown")
+        viewer.page.locator("output.position", has_text=f"2 / {objects.SLICES}").wait_for()
 
 
 @pytest.mark.parametrize(

@@ -24,14 +24,15 @@ import { unpack } from "./pixels.js";
  * What the server says of the first image: without `greys` it is one that the server makes a picture of.
  * @typedef {{study: string, series: string, instance: string, frame: number, rows: number, columns: number, aspect: number, coloured: boolean, greys: PlainGreys | null}} Told
  */
+/** What hands do before there is somebody to answer them. @typedef {KeyboardEvent | WheelEvent | PointerEvent} Early */
 /**
- * What is on the screen: `part` is the frame as it came, where its samples did. `kept` gives the keys that were pressed and
- * the turns of the wheel, in their order, and ends their keeping.
- * @typedef {{told: Told, part: Part | null, canvas: HTMLCanvasElement, element: HTMLElement, kept: () => (KeyboardEvent | WheelEvent)[]}} First
+ * What is on the screen: `part` is the frame as it came, where its samples did. `kept` gives what hands did meanwhile, in
+ * its order, and ends its keeping.
+ * @typedef {{told: Told, part: Part | null, canvas: HTMLCanvasElement, element: HTMLElement, kept: () => Early[]}} First
  */
 
-/** Keys and steps of a wheel or touch pad that are kept until there is somebody to answer them: more than a hand makes meanwhile. */
-const MOST_KEPT = 128;
+/** Events that are kept: more than a hand makes meanwhile. A drag that goes on makes up for what was left out of its way. */
+const MOST_KEPT = 1024;
 
 /** @param {string} tag @param {string} names classes @param {...Element} children */
 function made(tag, names, ...children) {
@@ -90,21 +91,38 @@ function painted(width, height, paint) {
   return canvas;
 }
 
-/** Keeps keys and the wheel from everybody until somebody knows what they mean. @returns {First["kept"]} */
+/** @param {Event} event @returns {boolean} whether it is the picture that is meant: what has a button has somebody to answer it */
+const isOfPicture = ({ target }) => target instanceof Element && target.closest(".viewport") !== null && !target.closest("button, input");
+
+/** Keeps keys, the wheel and drags of the picture from everybody until somebody knows what they mean. @returns {First["kept"]} */
 function keeper() {
-  /** @type {(KeyboardEvent | WheelEvent)[]} */
+  /** @type {Early[]} */
   const kept = [];
-  const keep = (/** @type {KeyboardEvent | WheelEvent} */ event) => {
+  /** Pointers that are down on the picture. @type {Set<number>} */
+  const down = new Set();
+  const press = (/** @type {KeyboardEvent | WheelEvent} */ event) => {
     event.stopImmediatePropagation();
     if (event.type === "wheel") event.preventDefault(); // which the viewer does, too: nothing on the page moves by it
     if (kept.length < MOST_KEPT) kept.push(event);
   };
+  const drag = (/** @type {PointerEvent} */ event) => {
+    const { type, pointerId } = event;
+    if (type === "pointerdown" && isOfPicture(event) && kept.length < MOST_KEPT) down.add(pointerId);
+    if (!down.has(pointerId)) return;
+    event.stopImmediatePropagation();
+    if (type === "pointerdown" && event.button === 1) event.preventDefault(); // as the viewer: it does not scroll the page
+    const ends = type === "pointerup" || type === "pointercancel";
+    if (ends) down.delete(pointerId);
+    if (ends || kept.length < MOST_KEPT) kept.push(event);
+  };
+  const menu = (/** @type {Event} */ event) => void (isOfPicture(event) && event.preventDefault()); // the right button drags
+  /** @type {[string, (event: any) => void][]} */
+  const listeners = [["keydown", press], ["wheel", press], ["contextmenu", menu]];
+  for (const type of ["pointerdown", "pointermove", "pointerup", "pointercancel"]) listeners.push([type, drag]);
   const how = { capture: true, passive: false };
-  addEventListener("keydown", keep, how);
-  addEventListener("wheel", keep, how);
+  for (const [type, listener] of listeners) addEventListener(type, listener, how);
   return () => {
-    removeEventListener("keydown", keep, how);
-    removeEventListener("wheel", keep, how);
+    for (const [type, listener] of listeners) removeEventListener(type, listener, how);
     return kept.splice(0);
   };
 }

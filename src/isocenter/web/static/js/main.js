@@ -111,13 +111,21 @@ async function makeStudies() {
   return page;
 }
 
-/** What was pressed and turned before the page could answer it. @type {import("./first.js").First["kept"]} */
+/** What was pressed, turned and dragged before the page could answer it. @type {import("./first.js").First["kept"]} */
 let early = () => [];
 
-/** @param {KeyboardEvent | WheelEvent} event */
-function answer(event) {
-  if (event instanceof KeyboardEvent) keyboard.press(event);
-  else document.elementFromPoint(event.clientX, event.clientY)?.dispatchEvent(new WheelEvent(event.type, event));
+function answerEarly() {
+  /** Where each pointer went down: what it does further is told there. @type {Map<number, Element | null>} */
+  const held = new Map();
+  const under = (/** @type {MouseEvent} */ event) => document.elementFromPoint(event.clientX, event.clientY);
+  for (const event of early()) {
+    if (event instanceof KeyboardEvent) keyboard.press(event);
+    else if (event instanceof WheelEvent) under(event)?.dispatchEvent(new WheelEvent(event.type, event));
+    else {
+      if (event.type === "pointerdown") held.set(event.pointerId, under(event));
+      held.get(event.pointerId)?.dispatchEvent(new PointerEvent(event.type, event));
+    }
+  }
 }
 
 /** How often a page of ours led to another. */
@@ -160,7 +168,7 @@ async function show(route) {
     const page = await (viewerPage ??= makeViewer(route));
     bring(page);
     await page.show(route);
-    early().forEach(answer);
+    answerEarly();
     return;
   }
   if (route.page === "display") {

@@ -77,6 +77,16 @@ class Drag {
   }
 }
 
+/** @param {HTMLElement} element @param {number} pointer */
+function capture(element, pointer) {
+  try {
+    element.setPointerCapture(pointer);
+  } catch (error) {
+    // A touch from before the viewer was here (first.js) may be over by now.
+    if (!(error instanceof DOMException && error.name === "NotFoundError")) throw error;
+  }
+}
+
 /**
  * @param {Viewport} viewport @param {ToolBox} tools
  * @param {{activate: (viewport: Viewport) => void, probe: (viewport: Viewport, event: PointerEvent | null) => void, pen: import("./measure/pen.js").Pen, lens: Lens}} hooks
@@ -93,7 +103,7 @@ export function attachTools(viewport, tools, hooks) {
   element.addEventListener("pointerdown", (event) => {
     if (event.target instanceof Element && event.target.closest("button, input")) return;
     hooks.activate(viewport);
-    element.setPointerCapture(event.pointerId);
+    capture(element, event.pointerId);
     pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
     const plain = event.button === 0 && !event.shiftKey && !event.ctrlKey && !event.metaKey;
     const drawn = plain && pointers.size === 1 && hooks.pen.down(viewport, event, tools.drawing);
