@@ -83,7 +83,8 @@ def closed(viewer: Viewer) -> None:
 
 def test_the_list_and_its_windows(auditor: Auditor) -> None:
     viewer = auditor.viewer
-    job = {"kind": "forward", "attempts": 1, "next_at": None, "updated_at": "2026-01-01T00:00:00Z", "failed": 0}
+    job = {"kind": "forward", "attempts": 1, "next_at": None, "updated_at": "2026-01-01T00:00:00Z", "failed": 1}
+    job["reasons"] = [{"why": "It cannot be read.", "count": 1}]
     jobs = [
         {**job, "id": at, "target": "A", "state": state, "last_error": "It is away.", "total": 4, "done": at}
         for at, state in enumerate(("waiting", "running", "done", "failed", "cancelled"))

@@ -177,3 +177,46 @@ def test_what_keeps_the_status_from_being_seen_is_told_until_it_is_over(chromium
         viewer.page.wait_for_function(
             "() => [...document.querySelectorAll('dialog .problem')].every((p) => !p.textContent)"
         )
+
+
+def test_the_queue_says_which_day_something_happened_and_why_objects_failed(chromium: Browser, address: str) -> None:
+    job = {"kind": "forward", "target": "there", "attempts": 1, "next_at": None, "total": 4, "done": 1}
+    rows: list[dict[str, object]] = [
+        {
+            "state": "waiting",
+            "updated_at": "2026-05-13T23:05:09.000Z",  # today, there
+            "last_error": "It is away.",
+            "failed": 2,
+            "reasons": [{"why": "It cannot be read.", "count": 2}],
+        },
+        {
+            "state": "failed",
+            "updated_at": "2026-05-13T14:59:59.000Z",
+            "last_error": "2 of 4 failed, the first: It cannot be read.",
+            "failed": 3,
+            "reasons": [{"why": "It is refused.", "count": 2}, {"why": "It cannot be read.", "count": 1}],
+        },
+    ]
+    jobs = [{**job, **row, "id": number} for number, row in enumerate(rows)]
+    with watched(chromium, address, timezone_id="Asia/Seoul") as viewer:
+        viewer.page.clock.set_fixed_time("2026-05-14T09:00:00+09:00")
+        viewer.page.route(
+            "**/operation/jobs?*",
+            lambda route: route.fulfill(json={"jobs": jobs, "counts": {"failed": 1, "waiting": 1}}),
+        )
+        viewer.list("?q=STACK")
+        viewer.page.wait_for_selector(".studies-page[data-scopes]")
+        viewer.press("q")
+        viewer.page.wait_for_selector("dialog.status .queue td")
+        times = viewer.page.locator(".queue time")
+        assert ["08:05:09", "2026-05-13 23:59"] == times.all_inner_texts()
+        titles = [one.get_attribute("title") for one in times.all()]
+        assert ["2026-05-14 08:05:09 UTC+09:00", "2026-05-13 23:59:59 UTC+09:00"] == titles
+        errors = [
+            row.locator("td:nth-child(2) .error").all_inner_texts() for row in viewer.page.locator(".queue tr").all()
+        ]
+        assert [
+            ["It is away.", "It cannot be read. (2)"],
+            ["It is refused. (2)", "It cannot be read."],
+        ] == errors
+        assert ["2 failed", "3 failed"] == viewer.page.locator(".queue .amount .error").all_inner_texts()

@@ -218,6 +218,7 @@ def test_in_peers_jobs_and_errors(viewer: Viewer) -> None:
             "total": 1,
             "done": 0,
             "failed": 1,
+            "reasons": [{"why": payload(k + 2), "count": 1}],
         }
         for k, one in enumerate(PAYLOADS)
     ]

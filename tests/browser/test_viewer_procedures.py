@@ -97,11 +97,37 @@ def test_the_steps_of_today_and_of_other_days(chromium: Browser, address: str) -
 
 def test_nothing_is_scheduled_and_the_server_is_gone(chromium: Browser, empty_address: str) -> None:
     with opened(chromium, empty_address, tolerate="net::ERR", locale="ko-KR") as page:
-        page.page.goto(f"{empty_address}/procedures")
-        page.page.wait_for_selector("text=오늘 예약된 검사가 없습니다")
         page.page.route("**/dicomweb/workitems?*", lambda route: route.abort())
-        page.press("r")
+        page.page.goto(f"{empty_address}/procedures")
         page.page.wait_for_selector(".procedures-page .list-state button")
         page.page.unroute("**/dicomweb/workitems?*")
         page.page.click(".procedures-page .list-state button")
         page.page.wait_for_selector("text=오늘 예약된 검사가 없습니다")
+
+
+def test_what_was_there_stays_when_it_cannot_be_asked_for_again(chromium: Browser, address: str) -> None:
+    with opened(chromium, address, tolerate="net::ERR") as page:
+        page.page.goto(f"{address}/procedures")
+        page.page.wait_for_selector(".procedures tbody tr")
+        page.page.route("**/dicomweb/workitems?*", lambda route: route.abort())
+        page.page.clock.set_fixed_time("2026-05-14T09:20:00+09:00")
+        page.press("r")
+        stale = page.page.locator(".procedures-page .stale")
+        stale.wait_for()
+        assert stale.inner_text().startswith("As it was at 09:00:00: it may have changed since. The server cannot be")
+        assert ["08:00", "09:30", "10:30"] == times(page)
+        # What is of other days is not what is asked for.
+        page.page.click("text=Next 7 days")
+        page.page.wait_for_selector(".procedures-page .list-state button")
+        assert [] == times(page)
+        assert not stale.is_visible()
+        page.page.unroute("**/dicomweb/workitems?*")
+        page.page.click(".procedures-page .list-state button")
+        page.page.wait_for_function("() => document.querySelectorAll('.procedures tbody tr').length === 4")
+        page.page.route("**/dicomweb/workitems?*", lambda route: route.abort())
+        page.press("r")
+        stale.wait_for()
+        page.page.unroute("**/dicomweb/workitems?*")
+        stale.locator("button").click()
+        stale.wait_for(state="hidden")
+        assert 4 == len(times(page))

@@ -15,10 +15,11 @@ import ours
 from isocenter.archive.archive import Archive
 from isocenter.known_peers import KnownPeer
 from isocenter.model import Origin
+from isocenter.services.base import Reply, Request
 from isocenter.settings import Settings
 from isocenter.web.app import create_app
 from isocenter.web.site_tokens import issue
-from skins.test_forwarding import QUICK, all_are, data_set, data_sets, free_port, jobs_of, peer_at, sent, until
+from skins.test_forwarding import QUICK, all_are, data_set, data_sets, free_port, jobs_of, peer_at, scp, sent, until
 from skins.test_move_destinations import study_of
 from skins.web_harness import Web, portal, web_of
 
@@ -43,7 +44,7 @@ def test_a_study_is_sent_to_a_peer_byte_for_byte(tmp_path: Path, caplog: pytest.
             until(tmp_path / "data", all_are("done"))
             listed = web.get(JOBS).json()
             assert listed["counts"] == {"done": 1}
-            assert [(one["id"], one["done"], one["failed"]) for one in listed["jobs"]] == [(job["id"], 5, 0)]
+            assert [(one["id"], one["done"], one["reasons"]) for one in listed["jobs"]] == [(job["id"], 5, [])]
         assert dict(zip(uids, map(data_set, objects), strict=True)) == data_sets(receiver.folder)
     assert f"study={study} series=* instance=* objects=5 to=there" in caplog.text
 
@@ -68,6 +69,30 @@ def test_a_series_and_an_instance_are_sent_alone(tmp_path: Path) -> None:
         assert (again.status_code, again.json()["error"]["code"]) == (400, "bad-request")
         assert web.post(f"{JOBS}/{one['id']}/retry").json()["state"] == "waiting"
         assert len(jobs_of(tmp_path / "data")) == 2
+
+
+def test_the_queue_says_why_objects_failed_while_others_are_still_on_their_way(tmp_path: Path) -> None:
+    study, uids, objects = study_of(5)
+    statuses = dict(zip(uids, (0xC000, 0x0122, 0xC000, 0xA700, 0x0000), strict=True))  # A700 passes by, later
+
+    def picky(request: Request, number: int) -> Reply:
+        return Reply(statuses[str(request.command["AffectedSOPInstanceUID"])])
+
+    slow = {"jobs_retry_first": 60.0, "jobs_retry_longest": 60.0, "jobs_interval": 0.1}
+    with (
+        scp(picky) as (port, _),
+        ours.node(tmp_path / "data", peers=[peer_at(port)], **slow) as node,
+        httpx.Client(base_url=node.url.rstrip("/")) as web,
+    ):
+        sent(node, objects)
+        web.post(JOBS, json={"peer": "there", "study": study})
+        until(tmp_path / "data", lambda jobs: jobs[0].state == "waiting" and jobs[0].failed == 3)
+        (job,) = web.get(JOBS).json()["jobs"]
+        assert (job["done"], job["failed"], job["last_error"]) == (1, 3, "C-STORE: A700 Refused: out of resources")
+        assert job["reasons"] == [
+            {"why": "C-STORE: C000 Error: cannot understand", "count": 2},
+            {"why": "C-STORE: 0122 SOP Class not supported", "count": 1},
+        ]
 
 
 @pytest.fixture

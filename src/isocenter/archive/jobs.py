@@ -22,7 +22,7 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from isocenter.errors import (
@@ -158,6 +158,11 @@ class JobQueue:
     async def listed(self, states: Collection[State] = (), limit: int = 1000) -> list[Job]:
         """The newest jobs first, in any of `states` (none given: all)."""
         return await asyncio.to_thread(self._rows.listed, states, limit)
+
+    async def reasons(self, jobs: Iterable[Job]) -> dict[int, dict[str, int]]:
+        """Why items of these jobs will not be tried again, and how many for each reason, the commonest first."""
+        numbers = [job.id for job in jobs if job.failed]
+        return await asyncio.to_thread(self._rows.reasons, numbers) if numbers else {}
 
     async def counts(self) -> dict[str, int]:
         """How many jobs there are in each state that any is in."""

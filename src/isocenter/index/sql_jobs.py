@@ -197,6 +197,21 @@ class SqlJobs(SqlRows):
         with self._rows() as connection:
             return [(uid, why) for uid, why in connection.execute(statement.order_by(_item.c.id).limit(limit))]
 
+    def reasons(self, numbers: Collection[int]) -> dict[int, dict[str, int]]:
+        """Why items of these jobs will not be tried again, and how many for each reason, the commonest first; of jobs
+        without such items nothing."""
+        found: dict[int, dict[str, int]] = {}
+        statement = (
+            sa.select(_item.c.job_id, _item.c.failure, sa.func.count())
+            .where(_item.c.job_id.in_(numbers), _item.c.failure.is_not(None))
+            .group_by(_item.c.job_id, _item.c.failure)
+            .order_by(sa.func.count().desc(), sa.func.min(_item.c.id))
+        )
+        with self._rows() as connection:
+            for number, why, count in connection.execute(statement):
+                found.setdefault(number, {})[why] = count
+        return found
+
     def items(self, number: int, after: int, limit: int) -> list[tuple[int, str]]:
         """Items of a job that are still to be done, in the order they came, behind the one numbered `after`."""
         statement = (

@@ -28,6 +28,7 @@ from isocenter.web.signing_in import json_fields
 OPERATION = "/operation"
 MOST_JOBS = 1000
 _JOBS = 100
+_MOST_REASONS = 10  # of one job
 _LARGEST = 2**63 - 1  # that a row may have for its number
 _LEVELS = ("study", "series", "instance")
 
@@ -81,8 +82,8 @@ def _scope(given: dict[str, str]) -> Scope:
 
 
 async def jobs(request: Request) -> Response:
-    """`GET /operation/jobs?state=waiting&state=failed&limit=100`: the newest first, and how many there are in each
-    state."""
+    """`GET /operation/jobs?state=waiting&state=failed&limit=100`: the newest first, each with why objects failed, and
+    how many there are in each state."""
     states = request.query_params.getlist("state")
     limit = request.query_params.get("limit", str(_JOBS))
     if not set(states) <= set(STATES):
@@ -91,7 +92,14 @@ async def jobs(request: Request) -> Response:
         raise BadRequest(f"limit is a number from 1 to {MOST_JOBS}")
     queue = context_of(request).archive.jobs
     listed = await queue.listed(cast(Any, states), int(limit))
-    return _answer({"jobs": [job.told() for job in listed], "counts": await queue.counts()})
+    reasons = await queue.reasons(listed)
+    rows = [{**job.told(), "reasons": _told(reasons.get(job.id, {}))} for job in listed]
+    return _answer({"jobs": rows, "counts": await queue.counts()})
+
+
+def _told(reasons: dict[str, int]) -> list[dict[str, Any]]:
+    some = list(reasons.items())[:_MOST_REASONS]
+    return [{"why": why, "count": count} for why, count in some]
 
 
 def _number(request: Request) -> int:

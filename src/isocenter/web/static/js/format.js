@@ -18,6 +18,35 @@ export function time(value, seconds = false) {
   return seconds && m[3] ? `${m[1]}:${m[2]}:${m[3]}` : `${m[1]}:${m[2] ?? "00"}`;
 }
 
+/** @param {number} n @returns {string} */
+const two = (n) => String(n).padStart(2, "0");
+
+/** @param {Date} at @returns {[string, string]} DA and TM, local */
+export function stamp(at) {
+  return [`${at.getFullYear()}${two(at.getMonth() + 1)}${two(at.getDate())}`, `${two(at.getHours())}${two(at.getMinutes())}${two(at.getSeconds())}`];
+}
+
+/** @param {number} days from today, where the browser stands @returns {string} DA */
+export function dayFromNow(days) {
+  const at = new Date();
+  at.setDate(at.getDate() + days);
+  return stamp(at)[0];
+}
+
+/** @param {Date} at @returns {string} 09:30:15 if it is of today, else 2024-05-14 09:30, local */
+export function moment(at) {
+  const [day, hour] = stamp(at);
+  return day === dayFromNow(0) ? time(hour, true) : `${date(day)} ${time(hour)}`;
+}
+
+/** @param {Date} at @returns {string} all of it: 2024-05-14 09:30:15 UTC+09:00 */
+export function wholeMoment(at) {
+  const [day, hour] = stamp(at);
+  const behind = at.getTimezoneOffset();
+  const minutes = Math.abs(behind);
+  return `${date(day)} ${time(hour, true)} UTC${behind > 0 ? "-" : "+"}${two(Math.trunc(minutes / 60))}:${two(minutes % 60)}`;
+}
+
 /** @param {string} value AS (054Y) @returns {string} 54 y */
 export function age(value) {
   const m = /^(\d{3})([DWMY])$/.exec(value);

@@ -6,7 +6,8 @@ import { BASE } from "./base.js";
 /** @typedef {{name: string, aet: string}} Peer */
 /** @typedef {"waiting" | "running" | "done" | "failed" | "cancelled"} State */
 /** @typedef {{id: number, kind: string, target: string, state: State, attempts: number, next_at: string | null, updated_at: string, last_error: string, total: number, done: number, failed: number}} Job */
-/** @typedef {{jobs: Job[], counts: Partial<Record<State, number>>}} Queue */
+/** `reasons`: why objects failed, the commonest first. @typedef {Job & {reasons: {why: string, count: number}[]}} ListedJob */
+/** @typedef {{jobs: ListedJob[], counts: Partial<Record<State, number>>}} Queue */
 /** @typedef {{patients: number, studies: number, series: number, instances: number, bytes: number, free: number, size: number, reserve: number}} Storage bytes */
 
 export class Operation {

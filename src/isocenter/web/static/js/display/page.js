@@ -4,6 +4,7 @@
 
 import { asset } from "../base.js";
 import { fill, h, icon, iconButton } from "../dom.js";
+import { date, dayFromNow } from "../format.js";
 import { say } from "../panels/dialog.js";
 import { t } from "../words.js";
 import { calibrationWords } from "./badge.js";
@@ -17,12 +18,6 @@ import { curveText, display, kept } from "./screen.js";
 
 /** Bytes of a file that is read, as the server's. */
 const LONGEST = 4 << 20;
-
-/** @returns {string} today, where the display stands */
-function today() {
-  const now = new Date();
-  return [now.getFullYear(), String(now.getMonth() + 1).padStart(2, "0"), String(now.getDate()).padStart(2, "0")].join("-");
-}
 
 /** The fields of a display that nobody measured. @type {[key: "black" | "white" | "gamma" | "ambient", label: string, value: string, unit: string][]} */
 const FIELDS = [
@@ -114,7 +109,7 @@ export class DisplayPage {
   /** @param {Curve} curve @param {Partial<Label>} label */
   async #keep(curve, label) {
     const name = label.name || this.#name.value.trim() || t("Main display");
-    const text = write(curve, { name, day: label.day ?? today(), kind: label.kind ?? "" });
+    const text = write(curve, { name, day: label.day ?? date(dayFromNow(0)), kind: label.kind ?? "" });
     read(text);
     await display.keep(name, text);
     this.#name.value = name;

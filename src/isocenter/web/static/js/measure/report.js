@@ -3,9 +3,10 @@
 // measured on, for programs that read numbers. Pure: data sets in DICOM JSON in and out.
 
 import { Tag, items, numbers, text } from "../dataset.js";
+import { stamp } from "../format.js";
 import { angle, area, cobb, distance, statistics } from "./shapes.js";
 import { spacingAt } from "./spacing.js";
-import { attribute, byFrame, graphics, newUid, ofPatient, placed, readShape, reference, stamp, wholeImage } from "./state.js";
+import { attribute, byFrame, graphics, newUid, ofPatient, placed, readShape, reference, wholeImage } from "./state.js";
 
 /** @typedef {import("../dataset.js").DataSet} DataSet */
 /** @typedef {import("../loader.js").Entry} Entry */

@@ -3,6 +3,7 @@
 // which other makers' viewers show. Pure: data sets in DICOM JSON in and out.
 
 import { Tag, items, number, numbers, text, texts } from "../dataset.js";
+import { stamp } from "../format.js";
 import { srgbProfile } from "./profile.js";
 import { lines } from "./shapes.js";
 import { spacingAt } from "./spacing.js";
@@ -33,12 +34,6 @@ export const attribute = (vr, ...values) => (values.length > 0 ? { vr, Value: va
 /** @returns {string} a UID from random bits (PS3.5 section B.2) */
 export function newUid() {
   return `2.25.${BigInt(`0x${crypto.randomUUID().replaceAll("-", "")}`)}`;
-}
-
-/** @param {Date} now @returns {[string, string]} DA and TM, local */
-export function stamp(now) {
-  const two = (/** @type {number} */ n) => String(n).padStart(2, "0");
-  return [`${now.getFullYear()}${two(now.getMonth() + 1)}${two(now.getDate())}`, `${two(now.getHours())}${two(now.getMinutes())}${two(now.getSeconds())}`];
 }
 
 /**

@@ -1,24 +1,20 @@
 // @ts-check
 // Whether what a page shows is out of date: the server says when something was stored or deleted (web/changes.py), as
-// long as the page is looked at. A hidden tab holds no connection, of which a browser has six for a server, and neither
-// does one that nobody touches: it would keep its session from ending by itself.
+// long as somebody is there to look.
 
+import { Attendance } from "../attendance.js";
 import { fill, h, icon } from "../dom.js";
 import { plural } from "../format.js";
 import { whoIsIt } from "../session.js";
 import { t } from "../words.js";
 
-/** Nobody is there after so long without a key or a pointer (ms). */
-const AWAY = 300_000;
 /** From one look to the next (ms). */
 const PACE = 2000;
-const SIGNS = /** @type {const} */ (["pointermove", "pointerdown", "keydown", "wheel"]);
 
 export class News {
-  #wanted = false;
+  #attendance = new Attendance(() => this.#turn());
   /** @type {EventSource | null} */
   #source = null;
-  #seen = 0;
   #pause = 0;
   #again = false;
   /** Whether the server tells whoever sits here. @type {Promise<boolean> | null} */
@@ -31,48 +27,29 @@ export class News {
   }
 
   begin() {
-    if (this.#wanted) return;
-    this.#wanted = true;
-    this.#seen = performance.now();
-    document.addEventListener("visibilitychange", this.#turn);
-    for (const sign of SIGNS) document.addEventListener(sign, this.#sign, { capture: true, passive: true });
-    this.#turn();
+    this.#attendance.begin();
   }
 
   end() {
-    this.#wanted = false;
-    document.removeEventListener("visibilitychange", this.#turn);
-    for (const sign of SIGNS) document.removeEventListener(sign, this.#sign, { capture: true });
     clearTimeout(this.#pause);
     this.#pause = 0;
-    this.#turn();
+    this.#attendance.end();
   }
-
-  /** Whether somebody is there to look. */
-  get #attended() {
-    return this.#wanted && !document.hidden && performance.now() - this.#seen < AWAY;
-  }
-
-  #sign = () => {
-    const back = !this.#attended;
-    this.#seen = performance.now();
-    if (back) this.#turn();
-  };
 
   /** On or off, as it should be by now. */
-  #turn = () => {
-    const on = this.#attended;
+  #turn() {
+    const on = this.#attendance.present;
     if (on === (this.#source !== null)) return;
     this.#source?.close();
     this.#source = null;
     if (on) void this.#listen();
-  };
+  }
 
   async #listen() {
     // Who may see some studies only hears of none: those look when they come back to the page.
     this.#told ??= whoIsIt().then(({ restricted }) => !restricted, () => false);
     const told = await this.#told;
-    if (!this.#attended || this.#source) return;
+    if (!this.#attendance.present || this.#source) return;
     if (!told) {
       this.#hear();
       return;
@@ -86,7 +63,7 @@ export class News {
 
   /** Looks now, or a little later where that was a moment ago. */
   #hear() {
-    if (!this.#attended) {
+    if (!this.#attendance.present) {
       this.#turn(); // without a timer: as long as nothing comes, nothing is asked for
       return;
     }

@@ -1,14 +1,15 @@
 // @ts-check
 // How full the disk is, and what is on its way to peers: looked at again every few seconds while it is open.
 
+import { Watch } from "../attendance.js";
 import { isAbort } from "../dicomweb.js";
 import { fill, h, icon } from "../dom.js";
-import { count, plural, size } from "../format.js";
+import { count, moment, size, wholeMoment } from "../format.js";
 import { t } from "../words.js";
 import { openDialog, told } from "./dialog.js";
 
 /** @typedef {import("../operation.js").Operation} Operation */
-/** @typedef {import("../operation.js").Job} Job */
+/** @typedef {import("../operation.js").ListedJob} Job */
 /** @typedef {import("../operation.js").Queue} Queue */
 /** @typedef {import("../operation.js").Storage} Storage */
 
@@ -28,24 +29,25 @@ export function showStatus(operation) {
   const unseen = h("p.problem.unseen", { role: "alert" });
   const dialog = openDialog("status", t("Storage and queue"), [disk, queue, problem, unseen]);
   const closed = new AbortController();
-  let timer = 0;
-  dialog.addEventListener("close", () => {
-    closed.abort();
-    clearTimeout(timer);
-  });
+  let drawn = "";
   const look = async () => {
-    clearTimeout(timer);
     try {
       const [storage, jobs] = await Promise.all([operation.storage(closed.signal), operation.queue(MOST, closed.signal)]);
       drawDisk(disk, storage);
-      drawQueue(queue, jobs, (job, verb) => void change(job, verb));
+      // What is the same stays: a title that is being read would go with its row.
+      if (drawn !== JSON.stringify(jobs)) drawQueue(queue, jobs, (job, verb) => void change(job, verb));
+      drawn = JSON.stringify(jobs);
       fill(unseen);
     } catch (error) {
       if (isAbort(error)) return;
       if (unseen.textContent !== told(error)) fill(unseen, told(error)); // read out once
     }
-    if (!closed.signal.aborted) timer = window.setTimeout(look, EVERY);
   };
+  const watch = new Watch(look, EVERY);
+  dialog.addEventListener("close", () => {
+    closed.abort();
+    watch.end();
+  });
   const change = async (/** @type {number} */ job, /** @type {"retry" | "cancel"} */ verb) => {
     try {
       await operation.change(job, verb);
@@ -53,9 +55,9 @@ export function showStatus(operation) {
     } catch (error) {
       fill(problem, told(error)); // it may have ended meanwhile
     }
-    await look();
+    if (!closed.signal.aborted) await watch.now();
   };
-  void look();
+  void watch.now();
 }
 
 /** @param {HTMLElement} place @param {Storage} storage */
@@ -105,13 +107,22 @@ function row(job, change) {
   const verb = job.state === "failed" || job.state === "cancelled" ? "retry" : "cancel";
   const bar = h("progress", { max: Math.max(1, job.total), value: job.done + job.failed, "aria-label": t("Progress") });
   const button = h("button.button.small", { type: "button", "data-job": job.id, onclick: () => change(job.id, verb) }, verb === "retry" ? t("Try again") : t("Cancel"));
+  const changed = new Date(job.updated_at);
   return h(
     "tr",
     null,
     h("td", null, h(`span.state.is-${job.state}`, null, t(STATES[job.state] ?? job.state))),
-    h("td", null, h("strong", null, job.target), h("span.muted", null, ` ${t(KINDS[job.kind] ?? job.kind)}`), job.last_error && !(job.state === "done") && h("span.error", { title: job.last_error }, job.last_error)),
-    h("td.amount", null, job.total > 0 && !over && bar, job.total > 0 && `${count(job.done)} / ${count(job.total)}`, job.failed > 0 && h("span.error", null, plural(job.failed, "refused", "refused"))),
-    h("td.muted", null, new Date(job.updated_at).toLocaleTimeString()),
+    h("td", null, h("strong", null, job.target), h("span.muted", null, ` ${t(KINDS[job.kind] ?? job.kind)}`), ...troubles(job).map((why) => h("span.error", { title: why }, why))),
+    h("td.amount", null, job.total > 0 && !over && bar, job.total > 0 && `${count(job.done)} / ${count(job.total)}`, job.failed > 0 && h("span.error", null, t("{0} failed", count(job.failed)))),
+    h("td.muted", null, h("time", { datetime: job.updated_at, title: wholeMoment(changed) }, moment(changed))),
     h("td", null, job.state !== "done" && button),
   );
+}
+
+/** What is wrong with a job, and with objects of it. @param {Job} job @returns {string[]} */
+function troubles({ state, last_error, reasons }) {
+  const whys = reasons.map(({ why, count: n }) => (n > 1 ? `${why} (${count(n)})` : why));
+  // A job that failed by its objects names the first of the reasons itself.
+  const own = state !== "done" && last_error && !reasons.some(({ why }) => last_error.endsWith(why));
+  return own ? [last_error, ...whys] : whys;
 }

@@ -6,7 +6,7 @@ import { asset } from "../base.js";
 import { Tag, text } from "../dataset.js";
 import { RequestError, isAbort } from "../dicomweb.js";
 import { fill, h, icon, iconButton } from "../dom.js";
-import { count, plural } from "../format.js";
+import { count, dayFromNow, plural } from "../format.js";
 import { formatRoute } from "../router.js";
 import { COLUMNS, readSort, searchTerms, sortTerm, sortWords } from "../search.js";
 import { StudyPages, tally } from "../studypages.js";
@@ -34,13 +34,6 @@ const SPANS = [
   { label: "30 days", days: 30 },
   { label: "1 year", days: 365 },
 ];
-
-/** @param {number} daysBack @returns {string} DA in local time */
-function dayValue(daysBack) {
-  const day = new Date();
-  day.setDate(day.getDate() - daysBack);
-  return `${day.getFullYear()}${String(day.getMonth() + 1).padStart(2, "0")}${String(day.getDate()).padStart(2, "0")}`;
-}
 
 export class StudiesPage {
   #search = h("input", { type: "search", "aria-label": t("Search studies"), placeholder: t("Search name, ID, date, modality, accession, description"), spellcheck: "false", autocomplete: "off" });
@@ -163,7 +156,7 @@ export class StudiesPage {
       this.#sort = sort;
       this.#drawHead();
     }
-    this.#days = SPANS.find(({ days }) => days > 0 && criteria.from === dayValue(days - 1))?.days ?? 0;
+    this.#days = SPANS.find(({ days }) => days > 0 && criteria.from === dayFromNow(1 - days))?.days ?? 0;
     return this.#run(true);
   }
 
@@ -361,7 +354,7 @@ export class StudiesPage {
     fill(
       this.#spans,
       ...SPANS.map(({ label, days }) =>
-        h("button", { type: "button", "aria-pressed": String(days === this.#days), onclick: () => this.#apply({ from: days ? dayValue(days - 1) : "", to: "" }) }, t(label)),
+        h("button", { type: "button", "aria-pressed": String(days === this.#days), onclick: () => this.#apply({ from: days ? dayFromNow(1 - days) : "", to: "" }) }, t(label)),
       ),
     );
     const shown = Object.entries(this.#counts).sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));

@@ -1,11 +1,13 @@
 // @ts-check
 // Scheduled procedures: what modalities and people are to do, today unless other days are wanted.
 
+import { Watch } from "../attendance.js";
 import { asset } from "../base.js";
 import { Tag, personName, text } from "../dataset.js";
 import { RequestError, isAbort } from "../dicomweb.js";
 import { fill, h, icon, iconButton, nameElement } from "../dom.js";
-import { count, date, time } from "../format.js";
+import { count, date, dayFromNow, moment, time } from "../format.js";
+import { told } from "../panels/dialog.js";
 import { t } from "../words.js";
 import { fetchSteps } from "./steps.js";
 
@@ -25,25 +27,22 @@ const COLUMNS = ["Time", "Patient", "Patient ID", "Procedure", "Modality", "Stat
 /** @type {Record<string, string>} States for people */
 const STATES = { "SCHEDULED": "Scheduled", "IN PROGRESS": "In progress", "STARTED": "Started", "ARRIVED": "Arrived", "READY": "Ready", "DEPARTED": "Departed", "COMPLETED": "Completed", "CANCELED": "Canceled", "DISCONTINUED": "Discontinued" };
 
-/** @param {number} ahead days from today @returns {string} DA in local time */
-function day(ahead) {
-  const at = new Date();
-  at.setDate(at.getDate() + ahead);
-  return `${at.getFullYear()}${String(at.getMonth() + 1).padStart(2, "0")}${String(at.getDate()).padStart(2, "0")}`;
-}
-
 export class ProceduresPage {
   #search = h("input", { type: "search", "aria-label": t("Search procedures"), placeholder: t("Search name, ID, procedure, modality, station, state"), spellcheck: "false", autocomplete: "off" });
   #spans = h("div.segments", { role: "group", "aria-label": t("Days") });
   #count = h("p.result-count", { role: "status" });
   #body = h("tbody");
   #state = h("div.list-state", { hidden: true });
+  /** That what is shown may be out of date, and since when. */
+  #stale = h("div.stale", { role: "alert", hidden: true });
   #scroll = h("div.procedures-scroll", null, h("table.procedures", null, h("thead", null, h("tr", null, ...COLUMNS.map((name) => h("th", { scope: "col" }, t(name))))), this.#body), this.#state);
   #span = "today";
   /** @type {Step[]} */
   #steps = [];
   #complete = true;
-  #timer = 0;
+  /** What `#steps` are of, and when they were asked for; null as long as there are none. @type {{days: string, at: Date} | null} */
+  #shown = null;
+  #watch = new Watch(() => this.#load(), EVERY);
   /** @type {AbortController | null} */
   #running = null;
 
@@ -57,6 +56,7 @@ export class ProceduresPage {
       null,
       h("header.bar", null, iconButton("back", "Back to the list", actions.back, "Esc"), h("h1", null, t("Scheduled procedures")), h("label.search", null, icon("search"), this.#search, h("kbd", null, "/")), h("div.bar-end", null, iconButton("help", "Keyboard map", actions.help, "?"))),
       h("div.filters", null, this.#spans, this.#count),
+      this.#stale,
       this.#scroll,
     );
     this.#search.addEventListener("input", () => this.#draw());
@@ -69,7 +69,7 @@ export class ProceduresPage {
     return [
       { keys: ["/"], label: "Search", group, run: () => this.#search.select() },
       { keys: ["1", "2", "3", "4"], label: "Today, or other days", group, shown: "1 – 4", run: (key) => this.#choose(SPANS[Number(key) - 1]?.id ?? "today") },
-      { keys: ["r"], label: "Reload", group, run: () => void this.#load() },
+      { keys: ["r"], label: "Reload", group, run: () => void this.#watch.now() },
       { keys: ["Escape"], label: "Back to the list", group, run: () => this.#leave() },
       { keys: ["?"], label: "This map", group, run: () => this.actions.help() },
     ];
@@ -77,11 +77,11 @@ export class ProceduresPage {
 
   async show() {
     document.title = `${t("Scheduled procedures")} · Isocenter`;
-    await this.#load();
+    await this.#watch.now();
   }
 
   hide() {
-    clearTimeout(this.#timer);
+    this.#watch.end();
     this.#running?.abort();
   }
 
@@ -95,37 +95,55 @@ export class ProceduresPage {
   /** @param {string} span */
   #choose(span) {
     this.#span = span;
-    void this.#load();
+    void this.#watch.now();
   }
 
   async #load() {
-    clearTimeout(this.#timer);
     this.#running?.abort();
     const running = new AbortController();
     this.#running = running;
     this.#drawSpans();
-    const days = SPANS.find(({ id }) => id === this.#span)?.days;
+    const span = SPANS.find(({ id }) => id === this.#span)?.days;
+    const days = span ? `${dayFromNow(span[0])}-${dayFromNow(span[1])}` : "";
+    const at = new Date();
     this.#scroll.setAttribute("aria-busy", "true");
     try {
-      const { steps, complete } = await fetchSteps(this.client, days ? `${day(days[0])}-${day(days[1])}` : "", running.signal);
+      const { steps, complete } = await fetchSteps(this.client, days, running.signal);
       this.#steps = steps;
       this.#complete = complete;
+      this.#shown = { days, at };
+      this.#stale.hidden = true;
       this.#draw();
     } catch (error) {
       if (isAbort(error)) return;
-      this.#fail(error);
+      // What was there is better than nothing, as long as it is of these days.
+      if (this.#shown?.days === days) this.#age(this.#shown.at, error);
+      else this.#fail(error);
     }
     this.#scroll.setAttribute("aria-busy", "false");
-    this.#timer = window.setTimeout(() => void this.#load(), EVERY);
+  }
+
+  /** @param {Date} at @param {unknown} error */
+  #age(at, error) {
+    const words = `${t("As it was at {0}: it may have changed since.", moment(at))} ${told(error)}`;
+    if (!this.#stale.hidden && this.#stale.textContent?.startsWith(words)) return; // read out once
+    this.#stale.hidden = false;
+    fill(this.#stale, icon("alert"), h("span", null, words), this.#again());
+  }
+
+  #again() {
+    return h("button.button", { type: "button", onclick: () => void this.#watch.now() }, t("Try again"));
   }
 
   /** @param {unknown} error */
   #fail(error) {
     this.#steps = [];
+    this.#shown = null;
+    this.#stale.hidden = true;
     fill(this.#body);
     fill(this.#count);
     const known = error instanceof RequestError;
-    this.#say("alert", known ? error.message : t("The procedures cannot be loaded."), known ? error.hint : String(error), h("button.button", { type: "button", onclick: () => void this.#load() }, t("Try again")));
+    this.#say("alert", known ? error.message : t("The procedures cannot be loaded."), known ? error.hint : String(error), this.#again());
   }
 
   /** @param {string} symbol @param {string} title @param {string} detail @param {...Node} actions */

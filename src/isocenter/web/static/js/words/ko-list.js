@@ -17,6 +17,8 @@ export const LIST = {
   "{0} procedure": "검사 예약 {0}건",
   "{0} procedures": "검사 예약 {0}건",
   "a UID is missing or malformed": "UID가 없거나 잘못됨",
+  "{0} failed": "{0}개 실패",
+  "As it was at {0}: it may have changed since.": "{0} 기준이며 그 뒤로 바뀌었을 수 있습니다.",
   "Free": "여유 공간",
   "Patients": "환자",
   "refused ({0})": "거부됨 ({0})",
