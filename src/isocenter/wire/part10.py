@@ -11,10 +11,9 @@ isocenter.wire.scan for irregular headers.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from struct import Struct
-from typing import Final
+from typing import Final, NamedTuple
 
 from isocenter.errors import DataSetError, NotDicomError, TruncatedError
 from isocenter.std.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -49,8 +48,7 @@ _SOURCE_AET: Final = 0x00020016
 _NOTHING: Final = b"\x00\x00\x00\x00"
 
 
-@dataclass(frozen=True, slots=True)
-class FileMeta:
+class FileMeta(NamedTuple):
     """What stands before the data set, and what the data set is.
 
     `transfer_syntax` is that which the data set is read with; the stated one is raw[0x00020010]. UIDs are "" where
@@ -63,7 +61,7 @@ class FileMeta:
     data_set_offset: int
     has_preamble: bool
     source_aet: str | None
-    raw: Mapping[int, bytes] = field(repr=False)
+    raw: Mapping[int, bytes]
     flags: frozenset[str]
 
 
@@ -118,7 +116,7 @@ def _group_2(buf: Buffer, start: int, limits: Limits, flags: set[str]) -> tuple[
     raw: dict[int, bytes] = {}
     pos, size = start, len(buf)
     claimed = -1
-    unpack, last = LITTLE.explicit.unpack_from, size - 8
+    unpack, last, most = LITTLE.explicit.unpack_from, size - 8, limits.command_bytes
     for _ in range(limits.elements):
         if pos > last:
             break
@@ -129,13 +127,13 @@ def _group_2(buf: Buffer, start: int, limits: Limits, flags: set[str]) -> tuple[
         if raw_vr not in SHORT_VRS:
             tag, _, offset, length = _irregular(buf, pos, size, flags)
         end = offset + length
-        if length < 0:
-            raise DataSetError("a value of undefined length", tag_path=path_of([tag]), offset=pos)
-        if end > size:
-            raise TruncatedError(
-                f"a value of {length} bytes reaches beyond the end", tag_path=path_of([tag]), offset=offset
-            )
-        if length > limits.command_bytes:
+        if not 0 <= length <= most or end > size:
+            if length < 0:
+                raise DataSetError("a value of undefined length", tag_path=path_of([tag]), offset=pos)
+            if end > size:
+                raise TruncatedError(
+                    f"a value of {length} bytes reaches beyond the end", tag_path=path_of([tag]), offset=offset
+                )
             flags.add("long-meta-value")
         elif tag not in raw:
             raw[tag] = bytes(buf[offset:end])

@@ -77,7 +77,8 @@ def _end(buf: Buffer, start: int, length: int, end: int, encoding: Encoding, exp
     pos, odd, previous, numbers, few, begin = start, 0, -1, _NOTHING, _MANY, start
     # Where the sequence and its item end at the latest, and whether a delimiter says where; the same of those around
     sequence_open, sequence_end = length < 0, end if length < 0 else start + length
-    item_end, item_open, around = 0, False, list[tuple[int, bool, int, bool]]()
+    item_end, item_open = 0, False
+    around: list[tuple[int, bool, int, bool]] = []
     alike: _Alike | None = None  # most sequences have few items, and then a proof is all that is done
     while True:
         if few and not around:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Container
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from isocenter.errors import DataSetError, LimitExceeded, TruncatedError
@@ -49,6 +50,7 @@ _CEILING: Final = 0x7FE00008  # pixel data, padding and delimiters are above
 _DELIMITERS: Final = 0xFFFE0000
 _NO_STOP: Final = 1 << 32
 _EVERYTHING: Final = range(1 << 32)
+_SEQUENCES: Final = ("SQ", "")  # wanted, not wanted
 
 
 @dataclass(slots=True)
@@ -230,12 +232,18 @@ def _explicit(scan: _Scan, pos: int) -> int:
     return pos
 
 
+@lru_cache(maxsize=64)  # bounded: requests choose tags
+def _vrs(wanted: frozenset[int]) -> dict[int, str]:
+    """VRs of the wanted attributes, and "" for the sequences that are not."""
+    return {**dict.fromkeys(sequence_tags(), ""), **{tag: vr_of(tag) for tag in wanted}}
+
+
 def _implicit(scan: _Scan, pos: int) -> int:
     """Scan implicit VR data from `pos`; the offset after the last element read."""
     buf, elements = scan.buf, scan.elements
     unpack, new = scan.encoding.implicit.unpack_from, tuple.__new__
-    wanted: Container[int] = _EVERYTHING if scan.wanted is None else scan.wanted
-    sequences, whole = sequence_tags(), scan.whole
+    vr_if_wanted = vr_of if scan.wanted is None else _vrs(scan.wanted).get
+    sequences, whole = _SEQUENCES, scan.whole
     previous, ceiling = _LOWEST, min(_CEILING, scan.stop)
     end, encoding, limits = scan.end, scan.encoding, scan.limits
     last = end - 8
@@ -248,18 +256,19 @@ def _implicit(scan: _Scan, pos: int) -> int:
         group, number, length = unpack(buf, pos)
         tag = group << 16 | number
         if previous < tag < ceiling:
-            if tag in sequences and (whole or length == UNDEFINED):
+            vr = vr_if_wanted(tag)
+            if vr in sequences and (whole or length == UNDEFINED):
                 size = -1 if length == UNDEFINED else length
                 after = regular_end(buf, pos + 8, size, end, encoding=encoding, explicit=False, limits=limits)
                 if after >= 0:
-                    if tag in wanted:
-                        elements[tag] = new(Element, (tag, "SQ", pos + 8, size))
+                    if vr:
+                        elements[tag] = new(Element, (tag, vr, pos + 8, size))
                     previous = tag
                     pos = after
                     continue
             elif length != UNDEFINED:
-                if tag in wanted:
-                    elements[tag] = new(Element, (tag, vr_of(tag), pos + 8, length))
+                if vr:
+                    elements[tag] = new(Element, (tag, vr, pos + 8, length))
                 begin = pos
                 odd |= length
                 previous = tag

@@ -42,8 +42,9 @@ def plausible(buf: Buffer, start: int, *, little: bool, explicit: bool) -> bool:
                 return False
         else:
             pos += 8
-            if not _fits(tag, length):
-                return False
+            unit, below, undefined = _lengths(tag)
+            if length >= below or length % unit:
+                return undefined and length == UNDEFINED
         if length == UNDEFINED:
             return True
         if pos + length > size:
@@ -54,12 +55,6 @@ def plausible(buf: Buffer, start: int, *, little: bool, explicit: bool) -> bool:
 
 
 _WIDTH = {"UL": 4, "SL": 4, "FL": 4, "AT": 4, "FD": 8, "US": 2, "SS": 2}
-
-
-def _fits(tag: int, length: int) -> bool:
-    """Whether an implicit VR value of this length can belong to the tag."""
-    unit, below, undefined = _lengths(tag)
-    return undefined if length == UNDEFINED else length < below and length % unit == 0
 
 
 # Bounded: received data choose the tags.
