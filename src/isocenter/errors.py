@@ -9,6 +9,7 @@ Long because it is the one list of them: a few lines for each.
 
 from __future__ import annotations
 
+import errno
 from typing import Any, ClassVar
 
 
@@ -200,6 +201,16 @@ class ArchiveBusy(OutOfResources):
     code = "busy"
     http_status = 503
     hint = "Try again in a few seconds."
+
+
+_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN})
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Whether an error says only that this process, or this machine, had too little of something at the moment."""
+    if isinstance(error, OSError):
+        return error.errno in _SHORTAGES
+    return isinstance(error, OutOfResources | MemoryError)
 
 
 class DuplicateInstance(IsocenterError):

@@ -372,6 +372,43 @@ def test_an_object_that_cannot_be_read_fails_alone(
     assert f"1 of 12 failed, the first: {why}" == job.last_error
 
 
+@pytest.mark.parametrize("short", [2, 9])
+def test_a_shortage_of_our_own_is_not_the_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short: int) -> None:
+    """Some wait for the next try while the others go; after many in a row the whole job does."""
+    _, uids, objects = study_of(12)
+    opened, troubles, left = FileStore.open, [], []
+
+    def exhausted(store: FileStore, name: str) -> FileBlob:
+        # What the system says when there are no descriptors left, by the way that this would take.
+        with monkeypatch.context() as patch:
+            if left:
+                patch.setattr(os, "open", left.pop())
+            return opened(store, name)
+
+    def no_descriptor(*_: Any) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    def ended(job: SqlJobs, number: int, state: str, *arguments: Any, **said: Any) -> None:
+        troubles.append((state, said.get("error", "")))
+        end(job, number, state, *arguments, **said)  # type: ignore[arg-type]
+
+    end = SqlJobs.end
+    monkeypatch.setattr(SqlJobs, "end", ended)
+    with (
+        ours.receiver(tmp_path / "there") as receiver,
+        ours.node(tmp_path / "data", peers=[peer_at(receiver.port)], **QUICK) as node,
+    ):
+        sent(node, objects)
+        left += [no_descriptor] * short
+        monkeypatch.setattr(FileStore, "open", exhausted)
+        with jobs_beside(tmp_path / "data/index.sqlite") as rows:
+            rows.add([Wanted("forward", "there", items=uids)], time.time())
+        (job,) = until(tmp_path / "data", all_are("done", "failed"))
+        assert {*uids} == data_sets(receiver.folder).keys()
+    assert ("done", 12, 0) == (job.state, job.done, job.failed)
+    assert ("waiting", "opening an object: Too many open files") == troubles[0]
+
+
 @pytest.mark.parametrize("times", [1, 2])
 def test_an_error_of_the_connection_is_not_the_objects(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int

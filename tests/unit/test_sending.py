@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
@@ -12,7 +13,7 @@ import pytest
 
 from isocenter.dimse.content import Prepared
 from isocenter.dimse.sending import Sender, Work
-from isocenter.errors import AssociationAborted, NetworkError, NotFound
+from isocenter.errors import AssociationAborted, NetworkError, NotFound, OutOfResources
 from isocenter.model import InstanceRef
 from isocenter.services.base import Answered, Cancellation, Ready, Response
 from isocenter.services.retrieve import Suboperation
@@ -200,7 +201,24 @@ def test_one_object_is_ahead_of_the_receiver_and_not_more(at_once: bool) -> None
 def test_an_object_that_is_gone_fails_alone(cold: set[int], at_once: bool) -> None:
     steps = run(Disk(cold=cold, gone={3, 12, 13}), 20, at_once=at_once)
     assert [3, 12, 13] == [number for number, step in enumerate(steps) if step.status is None]
-    assert {"gone"} == {step.why for step in steps if step.status is None}
+    assert {("gone", False)} == {(step.why, step.again) for step in steps if step.status is None}
+
+
+@pytest.mark.parametrize("error", [OutOfResources("none left"), OSError(errno.ENFILE, "none left"), MemoryError()])
+@pytest.mark.parametrize("cold", [set(), {4}])
+def test_what_we_lack_something_for_may_be_sent_again(cold: set[int], error: Exception) -> None:
+    def short(disk: Disk, ref: InstanceRef, number: int, accepted: Sequence[Agreed], *, at_hand: bool) -> Prepared:
+        if number == 4:
+            raise error
+        return make(disk, ref, number, accepted, at_hand=at_hand)
+
+    make = Disk._make
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Disk, "_make", short)
+        steps = run(Disk(cold=cold), 10)
+    assert [None if number == 4 else 0 for number in range(10)] == [step.status for step in steps]
+    assert [number == 4 for number in range(10)] == [step.again for step in steps]
+    assert steps[4].why
 
 
 @either_way

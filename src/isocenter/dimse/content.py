@@ -50,8 +50,9 @@ class Content(Protocol):
 
 @dataclass(slots=True)
 class Prepared:
-    """One object, ready to be sent in `context`; None: it cannot be, and `why` says so. `at_hand`: making it so waited
-    for nothing, and neither may the next. `whole`: it is short enough to be written in one go, and `ready` for that."""
+    """One object, ready to be sent in `context`; None: it cannot be, and `why` says so; `again`: for want of something
+    that this process may have later. `at_hand`: making it so waited for nothing, and neither may the next. `whole`: it
+    is short enough to be written in one go, and `ready` for that."""
 
     ref: InstanceRef
     context: Agreed | None = None
@@ -59,6 +60,7 @@ class Prepared:
     parts: Sequence[FilePart] = ()
     blob: Blob | None = None
     why: str = ""
+    again: bool = False
     at_hand: bool = False
     whole: bool = False
     ready: Ready | None = None

@@ -3,8 +3,8 @@
 One try goes over all that is left, on one association after the other. The object that an association was lost with
 waits for the next try, so that one that takes the peer down does not stand before the others for ever; where several
 were under way, they go once more one by one, as it shows only then which it was. An object that cannot be read fails by
-itself, with its reason. Where the rule wants commitment, what the peer took becomes part of a job that asks for it, in
-the transaction that says it was taken.
+itself, with its reason; one that this process lacks descriptors or memory for waits for the next try. Where the rule
+wants commitment, what the peer took becomes part of a job that asks for it, in the transaction that says it was taken.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from isocenter.dimse.content import Stored
 from isocenter.dimse.peers import associate_with
 from isocenter.dimse.retrieve import per_association
 from isocenter.dimse.selecting import Selector
-from isocenter.errors import AssociationAborted, NetworkError, OperationFailed, SettingsError
+from isocenter.errors import AssociationAborted, NetworkError, OperationFailed, OutOfResources, SettingsError
 from isocenter.known_peers import KnownPeer
 from isocenter.model import InstanceRef, Level
 from isocenter.net.requestor import Proposal, Requestor
@@ -36,7 +36,7 @@ from isocenter.wire.limits import Limits
 
 _AT_ONCE = 1000  # instances of one association
 _MOST_BARREN = 2  # associations in a row that are lost before anything was answered
-_MOST_REFUSED = 8  # temporary refusals in a row, after which the peer is left alone for a while
+_MOST_REFUSED = 8  # temporary refusals in a row (or shortages of ours), after which we leave it alone for a while
 _SAVE_EVERY = 2.0  # seconds; each time costs a transaction
 _SAVE_COUNT = 200
 
@@ -128,14 +128,22 @@ class _Tally:
         self._classes = classes
         self._done: list[str] = []
         self._failed: dict[str, str] = {}
-        self._refused = 0
+        self._refused = self._short = 0  # in a row
         self._saved_at = time.monotonic()
 
     async def take(self, step: Suboperation) -> None:
-        """One outcome. Raises OperationFailed after too many temporary refusals in a row."""
+        """One outcome. Raises OperationFailed after too many temporary refusals in a row, OutOfResources after as many
+        shortages of our own."""
         if step.lost:
             self.lost.add(step.sop_instance)
             return
+        if step.again:
+            self._work.trouble = step.why
+            self._short += 1
+            if self._short == _MOST_REFUSED:
+                raise OutOfResources(step.why)
+            return
+        self._short = 0
         if step.status is None:
             self._failed[step.sop_instance] = step.why
             return

@@ -18,7 +18,7 @@ from functools import partial
 from typing import TypeVar
 
 from isocenter.dimse.content import Content, Prepared
-from isocenter.errors import IsocenterError, NetworkError
+from isocenter.errors import IsocenterError, NetworkError, is_shortage
 from isocenter.model import InstanceRef
 from isocenter.services.base import Cancellation, Invoker, Response
 from isocenter.services.retrieve import Suboperation
@@ -33,6 +33,7 @@ log = logging.getLogger("isocenter.dimse")
 
 _UNTOLD = 16  # outcomes that may wait to be taken while more is sent
 _TOGETHER, _SOON = 16, 0.002  # after so many, or so many seconds, those that wait are told of
+_NO_MEMORY = "out of memory"
 _BATCH = 8  # objects that a thread prepares at a time; two batches of beginnings are in memory
 
 
@@ -58,10 +59,6 @@ class Work:
         if self.cancelled:
             return []
         return [self._left.popleft() for _ in range(min(count, len(self._left)))]
-
-    def take_one(self) -> InstanceRef | None:
-        """The next one; None when it is over."""
-        return self._left.popleft() if self._left and not self._cancellation.requested else None
 
     def put_back(self, refs: Sequence[InstanceRef]) -> None:
         """What was taken and not sent."""
@@ -138,7 +135,7 @@ class _Aloft:
         """Write it, as soon as there is a place in the window and room on the line."""
         if one.context is None:
             log.warning("%s: not sent: %s", one.ref.instance, one.why)
-            self._ended.append(Suboperation(one.ref.instance, None, one.why))
+            self._ended.append(Suboperation(one.ref.instance, None, one.why, again=one.again))
             return
         try:
             message = self._message(one, one.context)
@@ -180,8 +177,8 @@ class _Aloft:
         """Encode the request, up to what is left to sendfile."""
         try:
             one.ready = self._invoker.ready(context, *self._message(one, context))
-        except OSError as error:
-            one.context, one.why = None, str(error)
+        except (OSError, MemoryError) as error:
+            one.context, one.why, one.again = None, str(error) or _NO_MEMORY, is_shortage(error)
 
     def _message(self, one: Prepared, context: Agreed) -> tuple[CommandSet, Iterable[Payload]]:
         ref = one.ref
@@ -276,15 +273,13 @@ class _Ahead:
         """There is time for the next one."""
         if self._ready or self._batch is not None:
             return
-        ref = self._work.take_one()
-        if ref is None:
-            return
-        one = _prepared(self._at_once, ref, self._accepted(ref))
-        if one is not None:
-            self._ready.append(one)
-        else:
-            self._work.put_back([ref])
-            self._begin()
+        for ref in self._work.take(1):
+            one = _prepared(self._at_once, ref, self._accepted(ref))
+            if one is not None:
+                self._ready.append(one)
+            else:
+                self._work.put_back([ref])
+                self._begin()
 
     def close(self) -> None:
         """Put back what is not wanted."""
@@ -319,8 +314,8 @@ def _prepared(
 ) -> _Made | Prepared:
     try:
         return make(ref, accepted)
-    except (IsocenterError, OSError) as error:
-        return Prepared(ref, why=str(error))
+    except (IsocenterError, OSError, MemoryError) as error:
+        return Prepared(ref, why=str(error) or _NO_MEMORY, again=is_shortage(error))
 
 
 def _close_all(done: asyncio.Future[list[Prepared]]) -> None:

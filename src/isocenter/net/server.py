@@ -24,6 +24,7 @@ log = logging.getLogger("isocenter.dimse")
 
 _LOCAL_LIMIT = AssociateRJ(2, 3, 2)
 _CONGESTION = AssociateRJ(2, 3, 1)
+_BACKLOG = 1024
 _LONGEST_RESPONSE = 48 * 1024  # of a verified identity; the item it goes into holds 64 KiB with all else
 
 
@@ -218,7 +219,10 @@ class DimseServer:
         With `tls` (net.tls.server_context) it takes TLS and nothing else.
         """
         accept = self._accept if tls is None else self._accept_tls
-        server = await asyncio.get_running_loop().create_server(accept, sock=listener, backlog=1024)
+        # asyncio takes its backlog for how often to try at a time, and writes a traceback for each where there is no
+        # descriptor left: a thousand a second.
+        server = await asyncio.get_running_loop().create_server(accept, sock=listener, backlog=1)
+        listener.listen(_BACKLOG)
         self._tls = tls or self._tls
         self._listening.append((server, tls is not None))
 

@@ -109,13 +109,15 @@ class Selection:
 @dataclass(slots=True)
 class Suboperation:
     """What became of one C-STORE sub-operation: its status; None where nothing was sent or nothing came back, and why.
-    `lost`: the association ended with it, so that it may be there or not, and another try may do better. Not to be
-    changed; as with Request, it is not frozen because there is one for every object."""
+    `lost`: the association ended with it, so that it may be there or not, and another try may do better; `again`: it
+    was not sent for want of something that we may have later. Not to be changed; as with Request, it is not frozen
+    because there is one for every object."""
 
     sop_instance: str
     status: int | None
     why: str = ""
     lost: bool = False
+    again: bool = False
 
     @property
     def warned(self) -> bool:
