@@ -20,6 +20,7 @@ from isocenter.cli.main import app
 from isocenter.known_peers import KnownPeer
 from isocenter.names import ae_title
 from isocenter.server import Node
+from isocenter.std.sop_classes import STUDY_ROOT_GET
 from isocenter.ul import events
 from isocenter.wire import pdu
 from isocenter.wire.command import response_to
@@ -142,6 +143,22 @@ def test_what_is_not_there_is_no_error_and_said(node: Node, tmp_path: Path) -> N
         done = run(*words, "--study", "1.2.3.4", "--calling", "VIEWER")
         assert 0 == done.exit_code
         assert "the peer has nothing that was asked for" in done.stderr
+
+
+def test_get_opens_one_association(tmp_path: Path) -> None:
+    proposed: list[set[str]] = []
+
+    def script(scp: RawSCP) -> None:
+        scp.accept()
+        assert scp.rq is not None
+        proposed.append({context.abstract_syntax for context in scp.rq.contexts})
+        (request,) = scp.messages(1)
+        scp.answer(request)
+        scp.released()
+
+    with raw_scp(script) as address:
+        assert 0 == run("get", address, tmp_path, "--study", "1.2").exit_code
+    assert [STUDY_ROOT_GET in classes for classes in proposed] == [True]
 
 
 # --- Ctrl-C ----------------------------------------------------------------------------------------------------------

@@ -150,5 +150,6 @@ async def _get(
     except OSError as error:
         raise typer.BadParameter(f"{folder}: {error.strerror}") from None
     with closing(storage):
-        async with connect(address, **connecting) as peer:
-            return await retrieving.follow(peer.get(level, into=storage, **asked), bar)
+        # C-GET has an association of its own, and the one that entering a Peer opens would be for nothing.
+        peer = connect(address, **connecting)
+        return await retrieving.follow(peer.get(level, into=storage, **asked), bar)
