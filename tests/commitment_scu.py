@@ -40,6 +40,16 @@ CT, MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
 QUICK = {"commitment_delay": 0.0, "jobs_retry_first": 0.05, "jobs_retry_longest": 0.2, "jobs_interval": 0.05}
 
 
+class Clock:
+    """The time of day, turned on by `ahead` seconds."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead
+
+
 def objects(count: int, **attributes: object) -> list[bytes]:
     study, series = generate_uid(), generate_uid()
     made = []

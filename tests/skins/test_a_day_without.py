@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import ours
-from commitment_scu import Heard, asked_and_released, jobs, modality, objects, stored
+from commitment_scu import Clock, Heard, asked_and_released, jobs, modality, objects, stored
 from commitment_scu import listening as scu_listening
 from isocenter.archive.jobs import Job
 from isocenter.archive.routing import Rule
@@ -29,16 +29,6 @@ from skins.test_commitment_asked import Archive, all_of, listening, peer, report
 DAY, DEFAULTS = 86400.0, Settings()
 # All times that count are those of the settings table; only how often rows of other processes are looked at is ours.
 ROWS = {"jobs_interval": 0.05, "commitment_delay": 0.0, "commitment_hold": 0.0}
-
-
-class Clock:
-    """The time of day, turned on by `ahead` seconds."""
-
-    def __init__(self) -> None:
-        self.ahead = 0.0
-
-    def __call__(self) -> float:
-        return time.time() + self.ahead
 
 
 class Site:

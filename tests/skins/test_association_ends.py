@@ -37,7 +37,16 @@ RQ = pdu.encode_associate_rq(
 
 @pytest.fixture
 def receiver(tmp_path: Path) -> Iterator[Receiver]:
-    with ours.receiver(tmp_path, dimse_artim_timeout=0.5, dimse_idle_timeout=1.0) as running:
+    """Its patience is more than a busy machine takes between two steps of a test."""
+    with ours.receiver(tmp_path, dimse_artim_timeout=3.0, dimse_idle_timeout=3.0) as running:
+        yield running
+        wait_for(lambda: not running.server._links)
+
+
+@pytest.fixture
+def impatient(tmp_path: Path) -> Iterator[Receiver]:
+    """For those with whom no association is made."""
+    with ours.receiver(tmp_path, dimse_artim_timeout=0.5) as running:
         yield running
         wait_for(lambda: not running.server._links)
 
@@ -53,14 +62,15 @@ def wait_for(ready: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize("cut", [0, 1, 5, 6, 40, len(RQ) - 1])
-def test_a_request_that_stops_somewhere(receiver: Receiver, cut: int) -> None:
-    with raw_scu(receiver.port) as scu:
+def test_a_request_that_stops_somewhere(impatient: Receiver, cut: int) -> None:
+    with raw_scu(impatient.port) as scu:
         scu.send(RQ[:cut])
-        assert scu.rest() == b""
+        with contextlib.suppress(ConnectionError):  # it was closed before these bytes came (RFC 1122 section 4.2.2.13)
+            assert scu.rest() == b""
 
 
-def test_bytes_now_and_then_do_not_restart_artim(receiver: Receiver) -> None:
-    with raw_scu(receiver.port) as scu:
+def test_bytes_now_and_then_do_not_restart_artim(impatient: Receiver) -> None:
+    with raw_scu(impatient.port) as scu:
         scu.socket.settimeout(0.1)
         sent, answer = 0, None
         while answer is None and sent < len(RQ):
@@ -159,7 +169,7 @@ def test_a_connection_that_comes_while_the_server_stops(make_loop: Callable[[], 
 # --- we are the client -----------------------------------------------------------------------------------------------
 
 # How long a peer may take that does not answer; the others have all the time they need.
-IMPATIENT = Settings().replace(dimse_connect_timeout=2.0, dimse_response_timeout=2.0, dimse_artim_timeout=0.5)
+IMPATIENT = Settings().replace(dimse_response_timeout=2.0, dimse_artim_timeout=0.5)
 
 
 def silent(scp: RawSCP) -> None:
@@ -205,7 +215,7 @@ def half_an_answer(scp: RawSCP) -> None:
     ],
 )
 def test_no_association_comes_of_it(script: Callable[[RawSCP], None], error: type[NetworkError]) -> None:
-    settings = IMPATIENT if error is PeerTimeout else Settings()
+    settings = IMPATIENT.replace(dimse_connect_timeout=2.0) if error is PeerTimeout else Settings()
     with raw_scp(script) as address, pytest.raises(error), isocenter.sync.connect(address, settings=settings):
         pytest.fail("there is no association")
 

@@ -13,7 +13,7 @@ import pytest
 
 import isocenter
 import ours
-from commitment_scu import QUICK, files, flip, jobs, objects, stored, until
+from commitment_scu import QUICK, Clock, files, flip, jobs, objects, stored, until
 from isocenter.archive.jobs import Job
 from isocenter.archive.routing import Rule
 from isocenter.dimse.commitment_request import COMMITMENT_REQUEST, wanted_for
@@ -41,6 +41,7 @@ from isocenter.wire.command import Verb
 from peers import free_port
 
 ASKING = {**QUICK, "commitment_ask_after": 0.0, "commitment_hold": 0.0, "commitment_ask_again": 3600.0}
+LATER = 3600.0  # s after which the peer is asked where a test turns the clock to it, when all is as it wants it
 
 
 def peer(port: int, name: str = "backup", **changes: object) -> KnownPeer:
@@ -62,6 +63,11 @@ def over(node: Node) -> bool:
     return {"forward", COMMITMENT_REQUEST} <= {job.kind for job in found} and {"done", "failed"} >= {
         job.state for job in found
     }
+
+
+def wanted(node: Node, count: int) -> bool:
+    """Whether one request is to be made, of so many objects."""
+    return [count] == [job.total for job in asking(node)]
 
 
 def failures(data: Path, job: Job) -> dict[str, str]:
@@ -161,13 +167,15 @@ def test_what_the_peer_damaged_or_lost_is_named_with_its_reason(tmp_path: Path) 
     theirs = {**QUICK, "dimse_aet": "BACKUP"}
     with ours.node(tmp_path / "backup", **theirs) as backup:
         to = peer(backup.dimse[1])
-        mine = {**ASKING, "commitment_ask_after": 3.0, "commitment_hold": 10.0}
+        clock = Clock()
+        mine = {**ASKING, "clock": clock, "commitment_ask_after": LATER, "commitment_hold": 10.0}
         with ours.node(tmp_path / "data", peers=[to], rules=committed(to), **mine) as node:
             references = stored(node.address, objects(4))
-            until(lambda: len(files(tmp_path / "backup")) == 4 and bool(asking(node)))
+            until(lambda: len(files(tmp_path / "backup")) == 4 and wanted(node, 4))
             at_rest = files(tmp_path / "backup")
             flip(at_rest[references[1].instance])
             at_rest[references[2].instance].unlink()
+            clock.ahead += LATER
             until(lambda: over(node))
             (job,) = asking(node)
     assert ("failed", 4, 2, 2) == (job.state, job.total, job.done, job.failed)
@@ -230,9 +238,11 @@ def test_a_peer_that_may_ask_for_nothing_may_report(tmp_path: Path) -> None:
 
 
 def test_reasons_are_kept_and_what_the_peer_cannot_do_now_is_asked_again(tmp_path: Path) -> None:
-    archive = Archive()
-    with forwarding(tmp_path, archive, commitment_ask_after=2.0) as (node, _):
+    archive, clock = Archive(), Clock()
+    with forwarding(tmp_path, archive, clock=clock, commitment_ask_after=LATER) as (node, _):
         references = stored(node.address, objects(3))
+        until(lambda: wanted(node, 3))
+        clock.ahead += LATER
         until(lambda: bool(archive.requests))
         (first,) = archive.requests
         place = {reference: number for number, reference in enumerate(first.references)}
@@ -266,9 +276,12 @@ def test_without_a_report_the_peer_is_asked_again_and_a_late_one_counts(tmp_path
 
 
 def test_what_a_report_says_nothing_of_is_asked_again(tmp_path: Path) -> None:
-    archive = Archive()
-    with forwarding(tmp_path, archive, commitment_ask_after=2.0, commitment_ask_again=0.3) as (node, _):
+    archive, clock = Archive(), Clock()
+    settings = {"clock": clock, "commitment_ask_after": LATER, "commitment_ask_again": 0.3}
+    with forwarding(tmp_path, archive, **settings) as (node, _):
         stored(node.address, objects(2))
+        until(lambda: wanted(node, 2))
+        clock.ahead += LATER
         until(lambda: bool(archive.requests))
         first = archive.requests[0]
         one, other = first.references

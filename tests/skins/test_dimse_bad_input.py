@@ -28,7 +28,7 @@ DATA_SET = RAW[META.data_set_offset :]
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     with ours.node(
-        tmp_path_factory.mktemp("bad") / "archive", dimse_check_called_aet=True, dimse_artim_timeout=2.0
+        tmp_path_factory.mktemp("bad") / "archive", dimse_check_called_aet=True, dimse_artim_timeout=4.0
     ) as value:
         yield value
 

@@ -28,7 +28,7 @@ CT = "1.2.840.10008.5.1.4.1.1.2"
 
 
 class SlowGet(Service):
-    """Sends an object every 0.25 s, and no pending response; without objects it is silent."""
+    """Sends an object every 0.6 s, and no pending response; without objects it is silent."""
 
     name = "slow"
 
@@ -44,7 +44,7 @@ class SlowGet(Service):
     async def c_get(self, request: Request, data_set: bytes) -> Reply:  # type: ignore[override]
         context, *_ = request.invoker.contexts_for(CT)
         for number in range(self.objects):
-            await asyncio.sleep(0.25)
+            await asyncio.sleep(0.6)
             uid = f"1.2.{number}"
             raw = explicit(0x00080018, "UI", uid.encode() + b"\0" * (len(uid) % 2))
             await request.invoker.request(context, store_request(number + 1, CT, uid), [raw])
@@ -64,7 +64,7 @@ async def slow(objects: int) -> AsyncIterator[str]:
     await server.close()
 
 
-def got(objects: int) -> int:
+def got(objects: int, patience: float) -> int:
     count = 0
 
     def sink(request: Request) -> Refusal:
@@ -72,7 +72,7 @@ def got(objects: int) -> int:
         count += 1
         return Refusal(Reply())
 
-    settings = Settings().replace(dimse_response_timeout=2.0)
+    settings = Settings().replace(dimse_response_timeout=patience)
     with ours.background(lambda: slow(objects)) as address, isocenter.sync.connect(address, settings=settings) as pacs:
         answers = list(pacs.get("STUDY", into=sink, sop_classes=[CT], StudyInstanceUID="1.2"))
     assert [0x0000] == [answer.status for answer in answers]
@@ -80,12 +80,12 @@ def got(objects: int) -> int:
 
 
 def test_a_peer_that_sends_objects_is_not_silent() -> None:
-    assert 10 == got(10), "longer than it may be silent"
+    assert 10 == got(10, 5.0), "longer than it may be silent"
 
 
 def test_a_peer_that_sends_nothing_is() -> None:
     with pytest.raises(PeerTimeout):
-        got(0)
+        got(0, 2.0)
 
 
 def test_a_data_set_that_breaks_off_ends_the_association(tmp_path: Path) -> None:
