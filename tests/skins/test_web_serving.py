@@ -191,7 +191,8 @@ def send_slowly(connection: socket.socket, text: bytes, pause: float) -> bool:
 def test_slow_clients_are_ended_and_others_are_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "isocenter.web")
     head = "POST /dicomweb/studies HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/dicom\r\n"
-    with ours.node(tmp_path / "data", **QUICK) as node:
+    rows = QUICK | {"web_header_timeout": 4.0, "web_idle_timeout": 4.0}  # this process may sleep for some of it
+    with ours.node(tmp_path / "data", **rows) as node:
 
         def opened() -> socket.socket:
             return socket.create_connection(node.web, timeout=10)
@@ -204,7 +205,7 @@ def test_slow_clients_are_ended_and_others_are_not(tmp_path: Path, caplog: pytes
         with opened() as good:
             good.sendall(f"{head}Content-Length: 10000\r\n\r\n".encode())
             for _ in range(10):
-                time.sleep(0.3)
+                time.sleep(0.5)
                 good.sendall(b"x" * 1000)
             assert good.recv(65536).startswith(b"HTTP/1.1 400")  # no DICOM object, but a request
             assert httpx.get(f"{node.url}healthz").status_code == 200
