@@ -24,6 +24,7 @@ from isocenter.std.sop_classes import STUDY_ROOT_GET
 from isocenter.ul import events
 from isocenter.wire import pdu
 from isocenter.wire.command import response_to
+from raw_peer import Message
 from raw_scp import RawSCP, raw_scp
 
 CT = str(get_testdata_file("CT_small.dcm"))
@@ -178,8 +179,14 @@ def waits(process: subprocess.Popen[str], port: int) -> bool:
     return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
 
 
-def interrupted(words: tuple[str, ...], script: Callable[[RawSCP], None], midway: threading.Event) -> tuple[str, str]:
-    """What a command wrote that got SIGINT when it had read what the script had sent until `midway`."""
+def interrupted(
+    words: tuple[str, ...],
+    script: Callable[[RawSCP], None],
+    midway: threading.Event,
+    again: threading.Event | None = None,
+) -> tuple[str, str]:
+    """What a command wrote that got SIGINT when it had read what the script had sent until `midway`, and once more when
+    `again` is set."""
     with raw_scp(script) as address:
         argv = [*ISOCENTER, words[0], address, *words[1:]]
         with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -189,6 +196,9 @@ def interrupted(words: tuple[str, ...], script: Callable[[RawSCP], None], midway
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
             process.send_signal(signal.SIGINT)
+            if again is not None:
+                assert again.wait(30)
+                process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=60)
     assert 130 == process.returncode, err
     assert err.endswith("\ninterrupted\n")
@@ -196,34 +206,60 @@ def interrupted(words: tuple[str, ...], script: Callable[[RawSCP], None], midway
     return out, err
 
 
-@pytest.mark.parametrize("words", [("find",), ("find", "--json"), ("move", "--to", "Y", "--study", "1.2")])
-def test_ctrl_c_cancels_and_tells_how_far_it_was(words: tuple[str, ...]) -> None:
-    midway = threading.Event()
-    cancels: list[object] = []
+ASKING = [
+    ("find",),
+    ("find", "--json"),
+    ("move", "--to", "Y", "--study", "1.2"),
+    ("get", "DIR", "--study", "1.2"),
+]
+
+
+def asked(scp: RawSCP, words: tuple[str, ...]) -> Message:
+    """Answer a request three times and not for the last time; the request."""
+    scp.accept()
+    (request,) = scp.messages(1)
+    responses = []
+    for number in range(1, 4):
+        if words[0] == "find":
+            answer = response_to(request.command, 0xFF00, CommandDataSetType=1)
+            scp.connection.send_message(request.context, answer, STUDY_LEVEL)
+        else:
+            counters = {"Remaining": 100 - number, "Completed": number, "Failed": 0, "Warning": 0}
+            said = {f"NumberOf{name}Suboperations": value for name, value in counters.items()}
+            scp.connection.send_message(request.context, response_to(request.command, 0xFF00) | said)
+        responses += map(bytes, scp.connection.data_to_send())
+    scp.send(*responses)
+    return request
+
+
+@pytest.mark.parametrize("last", ["word", "silence", "second"])
+@pytest.mark.parametrize("words", ASKING)
+def test_ctrl_c_cancels_and_tells_how_far_it_was(words: tuple[str, ...], last: str, tmp_path: Path) -> None:
+    """Who says his last word is released, who does not is left after a moment, or at once if he who asks insists."""
+    words = tuple(str(tmp_path) if word == "DIR" else word for word in words)
+    midway, again = threading.Event(), threading.Event()
+    story: list[object] = []
 
     def script(scp: RawSCP) -> None:
-        scp.accept()
-        (request,) = scp.messages(1)
-        responses = []
-        for number in range(1, 4):
-            if words[0] == "find":
-                answer = response_to(request.command, 0xFF00, CommandDataSetType=1)
-                scp.connection.send_message(request.context, answer, STUDY_LEVEL)
-            else:
-                counters = {"Remaining": 100 - number, "Completed": number, "Failed": 0, "Warning": 0}
-                said = {f"NumberOf{name}Suboperations": value for name, value in counters.items()}
-                scp.connection.send_message(request.context, response_to(request.command, 0xFF00) | said)
-            responses += map(bytes, scp.connection.data_to_send())
-        scp.send(*responses)
+        request = asked(scp, words)
         midway.set()
         (cancel,) = scp.messages(1)
-        cancels.append(cancel.command["CommandField"])
-        assert isinstance(scp.event(), events.Aborted), "nobody waits for the peer's last word"
+        story.append(cancel.command["CommandField"])
+        again.set()
+        if last == "word":
+            scp.answer(request, 0xFE00)
+            scp.released()
+            story.append("released")
+        else:
+            story.append(type(scp.event()))
 
-    out, err = interrupted(words, script, midway)
-    assert [0x0FFF] == cancels
+    out, err = interrupted(words, script, midway, again if last == "second" else None)
+    assert [0x0FFF, "released" if last == "word" else events.Aborted] == story
+    assert "waiting 2 s for the peer's last word" in err
     if words[0] == "move":
         assert "3 moved to Y until it was interrupted" in err
+    elif words[0] == "get":
+        assert f"3 retrieved into {tmp_path} until it was interrupted" in err
     elif "--json" in words:
         assert 3 == len(out.splitlines())
     else:

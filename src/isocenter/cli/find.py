@@ -211,13 +211,12 @@ async def _find(address: str, connecting: dict[str, Any], level: str, asked: dic
     from isocenter.net.client import connect
 
     needs = {(ROOTS[asked["root"]], syntax) for syntax in SYNTAXES}
-    async with (
-        connect(address, **connecting, proposing=needs) as peer,
-        aclosing(peer.find(level, **asked)) as matches,
-    ):
-        async for match in matches:
-            if not found.add(match):
-                break
+    peer = connect(address, **connecting, proposing=needs)
+    with running.cancelled_by_ctrl_c(peer.cancel):
+        async with peer, aclosing(peer.find(level, **asked)) as matches:
+            async for match in matches:
+                if not found.add(match):
+                    break
 
 
 def _find_web(service: Service, level: str, asked: dict[str, Any], found: _Found) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from isocenter.cli import calling, output, retrieving
+from isocenter.cli import calling, output, retrieving, running
 from isocenter.errors import UsageError
 
 if TYPE_CHECKING:
@@ -152,4 +152,5 @@ async def _get(
     with closing(storage):
         # C-GET has an association of its own, and the one that entering a Peer opens would be for nothing.
         peer = connect(address, **connecting)
-        return await retrieving.follow(peer.get(level, into=storage, **asked), bar)
+        with running.cancelled_by_ctrl_c(peer.cancel):
+            return await retrieving.follow(peer.get(level, into=storage, **asked), bar)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from isocenter.cli import calling, output, retrieving
+from isocenter.cli import calling, output, retrieving, running
 from isocenter.errors import UsageError
 from isocenter.known_peers import load_peers
 from isocenter.names import ae_title
@@ -61,8 +61,10 @@ def command(
     needs = {(MOVE_ROOTS[root], syntax) for syntax in SYNTAXES}
 
     async def work(bar: output.Bar) -> Progress | None:
-        async with connect(known.address, **connecting, proposing=needs) as peer:
-            return await retrieving.follow(peer.move(title, level, **options), bar)
+        peer = connect(known.address, **connecting, proposing=needs)
+        with running.cancelled_by_ctrl_c(peer.cancel):
+            async with peer:
+                return await retrieving.follow(peer.move(title, level, **options), bar)
 
     verb = f"moved to {title}"
     last = retrieving.run(work, "moving", verb, known.address)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import sys
-from collections.abc import Coroutine
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -16,6 +19,8 @@ from isocenter.net.address import host_and_port
 from isocenter.settings import Settings, load
 
 T = TypeVar("T")
+
+_LAST_WORD = 2.0  # seconds for what a peer still says when it was told to stop
 
 Config = Annotated[
     Path | None, typer.Option("--config", "-c", metavar="FILE.toml", help="Settings file; see `isocenter settings`.")
@@ -71,11 +76,55 @@ def start_logging(settings: Settings) -> None:
     logging.getLogger("isocenter").setLevel(settings.log_level.upper())
 
 
+class _Interrupted(Exception):
+    """Ctrl-C, where it was waited for the peer's last word."""
+
+
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run a command's coroutine, on uvloop where it is installed."""
     try:
-        import uvloop
-    except ImportError:
-        return asyncio.run(work)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(work)
+        try:
+            import uvloop
+        except ImportError:
+            return asyncio.run(work)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(work)
+    except _Interrupted:
+        raise KeyboardInterrupt from None
+
+
+@contextmanager
+def cancelled_by_ctrl_c(cancel: Callable[[], bool]) -> Iterator[None]:
+    """For a coroutine's block that asks a peer: the first Ctrl-C does `cancel`, which says whether there was anything
+    to, and the peer has a moment to end it; the second waits for nothing, and neither does one before anything is
+    asked."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    waiting: asyncio.TimerHandle | None = None
+
+    def interrupted() -> None:
+        nonlocal waiting
+        if waiting is None and cancel():
+            waiting = loop.call_later(_LAST_WORD, task.cancel)
+            # In front of what the terminal shows of the key
+            sys.stderr.write(f"\ncancelled; waiting {_LAST_WORD:g} s for the peer's last word (Ctrl-C again: not)\n")
+        else:
+            waiting = waiting or loop.call_later(0, task.cancel)
+            task.cancel()
+
+    if threading.current_thread() is not threading.main_thread():  # where no signal comes
+        yield
+        return
+    loop.add_signal_handler(signal.SIGINT, interrupted)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if waiting is None:
+            raise
+        raise _Interrupted from None
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+        if waiting is not None:
+            waiting.cancel()
+    if waiting is not None:
+        raise _Interrupted

@@ -139,8 +139,10 @@ class Association(Link):
         self._message_id = 0
         self._waiting: dict[int, Mailbox] = {}
         self._patience = Patience(loop, timeout, self, self._waiting)
+        self._following: dict[int, Agreed] = {}  # requests that may have several responses, by Message ID
         self._queueing = 0  # who wait for a place in the window
         self._owed: dict[int, int] = {}  # Message IDs of which the peer owes us the final response, and the verbs
+        self._cancelled: set[int] = set()  # those of them that were cancelled, which is said once
         self._left: dict[int, asyncio.TimerHandle] = {}  # those of them that nobody wants to hear more of
         self.window = 1
         self._places = Places(1)
@@ -267,6 +269,7 @@ class Association(Link):
     ) -> AsyncIterator[Response]:
         """Send one request and give its responses as they come, pending ones first. Raises as request() does."""
         mailbox = await self._expect(command)
+        self._following[command["MessageID"]] = context
         try:
             await self._send(context.id, command, data_set)
             pending = True
@@ -275,6 +278,7 @@ class Association(Link):
                 pending = response.status in (PENDING, PENDING_WITH_WARNING)
                 yield response
         finally:
+            del self._following[command["MessageID"]]
             self._forget(command["MessageID"])
 
     async def _expect(self, command: CommandSet) -> Mailbox:
@@ -307,6 +311,8 @@ class Association(Link):
         """Nothing more will come for this request: its place is free, whether or not anybody has read the responses."""
         if self._owed.pop(message_id, None) is not None:
             self._places.give_back()
+            if self._cancelled:
+                self._cancelled.discard(message_id)
         if self._left and (timer := self._left.pop(message_id, None)) is not None:
             timer.cancel()
 
@@ -331,13 +337,15 @@ class Association(Link):
         """C-CANCEL of a request of ours; its final response still comes (PS3.7 section 9.3.2.3): of a C-FIND within the
         response timeout, while the sub-operations of a retrieval that are under way may take their time.
 
-        While a data set is on the line it is sent behind it, as nothing may stand between the fragments of one.
+        It is sent once; behind the data set that is on the line, as nothing may stand between the fragments of one.
         """
         if self._line.locked():
             task = self.loop.create_task(self._cancel_in_turn(context, message_id))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        elif self.connection.can_send:
+        elif self.connection.can_send and message_id not in self._cancelled:
+            if message_id in self._owed:
+                self._cancelled.add(message_id)
             command = {
                 "CommandField": Verb.C_CANCEL,
                 "MessageIDBeingRespondedTo": message_id,
@@ -347,6 +355,12 @@ class Association(Link):
             self.flush()
             if self._owed.get(message_id) == _C_FIND:
                 self._leave(message_id)
+
+    def cancel_all(self) -> bool:
+        """cancel() of every request whose responses() somebody reads; whether there was one."""
+        for message_id, context in self._following.items():
+            self.cancel(context, message_id)
+        return bool(self._following)
 
     async def _cancel_in_turn(self, context: Agreed, message_id: int) -> None:
         async with self._line:

@@ -32,6 +32,13 @@ class Peer(StoragePeer, QueryRetrieveVerbs, NormalizedVerbs):
         self._reports = reports or commitment.Reports()
         handled = () if on_event is None else (event_receiver(on_event),)
         super().__init__(way, Services((self._reports.service, *handled)))
+        self._retrieving: Requestor | None = None
+
+    def cancel(self) -> bool:
+        """C-CANCEL of the find(), get() or move() that another task iterates over, which goes on to the peer's last
+        word; whether there was one."""
+        found = [one.cancel_all() for one in (self._association, self._retrieving) if one is not None]
+        return any(found)
 
     async def commit(self, references: Iterable[tuple[str, str]], *, timeout: float = 300.0) -> CommitmentReport:
         """Ask the peer to commit itself to the safekeeping of objects, and wait for its report (PS3.4 Annex J).
@@ -67,15 +74,18 @@ class Peer(StoragePeer, QueryRetrieveVerbs, NormalizedVerbs):
             services=services,
             performing=self._way.settings.dimse_operations,
         )
+        self._retrieving = association
         try:
             yield association
+            await association.release()
         except GeneratorExit:
             await association.release()
             raise
         except BaseException:
             association.abort()
             raise
-        await association.release()
+        finally:
+            self._retrieving = None
 
 
 def connect(
