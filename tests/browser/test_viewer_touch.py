@@ -52,10 +52,17 @@ class Fingers:
         self._viewer.settle()
 
     def drag(self, begin: tuple[float, float], dx: float, dy: float) -> None:
-        self.down(begin)
-        for step in range(1, 9):
-            self.move((begin[0] + dx * step / 8, begin[1] + dy * step / 8))
-        self.up()
+        """In moves that are no trembling. A page that hears late of the first takes the finger for one that rests, and
+        does nothing else: then it is done once more."""
+        for _ in range(20):
+            self.down(begin)
+            for step in range(1, 4):
+                self.move((begin[0] + dx * step / 3, begin[1] + dy * step / 3))
+            rested = self._viewer.page.locator(".held-value").count() > 0
+            self.up()
+            if not rested:
+                return
+        pytest.fail("the page is too slow for a finger that moves")
 
 
 def middle(viewer: Viewer) -> tuple[float, float]:
