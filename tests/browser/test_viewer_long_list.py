@@ -66,8 +66,7 @@ def row(page: Viewer, index: int) -> str:
 
 
 def sort(page: Viewer, column: str, way: str) -> None:
-    with page.page.expect_response(lambda r: "orderby=" in r.url and "offset=0" in r.url):
-        page.page.click(f"th.c-{column} button")
+    page.page.click(f"th.c-{column} button")  # from now on the list is busy
     page.page.wait_for_selector(f"th.c-{column}[aria-sort={way}]")
     page.page.wait_for_selector(".list-scroll[aria-busy=false]")
 
@@ -124,6 +123,16 @@ def test_order_and_search_are_those_of_all_studies(page: Viewer) -> None:
     assert ["P2999", "P2996", "P2993", "P2990"] == [row(page, index) for index in range(4)]
 
 
+def test_a_press_on_a_filter_counts_though_the_list_is_read_meanwhile(page: Viewer) -> None:
+    page.page.hover(".chip:has-text('SR')")
+    page.page.mouse.down()
+    with page.page.expect_response("**/tally?*"):
+        page.press("r")
+    page.page.wait_for_selector(".list-scroll[aria-busy=false]")
+    page.page.mouse.up()
+    page.page.wait_for_function("() => document.querySelector('.result-count').textContent === '1,000 studies'")
+
+
 def test_a_page_that_does_not_come_is_told_and_comes_later(chromium: Browser, address: str) -> None:
     with watched(chromium, address, tolerate="net::ERR") as viewer:
         viewer.page.route("**/thumbnail*", lambda route: route.abort())
@@ -171,6 +180,15 @@ def at_the_top(page: Viewer, index: int, patient: str) -> None:
     )
 
 
+# How often the list has been read anew, from now on
+COUNT_READING = """() => {
+  window.read = 0;
+  const list = document.querySelector('.list-scroll');
+  const seen = () => { if (list.getAttribute('aria-busy') === 'false') window.read += 1; };
+  new MutationObserver(seen).observe(list, { attributeFilter: ['aria-busy'] });
+}"""
+
+
 def test_studies_that_come_meanwhile_hide_none(chromium: Browser, tmp_path: Path) -> None:
     """Pages that were fetched before and after do not fit together: the list is read again, and stays where it is."""
     with ours.background(lambda: served(tmp_path, [])) as url:
@@ -188,7 +206,10 @@ def test_studies_that_come_meanwhile_hide_none(chromium: Browser, tmp_path: Path
             for number in (9001, 9002):
                 come(number, x00080020="20260101", x00100020=f"N{number}")
             scroll = "(to) => { document.querySelector('.list-scroll').scrollTop = to * 48; }"
+            viewer.page.evaluate(COUNT_READING)
             viewer.page.evaluate(scroll, 150)
+            # All of it with these two: one that comes before would be in it already.
+            viewer.page.wait_for_function("() => window.read === 1")
             at_the_top(viewer, 150, "P0148")
             assert "352 studies" == viewer.page.locator(".result-count").inner_text()
             come(9003, x00080020="20260102", x00100020="N9003")

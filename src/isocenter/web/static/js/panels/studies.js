@@ -56,6 +56,8 @@ export class StudiesPage {
   #sort = readSort("");
   /** How many studies of the search, its modality apart, have each modality. @type {Record<string, number>} */
   #counts = {};
+  /** What the filters show. */
+  #drawn = "";
   /** What is shown; null before the first answer. @type {StudyPages | null} */
   #pages = null;
   #selected = -1;
@@ -351,14 +353,18 @@ export class StudiesPage {
 
   #drawFilters() {
     const { modality } = this.#criteria;
+    const shown = Object.entries(this.#counts).sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
+    if (modality && !(modality in this.#counts)) shown.unshift([modality, 0]);
+    // What is the same stays: a press that began on a button would end on another one, and do nothing.
+    const drawn = JSON.stringify([this.#days, modality, shown]);
+    if (this.#drawn === drawn) return;
+    this.#drawn = drawn;
     fill(
       this.#spans,
       ...SPANS.map(({ label, days }) =>
         h("button", { type: "button", "aria-pressed": String(days === this.#days), onclick: () => this.#apply({ from: days ? dayFromNow(1 - days) : "", to: "" }) }, t(label)),
       ),
     );
-    const shown = Object.entries(this.#counts).sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
-    if (modality && !(modality in this.#counts)) shown.unshift([modality, 0]);
     fill(
       this.#chips,
       ...shown.map(([name, n]) =>
