@@ -95,6 +95,19 @@ def test_the_frame_is_asked_for_before_any_module_has_come(viewer: Viewer, asked
     assert 1 == sum(path.endswith(f"{STUDY}.1.1/frames/1") for path in asked.paths), "it is fetched once"
 
 
+def test_the_first_rows_of_the_list_are_asked_for_before_any_module_has_come(viewer: Viewer, asked: Asked) -> None:
+    """And once: what the page names is letter by letter what the list asks for."""
+    modules = Held(viewer, "**/js/**")
+    with viewer.page.expect_response("**/dicomweb/studies?*") as rows, viewer.page.expect_response("**/tally?"):
+        viewer.page.goto(f"{viewer.address}/", wait_until="commit")
+    assert "application/dicom+json" == rows.value.headers["content-type"]
+    with viewer.page.expect_response("**/dicomweb/events?*"):
+        modules.release()
+        viewer.page.wait_for_selector("tbody tr .c-id")
+    before = asked.paths[: asked.index("/dicomweb/events")]  # then the list looks what came meanwhile
+    assert (1, 1) == tuple(sum(path.endswith(end) for path in before) for end in ("/dicomweb/studies", "/tally"))
+
+
 def test_the_image_does_not_wait_for_the_viewer_around_it(viewer: Viewer, asked: Asked) -> None:
     """Nor for the series it is in; both come to where it is, and nothing moves."""
     rest = Held(viewer, "**/js/viewer.js")

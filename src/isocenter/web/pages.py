@@ -4,6 +4,7 @@ A page is the same few lines whatever it shows; it reads its own address. But a 
 it knows what is wanted asks for the image last of all. So the server reads the address, too, and names the frame in the
 page's head, and in its body how samples become greys (pixels/plain.py): the browser has asked for the frame before the
 first line of the viewer runs, and a few modules show it (js/first.js). Of other images the server makes the picture.
+In the same way the study list's page asks for the first of its rows.
 That is a help and nothing else. What the page shows it decides itself; if the guess was wrong, or took too long to
 make, the image comes as it would have come.
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from functools import cache
+from html import escape
 from typing import Any
 
 import anyio
@@ -54,6 +56,9 @@ FRAME_QUERY = f"accept={OCTET_STREAM};transfer-syntax={EXPLICIT_VR_LITTLE_ENDIAN
 PICTURE_QUERY = "accept=image/png"
 """And for pictures that the server makes."""
 
+LIST_QUERIES = ("studies?includefield=StudyDescription&orderby=-StudyDate%2C-StudyTime&limit=100&offset=0", "tally?")
+"""And what the study list asks for at first, where its address says nothing else (js/studypages.js)."""
+
 
 @cache
 def _modules(assets: Assets, *names: str) -> tuple[str, ...]:
@@ -63,6 +68,10 @@ def _modules(assets: Assets, *names: str) -> tuple[str, ...]:
 def _preloading(assets: Assets, up: str, names: tuple[str, ...]) -> Iterator[str]:
     for name in names:
         yield f'<link rel="modulepreload" href="{up}{assets.base}{name}">'
+
+
+def _asking(address: str) -> str:
+    return f'<link rel="preload" as="fetch" crossorigin href="{escape(address)}">'
 
 
 def _later(assets: Assets, up: str, needed: tuple[str, ...], *names: str) -> Iterator[str]:
@@ -76,7 +85,13 @@ async def studies(request: Request) -> Response:
     """`/`: the list of studies."""
     assets = own_assets()
     needed = _modules(assets, "js/main.js", "js/panels/studies.js", "js/panels/upload.js", "js/panels/language.js")
-    head = [*_preloading(assets, "", needed), *_later(assets, "", needed, "js/viewer.js")]
+    asked = () if request.query_params else LIST_QUERIES
+    head = [
+        *(_asking(f"{DICOMWEB[1:]}/{query}") for query in asked),
+        f'<link rel="preload" as="style" href="{assets.base}css/list.css">',
+        *_preloading(assets, "", needed),
+        *_later(assets, "", needed, "js/viewer.js"),
+    ]
     return _answer(assets.page("index.html", "", head))
 
 
@@ -120,7 +135,7 @@ async def view(request: Request) -> Response:
     at = f"{up}{DICOMWEB[1:]}/studies/{study}/series/{first['series']}/instances/{first['instance']}"
     frame = f"{at}/frames/{first['frame']}" + (f"?{FRAME_QUERY}" if first["greys"] else f"/rendered?{PICTURE_QUERY}")
     head = [
-        f'<link rel="preload" as="fetch" crossorigin href="{frame}">',
+        _asking(frame),
         *_preloading(assets, up, needed),
         *_later(assets, up, needed, "js/main.js", "js/viewer.js"),
     ]

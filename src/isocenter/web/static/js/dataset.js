@@ -6,6 +6,9 @@
 /** @typedef {Record<string, Attribute>} DataSet */
 /** @typedef {{alphabetic: string, ideographic: string, phonetic: string}} PersonName */
 
+/** Modalities without pictures of their own. */
+export const NO_PICTURE = new Set(["SR", "PR", "KO", "RTSTRUCT", "RTPLAN", "REG", "DOC", "ECG", "HD", "PLAN", "RWV", "FID", "M3D"]);
+
 /** The attributes the viewer reads, by keyword (PS3.6). */
 export const Tag = Object.freeze({
   SpecificCharacterSet: "00080005",

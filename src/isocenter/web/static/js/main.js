@@ -4,7 +4,6 @@
 
 import { BASE } from "./base.js";
 import { DicomWeb } from "./dicomweb.js";
-import { display } from "./display/screen.js";
 import { Keyboard } from "./keyboard.js";
 import { formatRoute, parseRoute } from "./router.js";
 import { speak, t, wantedLanguage } from "./words.js";
@@ -51,13 +50,18 @@ function remember(route) {
   if (kind(parseRoute(location)) === kind(route)) history.replaceState(null, "", formatRoute(route));
 }
 
+/** The levels of this display, before any picture is painted; a list of studies needs none of it. */
+async function loadDisplay() {
+  await (await import("./display/screen.js")).display.load();
+}
+
 /** @param {import("./router.js").ViewRoute} route */
 async function makeViewer(route) {
   const first = root.dataset.first ? await (await import("./first.js")).first : null;
   delete root.dataset.first;
   const series = first ? client.ahead(first.told, first.part ? first.told.frame : 0, first.part) : client.ahead(route, route.frame);
   // With an image on the screen the viewer comes with its whole series, and nothing changes under the user's hands.
-  const [{ ViewerPage }] = await Promise.all([import("./viewer.js"), display.load(), first && series]);
+  const [{ ViewerPage }] = await Promise.all([import("./viewer.js"), loadDisplay(), first && series]);
   const page = new ViewerPage(client, {
     back: () => go(listAddress),
     go,
@@ -72,7 +76,7 @@ async function makeViewer(route) {
 
 /** Frames the viewer has are not fetched again. */
 async function makeVolume() {
-  const [{ VolumePage }, { FrameLoader }] = await Promise.all([import("./volume/page.js"), import("./loader.js"), display.load()]);
+  const [{ VolumePage }, { FrameLoader }] = await Promise.all([import("./volume/page.js"), import("./loader.js"), loadDisplay()]);
   return new VolumePage(client, (await viewerPage)?.loader ?? new FrameLoader(client), {
     back: (route) => go(formatRoute(route)),
     go,

@@ -129,7 +129,8 @@ export class StudyPages {
   async #fetch(page) {
     const before = page > 0 ? 1 : 0;
     const query = new URLSearchParams([...this.terms.map(([name, value]) => [name, value]), ["limit", String(PAGE + before)], ["offset", String(page * PAGE - before)]]);
-    const response = await this.client.ask(`${this.client.root}/studies?${query}`, { headers: { Accept: "application/dicom+json" }, signal: this.#stopped.signal });
+    // The first page of the usual list is on its way already: web/pages.py names it, letter by letter and without header.
+    const response = await this.client.ask(`${this.client.root}/studies?${query}`, { signal: this.#stopped.signal });
     /** @type {DataSet[]} */
     const studies = await response.json();
     const [last] = studies.splice(0, before);

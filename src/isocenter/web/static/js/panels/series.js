@@ -1,7 +1,7 @@
 // @ts-check
 // The strip of series: a thumbnail each, and a button per clip where a series holds several multi-frame objects.
 
-import { Tag, number, text } from "../dataset.js";
+import { NO_PICTURE, Tag, number, text } from "../dataset.js";
 import { fill, h, icon } from "../dom.js";
 import { plural } from "../format.js";
 import { t } from "../words.js";
@@ -15,9 +15,6 @@ function bySeriesNumber(a, b) {
   if (na !== nb) return na - nb;
   return text(a, Tag.SeriesInstanceUID) < text(b, Tag.SeriesInstanceUID) ? -1 : 1;
 }
-
-/** Modalities without pictures of their own. */
-export const NO_PICTURE = new Set(["SR", "PR", "KO", "RTSTRUCT", "RTPLAN", "REG", "DOC", "ECG", "HD", "PLAN", "RWV", "FID", "M3D"]);
 
 /** @param {DataSet} series */
 function hasPicture(series) {

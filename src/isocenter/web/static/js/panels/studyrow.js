@@ -2,12 +2,11 @@
 // One study in the list: a row of facts with a small picture, or a quiet row as long as it is on its way.
 
 import { BASE } from "../base.js";
-import { Tag, number, personName, text, texts } from "../dataset.js";
+import { NO_PICTURE, Tag, number, personName, text, texts } from "../dataset.js";
 import { h, icon, iconButton, nameElement } from "../dom.js";
 import { age, count, date, time } from "../format.js";
 import { formatRoute } from "../router.js";
 import { t } from "../words.js";
-import { NO_PICTURE } from "./series.js";
 
 /** @typedef {import("../dataset.js").DataSet} DataSet */
 
