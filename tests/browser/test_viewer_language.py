@@ -114,6 +114,14 @@ def test_what_an_upload_was_refused_for_is_said_in_korean() -> None:
     assert [] == [reason for reason in reasons if reason not in KOREAN]
 
 
+@pytest.mark.parametrize("name", ["js/panels/status.js", "js/procedures/page.js"])
+def test_kinds_and_states_are_said_in_korean(name: str) -> None:
+    tables = re.findall(r"^const (?:KINDS|STATES) = \{(.*)\};$", (STATIC / name).read_text("utf-8"), re.M)
+    said = [english for table in tables for english in re.findall(r': "(.*?)"', table)]
+    assert len(said) > 8
+    assert [] == [english for english in said if english not in KOREAN]
+
+
 def test_placeholders_survive_translation() -> None:
     assert len(KOREAN) > 300
     for words, korean in KOREAN.items():

@@ -35,7 +35,7 @@ export function showHelp(bindings, mouse) {
   if (mouse && !groups.has("Mouse and touch")) groups.set("Mouse and touch", MOUSE.map(([what, label]) => h("div.help-row", null, h("dt", null, t(what)), h("dd", null, t(label)))));
   const dialog = h(
     "dialog.help",
-    { "aria-label": t("Keyboard map"), autofocus: true },
+    { "aria-label": t("Keyboard map"), tabindex: "-1" },
     h("header", null, h("h2", null, t("Keyboard map")), iconButton("close", "Close", () => dialog.close(), "Esc"), languageButton()),
     h("div.help-columns", null, ...[...groups].map(([name, rows]) => h("section", null, h("h3", null, t(name)), h("dl", null, ...rows)))),
   );
@@ -49,4 +49,5 @@ export function showHelp(bindings, mouse) {
   });
   document.body.append(dialog);
   dialog.showModal();
+  dialog.focus(); // and not its cross, which a ring would make the brightest thing in it
 }
