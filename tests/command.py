@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from leash import leashed
+
 ISOCENTER = [sys.executable, "-m", "isocenter.cli.main"]
 
 
@@ -18,7 +20,8 @@ def isocenter(*args: object) -> subprocess.CompletedProcess[str]:
 @contextmanager
 def started(*args: object) -> Iterator[subprocess.Popen[str]]:
     """A server of ours as its own process; ended by SIGTERM, and it has to end well."""
-    process = subprocess.Popen([*ISOCENTER, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = leashed([*ISOCENTER, *map(str, args)])
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         yield process
         process.send_signal(signal.SIGTERM)

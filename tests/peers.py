@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import private_network
+from leash import leashed
 
 REQUIRE = os.environ.get("ISOCENTER_REQUIRE_PEERS") == "1"
 
@@ -186,7 +187,7 @@ def running(
     """Start a server, wait until it listens on all `ports`, and end it (SIGTERM, after ten seconds SIGKILL)."""
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [str(argument) for argument in argv],
+            leashed(argv),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

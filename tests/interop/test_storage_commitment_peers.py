@@ -25,6 +25,7 @@ from command import ISOCENTER, isocenter, started
 from isocenter.errors import PeerTimeout
 from isocenter.index.sql import jobs_beside
 from isocenter.known_peers import KnownPeer
+from leash import leashed
 from peers import free_port, orthanc
 from skins.web_harness import saved
 
@@ -276,7 +277,7 @@ def test_the_report_survives_kill_9_of_the_server_and_a_peer_that_is_down(tmp_pa
     )
     serve = ("serve", "--data", tmp_path / "data", "--config", config, "--json")
     address = f"ISOCENTER@127.0.0.1:{port}"
-    with subprocess.Popen([*ISOCENTER, *map(str, serve)], stdout=subprocess.PIPE) as killed:
+    with subprocess.Popen(leashed([*ISOCENTER, *map(str, serve)]), stdout=subprocess.PIPE) as killed:
         assert killed.stdout is not None
         killed.stdout.readline()
         stored(address, [made[0][0]])

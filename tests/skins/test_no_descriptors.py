@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import isocenter
+from leash import leashed
 
 LIMIT = 64
 SERVER = """
@@ -50,7 +51,7 @@ with asyncio.Runner(loop_factory=loop_factory) as runner:
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_who_calls_meanwhile_is_served_when_there_are_some_again(tmp_path: Path, loop: str) -> None:
     log = tmp_path / "log"
-    argv = [sys.executable, "-c", SERVER, loop, str(LIMIT)]
+    argv = leashed([sys.executable, "-c", SERVER, loop, str(LIMIT)])
     with (
         log.open("w") as errors,
         subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True) as process,

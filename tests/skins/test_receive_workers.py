@@ -18,6 +18,7 @@ import pytest
 import isocenter
 from command import started
 from isocenter.errors import AssociationRejected
+from leash import leashed
 from peers import free_port
 
 # A worker that tells each connection its process ID and keeps it open until the peer closes it.
@@ -47,7 +48,7 @@ print(Reception(2, listeners, lambda channel: asyncio.run(work(channel))).run())
 
 @contextlib.contextmanager
 def reception() -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
-    with subprocess.Popen([sys.executable, "-c", SCRIPT], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(leashed([sys.executable, "-c", SCRIPT]), stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             yield process, [int(port) for port in process.stdout.readline().split()]
