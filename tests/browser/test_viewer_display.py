@@ -125,12 +125,13 @@ def test_what_is_painted_is_what_render_makes_for_the_display(
     viewer: Viewer, files: dict[str, bytes], tmp_path: Path
 ) -> None:
     """Every way from stored value to grey, shutters, overlays, padding, and what the server greys itself."""
+    viewer.page.clock.set_fixed_time("2026-05-14T12:00:00Z")  # the day does not end within the test
     type_display(viewer)
     curve = exported(viewer, tmp_path)
     characteristic = read_characteristic(curve)
     for study, data in files.items():
         viewer.open(study)
-        assert f"Calibrated {today(viewer)}" == viewer.page.inner_text(".display-badge")
+        assert "Calibrated 2026-05-14" == viewer.page.inner_text(".display-badge")
         with memoryview(data) as view:
             meta = read_header(view)
             image = Image.of(view, meta.transfer_syntax, meta.data_set_offset)
@@ -152,14 +153,6 @@ def test_what_is_painted_is_what_render_makes_for_the_display(
     assert 0 == made.returncode, made.stderr
     viewer.open("2.25.700010")
     assert np.array_equal(np.array(Pillow.open(picture)), viewer.pixels(128, 128)[..., 0])
-
-
-def today(viewer: Viewer) -> str:
-    said: str = viewer.page.evaluate(
-        "() => { const d = new Date(); return [d.getFullYear(), String(d.getMonth() + 1).padStart(2, '0'), "
-        "String(d.getDate()).padStart(2, '0')].join('-'); }"
-    )
-    return said
 
 
 def test_a_measurement_is_led_through(viewer: Viewer, tmp_path: Path) -> None:
@@ -189,7 +182,7 @@ def test_a_measurement_is_led_through(viewer: Viewer, tmp_path: Path) -> None:
     field.fill("0.35")
     viewer.page.keyboard.press("Enter")
     viewer.page.wait_for_selector(".display-verdict.is-calibrated")
-    assert 0 == viewer.page.locator("dialog").count()
+    viewer.page.wait_for_selector("dialog", state="detached")
     assert f"{NAME} · Measured" in viewer.page.inner_text(".display-state")
     assert "Good for primary diagnosis (AAPM TG18)" == viewer.page.inner_text(".verdict")
     curve = read_characteristic(exported(viewer, tmp_path))

@@ -135,6 +135,7 @@ def test_a_study_is_deleted_for_a_reason_and_not_while_it_is_wanted(page: Viewer
     with httpx.Client(base_url=node.url.rstrip("/")) as web:
         study = str(objects.stack()[0].StudyInstanceUID)
         assert web.post("/operation/jobs", json={"peer": "workstation", "study": study}).status_code == 202
+    page.page.wait_for_selector(".has-image")  # else it would be asked for in vain
     page.press("ArrowDown", "Delete")
     page.page.wait_for_selector("dialog.delete")
     assert page.page.is_disabled("dialog.delete .danger")
