@@ -129,7 +129,9 @@ class Settings:
     dimse_move_associations: int = _row(
         4, "dimse", "Associations to one destination of C-MOVE at a time; each request has one in any case.", low=1
     )
-    dimse_response_timeout: float = _row(60.0, "dimse", "Time to wait for a response as SCU.", unit="s", low=0.1)
+    dimse_response_timeout: float = _row(
+        60.0, "dimse", "Time to wait for a response as SCU, or the end of a cancelled C-FIND.", unit="s", low=0.1
+    )
 
     # --- JSON Web Tokens: User Identity of DIMSE, bearer tokens of DICOMweb
     jwt_keys: str = _row(
