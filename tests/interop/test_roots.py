@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,9 @@ import ours
 import peers
 from isocenter.dimse.folder import FolderStorage
 from isocenter.known_peers import KnownPeer
+from isocenter.services.base import PendingReplies, Reply, Request
+from isocenter.services.query import QueryService
+from isocenter.std.sop_classes import PATIENT_ROOT_FIND
 from isocenter.wire.part10 import read_header
 
 pytestmark = pytest.mark.interop
@@ -96,6 +99,24 @@ def test_orthanc_echoes(tmp_path: Path) -> None:
     with receiver(tmp_path) as there, peers.orthanc(tmp_path / "orthanc") as scu:
         scu.request("/modalities/us", {"AET": "ISOCENTER", "Host": "127.0.0.1", "Port": there.port}, "PUT")
         scu.request("/modalities/us/echo", {})
+
+
+@pytest.mark.interop(service="C-FIND, Patient Root", peer="Orthanc", role="SCP")
+def test_orthanc_asks_for_patients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    find = QueryService.c_find
+
+    def seen(service: QueryService, request: Request, data_set: bytes) -> AsyncGenerator[Reply | PendingReplies, None]:
+        asked.append(request.context.abstract_syntax)
+        return find(service, request, data_set)
+
+    monkeypatch.setattr(QueryService, "c_find", seen)
+    with node(tmp_path) as (port, _), peers.orthanc(tmp_path / "orthanc") as scu:
+        scu.request("/modalities/us", {"AET": "ISOCENTER", "Host": "127.0.0.1", "Port": port}, "PUT")
+        query = scu.request("/modalities/us/query", {"Level": "Patient", "Query": {"PatientID": PATIENT}})
+        (answer,) = scu.request(f"{query['Path']}/answers?expand&simplify")
+        assert PATIENT == answer["PatientID"]
+    assert [PATIENT_ROOT_FIND] == asked
 
 
 @contextmanager
