@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from isocenter.archive import commit
 from isocenter.archive.commit import GroupCommit, Waiting
 from isocenter.errors import ArchiveBusy, DataSetError, IsocenterError, OutOfResources
 from isocenter.index.base import Applied, Entry, Index, More
@@ -59,13 +60,20 @@ class Rows:
     def __init__(self, story: list[str]) -> None:
         self.story = story
         self.fails: Exception | None = None
+        self.begun = 0
+        self.open = False
 
     def apply(self, entries: Sequence[Entry], on_conflict: str, more: More) -> list[Applied]:
         if self.fails is not None:
             raise self.fails
         names = [cast(str, entry) for entry in map(_name, entries)]
-        while further := more():
-            names += map(_name, further)
+        self.begun += 1
+        self.open = True
+        try:
+            while further := more():
+                names += map(_name, further)
+        finally:
+            self.open = False
         self.story.append("rows " + " ".join(names))
         return [Applied("stored", cast(Any, name)) for name in names]
 
@@ -258,6 +266,40 @@ def test_who_cannot_be_made_durable_is_not_committed_with_those_beside_him(
     asyncio.run(story())
     assert [line for line in bench.story if line.startswith("rows")] == ["rows held good"]
     assert bench.place("sync good") < bench.place("rows good")
+
+
+def test_a_slow_disk_is_waited_for_without_the_index(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows go again when the bytes are durable; also with those that came meanwhile, and without one that fails."""
+    monkeypatch.setattr(commit, "_HELD", -1.0)  # whatever it takes is too long
+    in_transaction: list[str] = []
+
+    class Slow(Writer):
+        def sync(self) -> None:
+            if bench.rows.open:
+                in_transaction.append(self.name)
+            super().sync()
+
+    async def story() -> None:
+        first = Slow("first", bench.story, held=True)
+        bad = Slow("bad", bench.story, fails=OutOfResources("no space"))
+        waiting = [bench.waiting(one) for one in (first, bad, *(Slow(name, bench.story) for name in "abc"))]
+        for one in waiting:
+            bench.examined(one)
+        await _until(first.begun)
+        for name in "xyz":
+            waiting.append(bench.waiting(Slow(name, bench.story)))
+            bench.examined(waiting[-1])
+        first.free.set()
+        outcomes = await asyncio.gather(*(one.done for one in waiting), return_exceptions=True)
+        assert [OutOfResources] == [type(one) for one in outcomes if isinstance(one, BaseException)]
+        await asyncio.to_thread(bench.group.close)
+
+    asyncio.run(story())
+    assert in_transaction == []
+    for name in ("first", *"abcxyz"):
+        assert [f"sync {name}"] == [line for line in bench.story if line == f"sync {name}"], "once"
+        assert bench.place(f"sync {name}") < bench.place(f"directories {name}") < bench.place(f"rows {name}")
+    assert bench.rows.begun > 1 + bench.story.count("rows"), "one was given up"
 
 
 @pytest.mark.parametrize("moment", ["sync", "examination"])
