@@ -87,7 +87,7 @@ def test_the_frame_is_asked_for_before_any_module_has_come(viewer: Viewer, asked
     with viewer.page.expect_response(FRAME) as frame:
         viewer.page.goto(f"{viewer.address}/view/{STUDY}", wait_until="commit")
     assert "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1" == frame.value.headers["content-type"]
-    assert modules.routes
+    viewer.until(lambda: modules.routes)
     assert not any(path.endswith("/series") for path in asked.paths)
     modules.release()
     viewer.shown()
