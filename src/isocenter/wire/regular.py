@@ -74,10 +74,9 @@ def _end(buf: Buffer, start: int, length: int, end: int, encoding: Encoding, exp
     """The offset after the sequence, or -1; StructError where a header reaches beyond the buffer."""
     header, with_vr = encoding.implicit.unpack_from, encoding.numbers.unpack_from  # items have no VR in any encoding
     short_vrs, special = encoding.short_vrs, _special()
-    pos, odd, previous, numbers, few, begin = start, 0, -1, _NOTHING, _MANY, start
+    pos, odd, previous, numbers, few, begin, item_end, item_open = start, 0, -1, _NOTHING, _MANY, start, 0, False
     # Where the sequence and its item end at the latest, and whether a delimiter says where; the same of those around
     sequence_open, sequence_end = length < 0, end if length < 0 else start + length
-    item_end, item_open = 0, False
     around: list[tuple[int, bool, int, bool]] = []
     alike: _Alike | None = None  # most sequences have few items, and then a proof is all that is done
     while True:
