@@ -219,7 +219,20 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
 )
 def test_the_first_image_of_an_address(stored: Web, path: str, first: str) -> None:
     assert first == first_of(stored, path)
-    assert ('as="fetch"' in stored.get(path).text) == bool(first)
+    assert any("/instances/" in one for one in fetched_ahead(stored, path)) == bool(first)
+
+
+def fetched_ahead(web: Web, path: str) -> list[str]:
+    """What a page has the browser ask for before its code runs."""
+    links = re.findall(r'<link rel="preload" as="fetch" crossorigin href="([^"]+)">', web.get(path).text)
+    return [unescape(link) for link in links]
+
+
+def test_the_list_asks_for_its_first_rows_unless_its_address_searches(stored: Web) -> None:
+    rows, tally = fetched_ahead(stored, "/")
+    assert 200 == stored.get(f"/{rows}").status_code == stored.get(f"/{tally}").status_code
+    assert "1.1" in [one["0020000D"]["Value"][0] for one in stored.get(f"/{rows}").json()]
+    assert [] == fetched_ahead(stored, "/?text=somebody")
 
 
 @pytest.mark.parametrize(
@@ -231,9 +244,8 @@ def test_the_first_image_of_an_address(stored: Web, path: str, first: str) -> No
     ],
 )
 def test_what_a_page_asks_for_is_what_the_viewer_takes(stored: Web, path: str, media_type: str) -> None:
-    page = stored.get(path)
-    (link,) = re.findall(r'<link rel="preload" as="fetch" crossorigin href="([^"]+)">', page.text)
-    frame = str(page.url.join(link))
+    (link,) = fetched_ahead(stored, path)
+    frame = str(stored.get(path).url.join(link))
     answer = stored.get(frame, accept="*/*")
     assert media_type == answer.headers["content-type"]
     first = told(stored, path)
