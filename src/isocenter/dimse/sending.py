@@ -56,9 +56,12 @@ class Work:
 
     def take(self, count: int) -> list[InstanceRef]:
         """The next few; none when it is over."""
-        if self.cancelled:
+        left = self._left
+        if self._cancellation.requested or not left:
             return []
-        return [self._left.popleft() for _ in range(min(count, len(self._left)))]
+        if count == 1:  # as it is for nearly every object, and a comprehension is a call
+            return [left.popleft()]
+        return [left.popleft() for _ in range(min(count, len(left)))]
 
     def put_back(self, refs: Sequence[InstanceRef]) -> None:
         """What was taken and not sent."""
