@@ -372,21 +372,13 @@ def test_an_object_that_cannot_be_read_fails_alone(
     assert f"1 of 12 failed, the first: {why}" == job.last_error
 
 
-@pytest.mark.parametrize("short", [2, 9])
-def test_a_shortage_of_our_own_is_not_the_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short: int) -> None:
-    """Some wait for the next try while the others go; after many in a row the whole job does."""
-    _, uids, objects = study_of(12)
-    opened, troubles, left = FileStore.open, [], []
-
-    def exhausted(store: FileStore, name: str) -> FileBlob:
-        # What the system says when there are no descriptors left, by the way that this would take.
-        with monkeypatch.context() as patch:
-            if left:
-                patch.setattr(os, "open", left.pop())
-            return opened(store, name)
-
-    def no_descriptor(*_: Any) -> int:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+def forwarded_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, trouble: Callable[[], None]
+) -> tuple[Job, list[tuple[str, str]]]:
+    """The job of `count` objects that all arrive, though `trouble` began when they were stored; and how its tries
+    ended, with what was said of each."""
+    _, uids, objects = study_of(count)
+    troubles = []
 
     def ended(job: SqlJobs, number: int, state: str, *arguments: Any, **said: Any) -> None:
         troubles.append((state, said.get("error", "")))
@@ -399,12 +391,33 @@ def test_a_shortage_of_our_own_is_not_the_objects(tmp_path: Path, monkeypatch: p
         ours.node(tmp_path / "data", peers=[peer_at(receiver.port)], **QUICK) as node,
     ):
         sent(node, objects)
-        left += [no_descriptor] * short
-        monkeypatch.setattr(FileStore, "open", exhausted)
+        trouble()
         with jobs_beside(tmp_path / "data/index.sqlite") as rows:
             rows.add([Wanted("forward", "there", items=uids)], time.time())
         (job,) = until(tmp_path / "data", all_are("done", "failed"))
         assert {*uids} == data_sets(receiver.folder).keys()
+    return job, troubles
+
+
+@pytest.mark.parametrize("short", [2, 9])
+def test_a_shortage_of_our_own_is_not_the_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short: int) -> None:
+    """Some wait for the next try while the others go; after many in a row the whole job does."""
+
+    def no_descriptor(*_: Any) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    opened, left = FileStore.open, [no_descriptor] * short
+
+    def exhausted(store: FileStore, name: str) -> FileBlob:
+        # What the system says when there are no descriptors left, by the way that this would take.
+        with monkeypatch.context() as patch:
+            if left:
+                patch.setattr(os, "open", left.pop())
+            return opened(store, name)
+
+    job, troubles = forwarded_beside(
+        tmp_path, monkeypatch, 12, lambda: monkeypatch.setattr(FileStore, "open", exhausted)
+    )
     assert ("done", 12, 0) == (job.state, job.done, job.failed)
     assert ("waiting", "opening an object: Too many open files") == troubles[0]
 
@@ -414,31 +427,16 @@ def test_an_error_of_the_connection_is_not_the_objects(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
     """Once, it waits for the next try; as often as no association comes to anything, the job says what of."""
-    _, uids, objects = study_of(3)
     post, left = Association.post, [OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS)) for _ in range(times)]
-    troubles = []
 
     async def breaking(*arguments: Any) -> None:
         if left:
             raise left.pop()
         await post(*arguments)
 
-    def ended(job: SqlJobs, number: int, state: str, *arguments: Any, **said: Any) -> None:
-        troubles.append((state, said.get("error", "")))
-        end(job, number, state, *arguments, **said)  # type: ignore[arg-type]
-
-    end = SqlJobs.end
-    monkeypatch.setattr(SqlJobs, "end", ended)
-    with (
-        ours.receiver(tmp_path / "there") as receiver,
-        ours.node(tmp_path / "data", peers=[peer_at(receiver.port)], **QUICK) as node,
-    ):
-        sent(node, objects)
-        monkeypatch.setattr(Association, "post", breaking)
-        with jobs_beside(tmp_path / "data/index.sqlite") as rows:
-            rows.add([Wanted("forward", "there", items=uids)], time.time())
-        (job,) = until(tmp_path / "data", all_are("done", "failed"))
-        assert {*uids} == data_sets(receiver.folder).keys()
+    job, troubles = forwarded_beside(
+        tmp_path, monkeypatch, 3, lambda: monkeypatch.setattr(Association, "post", breaking)
+    )
     assert ("done", 3, 0) == (job.state, job.done, job.failed)
     assert ("waiting", str(OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS)))) == troubles[0]
 
