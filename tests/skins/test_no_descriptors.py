@@ -6,6 +6,7 @@ import contextlib
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,11 @@ def test_who_calls_meanwhile_is_served_when_there_are_some_again(tmp_path: Path,
                     assert last.recv(1) == b""
             assert process.poll() is None
             assert len(list(folder.iterdir())) >= LIMIT - 1
+        # Or libuv, which sees those ends and the next call at a time, hangs up on that one as well
+        deadline = time.monotonic() + 60
+        while len(list(folder.iterdir())) > LIMIT // 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
         with isocenter.sync.connect(f"ISOCENTER@127.0.0.1:{port}") as peer:
             peer.echo()
         process.communicate("", timeout=60)
