@@ -217,11 +217,11 @@ def test_command_in_pieces_and_too_long() -> None:
     scu, scp = pair()
     raw = encode_command(STORE)
     for n in range(0, len(raw), 10):
-        scu._p_data(scu._out, 1, raw[n : n + 10], 1, last=n + 10 >= len(raw))
+        scu._p_data(scu.outgoing, 1, raw[n : n + 10], 1, last=n + 10 >= len(raw))
     scp.receive_data(sent(scu), 0)
     assert drain(scp) == [events.MessageStarted(1, STORE, True)]
     scu, scp = pair()
-    scu._p_data(scu._out, 1, bytes(70_000), 1, last=True)
+    scu._p_data(scu.outgoing, 1, bytes(70_000), 1, last=True)
     scp.receive_data(sent(scu), 0)
     (event,) = drain(scp)
     assert isinstance(event, events.Aborted)

@@ -98,13 +98,15 @@ class Stored:
         blob = self._whole(ref)
         offset = ref.data_set_offset
         length = blob.size - offset
-        parts = _parts(blob, offset)
-        beginning = blob.peek(offset, _CHUNK, copied(parts[0]) or 1)
+        parts = _parts(blob, offset) if length > _CHUNK else (FilePart(blob.fileno(), offset, length),)
+        head = copied(parts[0])
+        beginning = blob.peek(offset, _CHUNK, head or 1)
         if beginning is None:
             blob.close()
             return None
         if as_file and length and not length % 2:  # others need their last byte moved or padded
-            parts[0].known = beginning
+            if head == len(beginning):
+                parts[0].known = beginning
             if len(parts) > 1:
                 os.posix_fadvise(blob.fileno(), parts[1].offset, 0, os.POSIX_FADV_WILLNEED)
             return Prepared(ref, context, parts=parts, blob=blob, at_hand=True, whole=len(parts) == 1)
@@ -193,9 +195,7 @@ def some_frames(archive: Archive, ref: InstanceRef, frames: FrameRange, limits: 
     return made, Made(view, (syntax.uid,), limits)
 
 
-def _parts(blob: Blob, offset: int) -> list[FilePart]:
-    if blob.size - offset <= _CHUNK:
-        return [FilePart(blob.fileno(), offset, blob.size - offset)]
+def _parts(blob: Blob, offset: int) -> Sequence[FilePart]:
     return [FilePart(blob.fileno(), at, min(_CHUNK, blob.size - at)) for at in range(offset, blob.size, _CHUNK)]
 
 

@@ -42,7 +42,7 @@ class Work:
 
     def __init__(self, refs: Iterable[InstanceRef], cancellation: Cancellation) -> None:
         self._left = deque(refs)
-        self._cancellation = cancellation
+        self.cancellation = cancellation
 
     @property
     def over(self) -> bool:
@@ -52,12 +52,12 @@ class Work:
     @property
     def cancelled(self) -> bool:
         """What is left is not wanted any more."""
-        return self._cancellation.requested
+        return self.cancellation.requested
 
     def take(self, count: int) -> list[InstanceRef]:
         """The next few; none when it is over."""
         left = self._left
-        if self._cancellation.requested or not left:
+        if self.cancellation.requested or not left:
             return []
         if count == 1:  # as it is for nearly every object, and a comprehension is a call
             return [left.popleft()]
@@ -171,8 +171,7 @@ class _Aloft:
 
     def look(self) -> None:
         """There is time for the next one."""
-        self._ahead.look()
-        one = self._ahead.first()
+        one = self._ahead.look()
         if one is not None and one.context is not None and one.whole and one.ready is None:
             self._make_ready(one, one.context)
 
@@ -185,7 +184,9 @@ class _Aloft:
 
     def _message(self, one: Prepared, context: Agreed) -> tuple[CommandSet, Iterable[Payload]]:
         ref = one.ref
-        command = store_request(self._invoker.next_message_id(), ref.sop_class, ref.instance) | self._elements
+        command = store_request(self._invoker.next_message_id(), ref.sop_class, ref.instance)
+        if self._elements:
+            command |= self._elements
         if one.parts:
             return command, one.parts
         return command, even_chunks(one.chunks, pad=transfer_syntax(context.transfer_syntax).deflated)
@@ -197,9 +198,10 @@ class _Aloft:
             self.failure = self.failure or outcome
             self._ended.append(Suboperation(instance, None, str(outcome), lost=True))
         else:
-            self._ended.append(Suboperation(instance, outcome.status))
+            status = outcome.status
+            self._ended.append(Suboperation(instance, status))
             # One that refuses may refuse the next as well: that is for whoever is told of it.
-            followed = outcome.status == SUCCESS and len(self._ended) <= _UNTOLD and self._follow()
+            followed = status == SUCCESS and len(self._ended) <= _UNTOLD and self._follow()
             if followed and len(self._ended) < _TOGETHER:
                 # Telling wakes a task or two, which takes long beside a small object: they hear of some together.
                 if self._telling is None:
@@ -247,6 +249,7 @@ class _Ahead:
     def __init__(self, content: Content, work: Work, invoker: Invoker) -> None:
         self._content = content
         self._work = work
+        self._cancellation = work.cancellation
         self._invoker = invoker
         self._at_once = partial(content.at_once, as_file=invoker.sends_files)
         self._contexts: dict[str, Sequence[Agreed]] = {}
@@ -267,22 +270,25 @@ class _Ahead:
 
     def first(self) -> Prepared | None:
         """What next() would give without waiting; take() says that it is used."""
-        return self._ready[0] if self._ready and not self._work.cancelled else None
+        return self._ready[0] if self._ready and not self._cancellation.requested else None
 
     def take(self) -> None:
         self._ready.popleft()
 
-    def look(self) -> None:
-        """There is time for the next one."""
-        if self._ready or self._batch is not None:
-            return
+    def look(self) -> Prepared | None:
+        """There is time for the next one: makes it ready, and gives first()."""
+        if self._ready:
+            return self.first()
+        if self._batch is not None:
+            return None
         for ref in self._work.take(1):
-            one = _prepared(self._at_once, ref, self._accepted(ref))
+            one = _prepared(self._at_once, ref, self._contexts.get(ref.sop_class) or self._accepted(ref))
             if one is not None:
                 self._ready.append(one)
-            else:
-                self._work.put_back([ref])
-                self._begin()
+                return one
+            self._work.put_back([ref])
+            self._begin()
+        return None
 
     def close(self) -> None:
         """Put back what is not wanted."""

@@ -24,9 +24,8 @@ from isocenter.errors import (
     PeerTimeout,
     ProtocolError,
 )
-from isocenter.net.kernel import gathered
 from isocenter.net.link import Link
-from isocenter.net.waiting import Mailbox, Patience, Places
+from isocenter.net.waiting import Expected, Mailbox, Patience, Places
 from isocenter.services.base import (
     UNRECOGNIZED_OPERATION,
     Answered,
@@ -137,7 +136,7 @@ class Association(Link):
         self._tasks: set[asyncio.Task[None]] = set()
         # outgoing
         self._message_id = 0
-        self._waiting: dict[int, Mailbox] = {}
+        self._waiting: dict[int, Mailbox | Expected] = {}
         self._patience = Patience(loop, timeout, self, self._waiting)
         self._following: dict[int, Agreed] = {}  # requests that may have several responses, by Message ID
         self._queueing = 0  # who wait for a place in the window
@@ -225,10 +224,9 @@ class Association(Link):
     def ready(self, context: Agreed, command: CommandSet, data_set: Iterable[Payload]) -> Ready:
         """A request for post_at_once(), to be made while there is time for it; `data_set` is short, as all of it but
         parts of files is in memory from now on. Raises OSError where a file cannot be read."""
-        raw = encode_request({**command, "CommandDataSetType": _DATA_SET_FOLLOWS})
-        payloads = self.connection.encoded(context.id, raw, data_set)
-        if self.sends_files:
-            payloads = gathered(payloads)
+        if command.get("CommandDataSetType") != _DATA_SET_FOLLOWS:
+            command = {**command, "CommandDataSetType": _DATA_SET_FOLLOWS}
+        payloads = self.connection.encoded(context.id, encode_request(command), data_set)
         return Ready(command["MessageID"], command["CommandField"], payloads)
 
     def post_at_once(self, request: Ready, answered: Answered) -> bool:
@@ -241,18 +239,19 @@ class Association(Link):
             return False
         if not self._places.take():
             return False
-        mailbox = self._enter(message_id, request.verb)
+        now = self.loop.time()
+        Expected(self._waiting, message_id, answered, now)
+        self._owed[message_id] = request.verb
         try:
-            self.connection.send_encoded(request.payloads)
-            self.connection.touch(self.loop.time())
-            self.flush()
+            self.send(request.payloads, now)
         except BaseException:
             # Some of it may be on its way, and nothing else may follow half a data set (PS3.8 Annex E).
-            self.abort("a data set broke off")
+            del self._waiting[message_id]
             self._settle(message_id)
-            self._forget(message_id)
+            self.abort("a data set broke off")
             raise
-        self._watch(message_id, mailbox, answered)
+        if self._patience.timer is None:
+            self._patience.begin(now)
         return True
 
     def _watch(self, message_id: int, mailbox: Mailbox, answered: Answered) -> None:
@@ -478,6 +477,8 @@ class Association(Link):
         if isinstance(event, events.DataSetChunk):
             self._on_chunk(event)
         elif isinstance(event, events.MessageStarted):
+            if event.command["CommandField"] & RESPONSE:
+                return self._on_response(event)
             return self._on_message(event)
         elif isinstance(event, events.ReleaseRequested):
             self._release_waits = True
@@ -497,8 +498,6 @@ class Association(Link):
 
     def _on_message(self, message: events.MessageStarted) -> bool:
         verb = message.command["CommandField"]
-        if verb & RESPONSE:
-            return self._on_response(message)
         if verb == _C_CANCEL:
             # What it refers to may have been answered meanwhile; then there is nothing to do (PS3.7 section 9.3.2.3).
             running = self._running.get(message.command.get("MessageIDBeingRespondedTo", 0))
@@ -546,7 +545,12 @@ class Association(Link):
         return self._services_by_context[key]
 
     def _on_response(self, message: events.MessageStarted) -> bool:
-        mailbox = self._waiting.get(message.command.get("MessageIDBeingRespondedTo", 0))
+        message_id = message.command.get("MessageIDBeingRespondedTo", 0)
+        mailbox = self._waiting.get(message_id)
+        if isinstance(mailbox, Expected) and not message.has_data:
+            self._settle(message_id)
+            mailbox.put(Response(message.command))
+            return True
         if mailbox is None:
             log.info("%s: response to no request of ours; ignored", self.peer_address)
         elif len(mailbox) >= _MOST_UNREAD and len(self._waiting) == 1 and not self._queueing:
@@ -651,7 +655,7 @@ class Association(Link):
 
     def _take_held(self) -> None:
         held, self._held = self._held, None
-        if held is None or self._on_message(held):
+        if held is None or self.on_event(held):
             self.resume()
 
     def resume_writing(self) -> None:

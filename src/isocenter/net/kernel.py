@@ -27,11 +27,16 @@ class Outlet:
         try:
             while out:
                 first = out[0]
-                if isinstance(first, FilePart) and not copied(first):
-                    offered = first.length
-                    sent = os.sendfile(self._descriptor, first.descriptor, first.offset, offered)
-                elif len(out) == 1 and not isinstance(first, FilePart):
+                if isinstance(first, FilePart):
+                    if first.offset % _PAGE and copied(first):
+                        offered, sent = self._write_buffers(out)
+                    else:
+                        offered = first.length
+                        sent = os.sendfile(self._descriptor, first.descriptor, first.offset, offered)
+                elif len(out) == 1:
                     offered, sent = len(first), os.write(self._descriptor, first)
+                elif len(out) == 2 and isinstance(part := out[1], FilePart) and not part.offset % _PAGE:
+                    offered, sent = len(first), self._borrow().send(first, socket.MSG_MORE)
                 else:
                     offered, sent = self._write_buffers(out)
                 _drop(out, sent)
@@ -47,14 +52,17 @@ class Outlet:
         for one in out[:_IOV_MAX]:
             if isinstance(one, FilePart):
                 if head := copied(one):
-                    buffers.append(_beginning(one, head))
+                    buffers.append(one.known if len(one.known) == head else read(one.part(0, head)))
                 break
             buffers.append(one)
         else:
             return sum(map(len, buffers)), os.writev(self._descriptor, buffers)
+        return sum(map(len, buffers)), self._borrow().sendmsg(buffers, [], socket.MSG_MORE)
+
+    def _borrow(self) -> _Borrowed:
         if self._borrowed is None:
             self._borrowed = _Borrowed(socket.AF_INET, socket.SOCK_STREAM, 0, self._descriptor)
-        return sum(map(len, buffers)), self._borrowed.sendmsg(buffers, [], socket.MSG_MORE)
+        return self._borrowed
 
 
 class _Borrowed(socket.socket):
@@ -67,11 +75,15 @@ class _Borrowed(socket.socket):
 
 def _drop(out: list[Payload], sent: int) -> None:
     """Take the first bytes out."""
-    while out and sent >= len(out[0]):
-        sent -= len(out.pop(0))
-    if sent:
+    while out:
         first = out[0]
-        out[0] = first.part(sent, len(first)) if isinstance(first, FilePart) else memoryview(first)[sent:]
+        length = first.length if isinstance(first, FilePart) else len(first)
+        if sent < length:
+            if sent:
+                out[0] = first.part(sent, length) if isinstance(first, FilePart) else memoryview(first)[sent:]
+            return
+        del out[0]
+        sent -= length
 
 
 def copied(part: FilePart) -> int:
@@ -79,26 +91,6 @@ def copied(part: FilePart) -> int:
     thirds of the time it needs for as many that lie across those of its packets (512 KiB: 70 us instead of 105)."""
     head = -part.offset % _PAGE
     return head if head < part.length else 0
-
-
-def _beginning(part: FilePart, length: int) -> Buffer:
-    """Its first bytes. Raises OSError."""
-    return part.known if len(part.known) == length else read(part.part(0, length))
-
-
-def gathered(out: list[Payload]) -> list[Payload]:
-    """The same bytes, so that writing them later takes as few calls as may be: what stands before the first whole page
-    of a file is one buffer. Raises OSError where the file cannot be read."""
-    buffers: list[Buffer] = []
-    for number, one in enumerate(out):
-        if isinstance(one, FilePart):
-            rest = out[number:]
-            if head := copied(one):
-                buffers.append(_beginning(one, head))
-                rest[0] = one.part(head, one.length)
-            return [b"".join(buffers), *rest]
-        buffers.append(one)
-    return out
 
 
 def read(part: FilePart) -> bytes:

@@ -54,7 +54,8 @@ class Link(asyncio.BufferedProtocol):
         """Write what the connection wants written; close if it is over; arm the timer."""
         if self.transport is None:
             return
-        self.write_out()
+        if self.connection.outgoing:
+            self.write_out()
         if self.connection.close_expected:
             self.close()
         if self._timer is None or self.connection.state is not self._armed_in:
@@ -64,6 +65,13 @@ class Link(asyncio.BufferedProtocol):
         """The first part of flush(), for the middle of what an event brings about."""
         out = self.connection.data_to_send()
         if out and self.transport is not None and not self.transport.is_closing():
+            self._write(self.transport, out)
+
+    def send(self, message: list[Payload], now: float) -> None:
+        """Write what Connection.encoded() gave, which is used up by that. Raises OSError where a part of a file is not
+        there any more."""
+        out = self.connection.sending(message, now)
+        if self.transport is not None and not self.transport.is_closing():
             self._write(self.transport, out)
 
     def close(self) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
 from isocenter.errors import NetworkError, PeerTimeout
-from isocenter.services.base import Response
+from isocenter.services.base import Answered, Response
 
 
 class Places:
@@ -56,7 +56,7 @@ class Mailbox:
     def __init__(self) -> None:
         self._came: deque[Response | NetworkError] = deque()
         self._waiter: asyncio.Future[None] | None = None
-        self.taker: Callable[[Response | NetworkError], None] | None = None  # of the next one, in place of a task
+        self.taker: Answered | None = None  # of the next one, in place of a task
         self.since: float | None = None  # when somebody began to wait for the next one, on the loop's clock
 
     def __len__(self) -> int:
@@ -82,6 +82,27 @@ class Mailbox:
         return self._came.popleft()
 
 
+class Expected:
+    """In place of a mailbox, where one response is expected and no task waits for it: `taker` gets what comes first,
+    and its place among those that wait is left. There is one for each object that is sent, so it does nothing else."""
+
+    __slots__ = ("_message_id", "_taker", "_waiting", "since")
+
+    def __init__(self, waiting: dict[int, Mailbox | Expected], message_id: int, taker: Answered, now: float) -> None:
+        self._waiting = waiting
+        self._message_id = message_id
+        self._taker = taker
+        self.since: float | None = now
+        waiting[message_id] = self
+
+    def __len__(self) -> int:
+        return 0
+
+    def put(self, one: Response | NetworkError) -> None:
+        del self._waiting[self._message_id]
+        self._taker(one)
+
+
 class Hearing(Protocol):
     """What is listened to."""
 
@@ -99,13 +120,13 @@ class Patience:
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, seconds: float, link: Hearing, mailboxes: Mapping[int, Mailbox]
+        self, loop: asyncio.AbstractEventLoop, seconds: float, link: Hearing, mailboxes: Mapping[int, Mailbox | Expected]
     ) -> None:
         self._loop = loop
         self._seconds = seconds
         self._link: Hearing | None = link
         self._mailboxes = mailboxes
-        self._timer: asyncio.TimerHandle | None = None
+        self.timer: asyncio.TimerHandle | None = None
 
     async def next(self, mailbox: Mailbox) -> Response:
         """The next response. Raises PeerTimeout and what came instead of one."""
@@ -120,7 +141,7 @@ class Patience:
             raise one
         return one
 
-    def watch(self, mailbox: Mailbox, answered: Callable[[Response | NetworkError], None]) -> None:
+    def watch(self, mailbox: Mailbox, answered: Answered) -> None:
         """The same without a task that waits: `answered` is called later, with what next() would give or raise."""
         if mailbox:
             self._loop.call_soon(lambda: answered(mailbox.take()))
@@ -131,25 +152,29 @@ class Patience:
     def _begin(self, mailbox: Mailbox) -> None:
         """From now on somebody waits."""
         mailbox.since = now = self._loop.time()
-        if self._timer is None:
-            self._timer = self._loop.call_at(now + self._seconds, self._look)
+        if self.timer is None:
+            self.begin(now)
+
+    def begin(self, now: float) -> None:
+        """Somebody waits; to be called where there is no `timer`."""
+        self.timer = self._loop.call_at(now + self._seconds, self._look)
 
     def end(self) -> None:
         """Nobody will wait any more. The link is let go of, as it holds us: what is over is to be gone at once, and not
         when the collector comes."""
         self._link = None
-        if self._timer is not None:
-            self._timer.cancel()
+        if self.timer is not None:
+            self.timer.cancel()
 
     def _look(self) -> None:
-        self._timer, link = None, self._link
+        self.timer, link = None, self._link
         waiting = {mailbox: mailbox.since for mailbox in self._mailboxes.values() if mailbox.since is not None}
         if not waiting or link is None:
             return
         # Whoever sends the objects of a C-GET is not silent, though its last response may take long.
         until = max(min(waiting.values()), link.heard) + self._seconds
         if self._loop.time() < until:
-            self._timer = self._loop.call_at(until, self._look)
+            self.timer = self._loop.call_at(until, self._look)
             return
         for mailbox in waiting:
             mailbox.put(PeerTimeout(f"no response within {self._seconds:g} s"))

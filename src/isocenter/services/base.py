@@ -87,11 +87,11 @@ Answered = Callable[["Response | NetworkError"], None]
 
 @dataclass(slots=True)
 class Ready:
-    """A request in the bytes that go on the wire, with its Message ID and Command Field. Not to be changed."""
+    """A request in the bytes that go on the wire, with its Message ID and Command Field; used up when it is sent."""
 
     message_id: int
     verb: int
-    payloads: Sequence[Payload] = field(repr=False)
+    payloads: list[Payload] = field(repr=False)
 
 
 class Invoker(Protocol):

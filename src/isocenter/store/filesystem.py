@@ -179,7 +179,8 @@ class FileBlob:
     def peek(self, offset: int, length: int, count: int) -> bytearray | None:
         # The ends stand for what is between them: pages come and go in runs (preadv2(2), RWF_NOWAIT). The end first: a
         # page that is not there is sent for, and `fetch` finds no room for large runs around the page at the beginning.
-        last = max(offset, min(offset + length, self.size) - 1)
+        end = offset + length
+        last = max(offset, (end if end < self.size else self.size) - 1)
         beginning = bytearray(count)
         try:
             os.preadv(self._descriptor, _PROBE, last, os.RWF_NOWAIT)

@@ -37,7 +37,7 @@ class FilePart:
     descriptor: int
     offset: int
     length: int
-    known: bytes | bytearray = b""  # its first bytes, where somebody has read them already
+    known: bytes | bytearray = b""  # its first bytes, where somebody has read them already; see encoded()
 
     def __len__(self) -> int:
         return self.length
@@ -50,6 +50,7 @@ class FilePart:
 Payload = Buffer | FilePart
 
 _COMMAND, _LAST = 0x01, 0x02  # message control header, PS3.8 Annex E.2
+_WHOLE_COMMAND = _COMMAND | _LAST
 # What Table 9-10 says of data, as it is asked for each message: where it may be sent, and where it may come.
 _MAY_SEND = frozenset(state for event, state in TRANSITIONS if event is Event.P_DATA_REQUEST)
 _MAY_COME = frozenset(state for (_, state), action in TRANSITIONS.items() if action in ("DT-2", "AR-6"))
@@ -115,7 +116,7 @@ class Connection:
         self._received, self._worked = 0, False  # since then: bytes, and whether a message began or ended
         self._artim: float | None = None
         self._events: deque[events.UpperLayerEvent] = deque()
-        self._out: list[Payload] = []
+        self.outgoing: list[Payload] = []  # what data_to_send() will give
         self._rq: pdu.AssociateRQ | None = None
         self._contexts: Collection[int] = ()
         self._respond_to_release = False
@@ -131,6 +132,7 @@ class Connection:
         self._pdv_flags = 0
         self._command = bytearray()
         self._commands = CommandReader()
+        self._longest_command = self.config.limits.command_bytes + 2  # of a PDV
         self._command_context = 0
         self._in_data_set = False
         self._in_pdv = False
@@ -151,12 +153,12 @@ class Connection:
     def accept(self, ac: pdu.AssociateAC) -> None:
         """A-ASSOCIATE response, positive."""
         self._contexts = frozenset(c.id for c in ac.contexts if c.result == 0)
-        self._out.append(pdu.encode_associate_ac(ac))
+        self.outgoing.append(pdu.encode_associate_ac(ac))
         self._do(Event.ACCEPT)
 
     def reject(self, rj: pdu.AssociateRJ) -> None:
         """A-ASSOCIATE response, negative."""
-        self._out.append(pdu.encode_associate_rj(rj))
+        self.outgoing.append(pdu.encode_associate_rj(rj))
         self._do(Event.REJECT)
 
     def release(self) -> None:
@@ -187,7 +189,7 @@ class Connection:
     def send_command(self, context_id: int, raw: bytes) -> None:
         """P-DATA request for the bytes of a command set."""
         self._may_send()
-        self._p_data(self._out, context_id, raw, _COMMAND, last=True)
+        self._p_data(self.outgoing, context_id, raw, _COMMAND, last=True)
 
     def send_messages(self, context_id: int, command: CommandSet, data_sets: Iterable[bytes]) -> None:
         """P-DATA requests for messages with the same command set, each with its data set, as one buffer."""
@@ -207,23 +209,37 @@ class Connection:
                 ends = pdu_header(pdu.P_DATA_TF, size + 6) + pdv_header(size + 2, context_id, _LAST)
                 parts += (head, ends, data_set)
             else:
-                self._out.append(b"".join(parts))
+                self.outgoing.append(b"".join(parts))
                 parts.clear()
                 self.send_message(context_id, command, data_set)
-        self._out.append(b"".join(parts))
+        self.outgoing.append(b"".join(parts))
 
     def send_data(self, context_id: int, chunk: Buffer, *, last: bool) -> None:
         """P-DATA request for the next bytes of a data set. Chunks other than the last have an even length."""
         self._may_send()
-        self._p_data(self._out, context_id, chunk, 0, last=last)
+        self._p_data(self.outgoing, context_id, chunk, 0, last=last)
 
     def send_file(self, context_id: int, part: FilePart, *, last: bool) -> None:
         """The same, of bytes in a file."""
         self._may_send()
-        self._p_data_of_file(self._out, context_id, part, last=last)
+        self._p_data_of_file(self.outgoing, context_id, part, last=last)
 
     def encoded(self, context_id: int, command: bytes, data_set: Iterable[Payload]) -> list[Payload]:
-        """A message as it will go on the wire, ahead of send_encoded(). Chunks as for send_data() and send_file()."""
+        """A message as it will go on the wire, ahead of sending(). Chunks as for send_data() and send_file(). What is
+        known of a file's part stands with what goes before it, in one buffer."""
+        room = self._room
+        if isinstance(data_set, tuple | list) and len(data_set) == 1 and isinstance(part := data_set[0], FilePart):
+            length, size, known = part.length, len(command), len(part.known)
+            if known < length <= room and size <= room:
+                header = pdu.P_DATA_HEADER.pack
+                head = (
+                    header(pdu.P_DATA_TF, size + 6, size + 2, context_id, _WHOLE_COMMAND),
+                    command,
+                    header(pdu.P_DATA_TF, length + 6, length + 2, context_id, _LAST),
+                    part.known,
+                )
+                rest = FilePart(part.descriptor, part.offset + known, length - known) if known else part
+                return [b"".join(head), rest]
         out: list[Payload] = []
         self._p_data(out, context_id, command, _COMMAND, last=True)
         for chunk, last in with_last(data_set):
@@ -233,13 +249,19 @@ class Connection:
                 self._p_data(out, context_id, chunk, 0, last=last)
         return out
 
-    def send_encoded(self, message: Iterable[Payload]) -> None:
-        """P-DATA requests for what encoded() gave on this connection, in as many pieces as may be."""
-        self._may_send()
-        self._out += message
+    def sending(self, message: list[Payload], now: float) -> list[Payload]:
+        """P-DATA requests for what encoded() gave on this connection, in as many pieces as may be, and touch(): gives
+        what is to be written to the transport now, as data_to_send() does."""
+        if self.state not in _MAY_SEND:
+            raise LocalError(f"P-DATA is not possible in {self.state.name}")
+        self._now = self._activity = now
+        self._worked = True
+        if not self.outgoing:
+            return message
+        return [*self.data_to_send(), *message]
 
     def _may_send(self) -> None:
-        if not self.can_send:
+        if self.state not in _MAY_SEND:
             raise LocalError(f"P-DATA is not possible in {self.state.name}")
 
     def _p_data_of_file(self, out: list[Payload], context_id: int, part: FilePart, *, last: bool) -> None:
@@ -275,7 +297,7 @@ class Connection:
     def data_to_send(self) -> list[Payload]:
         """Everything to be written to the transport now, in order; forgets it. Views must stay valid until written, and
         there are parts of files only where send_file() was used."""
-        out, self._out = self._out, []
+        out, self.outgoing = self.outgoing, []
         return out
 
     # --- time --------------------------------------------------------------------------------------------------
@@ -421,18 +443,21 @@ class Connection:
                 if self.state not in _MAY_COME or not 6 <= length <= self.config.max_pdu:
                     self._refuse_p_data(length)
                     continue
-                self._start += 6
-                self._pdu_left = length
+                body = self._start + 6
                 if length <= here and not self._in_data_set and not self._command:
-                    # Nearly always a command set in one fragment, the only one of its PDU.
-                    size, context, flags = pdu.PDV_HEADER.unpack_from(buffer, self._start)
-                    if size == length - 4 and flags == _COMMAND | _LAST:
-                        if not self._check_pdv(size, context, flags, length):
-                            return None
-                        end = self._start + length
-                        raw = bytes(buffer[self._start + 6 : end])
-                        self._start, self._pdu_left = end, 0
-                        return self._end_command(raw)
+                    # Nearly always a command set in one fragment, the only one of its PDU; others go the long way.
+                    size, context, flags = pdu.PDV_HEADER.unpack_from(buffer, body)
+                    if (
+                        size == length - 4
+                        and flags == _WHOLE_COMMAND
+                        and context in self._contexts
+                        and size <= self._longest_command
+                    ):
+                        self._start = body + length
+                        self._command_context = context
+                        return self._end_command(bytes(buffer[body + 6 : self._start]))
+                self._start = body
+                self._pdu_left = length
             event = self._parse_p_data(buffer)
             if event is not None or self._pdu_left:
                 return event
@@ -616,7 +641,7 @@ class Connection:
         emit = self._events.append
         if action == "AE-2":
             assert self._rq is not None
-            self._out.append(pdu.encode_associate_rq(self._rq))
+            self.outgoing.append(pdu.encode_associate_rq(self._rq))
         elif action == "AE-3":
             assert isinstance(message, pdu.AssociateAC)
             self.peer_max_pdu = message.user.max_length
@@ -633,7 +658,7 @@ class Connection:
         elif action in ("AE-5", "AE-8"):
             self._start_artim()
         elif action == "AR-1":
-            self._out.append(pdu.A_RELEASE_RQ_PDU)
+            self.outgoing.append(pdu.A_RELEASE_RQ_PDU)
         elif action == "AR-2":
             emit(events.ReleaseRequested())
         elif action == "AR-8":
@@ -644,7 +669,7 @@ class Connection:
             if action == "AR-10" and self._respond_to_release:
                 self._do(Event.RELEASE_RESPONSE)
         elif action in ("AR-4", "AR-9"):
-            self._out.append(pdu.A_RELEASE_RP_PDU)
+            self.outgoing.append(pdu.A_RELEASE_RP_PDU)
             if action == "AR-4":
                 self._start_artim()
         elif action.startswith("AA-"):
@@ -664,7 +689,7 @@ class Connection:
                 # AA-8 indicates it to the user. AA-1 by a fault is in Sta2, where there is no user yet, only a log.
                 if before is not State.STA13:
                     self._events.append(events.Aborted(abort, True, fault.why))
-            self._out.append(pdu.encode_abort(abort))
+            self.outgoing.append(pdu.encode_abort(abort))
             self._discard = True
             self._start_artim()
         elif action == "AA-3":

@@ -168,7 +168,7 @@ class CommandReader:
                 command = known.copy()
                 command[keyword] = number
                 if uid:
-                    command["AffectedSOPInstanceUID"] = _text(uid)
+                    command["AffectedSOPInstanceUID"] = uid.decode("latin-1").strip(" \0")  # _text()
                 return command
         command = decode_command(raw)
         if len(raw) <= _LONGEST_PATTERN:
