@@ -29,39 +29,44 @@ class Outlet:
                 first = out[0]
                 if isinstance(first, FilePart):
                     if first.offset % _PAGE and copied(first):
-                        offered, sent = self._write_buffers(out)
-                    else:
-                        offered = first.length
-                        sent = os.sendfile(self._descriptor, first.descriptor, first.offset, offered)
+                        if not self._write_buffers(out):
+                            return
+                        continue
+                    offered = first.length
+                    sent = os.sendfile(self._descriptor, first.descriptor, first.offset, offered)
                 elif len(out) == 1:
                     offered, sent = len(first), os.write(self._descriptor, first)
                 elif len(out) == 2 and isinstance(part := out[1], FilePart) and not part.offset % _PAGE:
-                    offered, sent = len(first), self._borrow().send(first, socket.MSG_MORE)
+                    offered, sent = len(first), (self._borrowed or self._borrow()).send(first, socket.MSG_MORE)
+                elif self._write_buffers(out):
+                    continue
                 else:
-                    offered, sent = self._write_buffers(out)
-                _drop(out, sent)
-                if sent != offered:
                     return
+                if sent != offered:
+                    _drop(out, sent)
+                    return
+                del out[0]
         except OSError:
             return
 
-    def _write_buffers(self, out: list[Payload]) -> tuple[int, int]:
-        """What stands before the first part of a file, and the beginning of that: bytes that there were, and that were
-        taken. A header goes in one segment with what follows it, as the peer is not to be woken for it alone."""
+    def _write_buffers(self, out: list[Payload]) -> bool:
+        """What stands before the first part of a file, and the beginning of that; whether the socket took it all. A
+        header goes in one segment with what follows it, as the peer is not to be woken for it alone."""
         buffers: list[Buffer] = []
+        flags = 0
         for one in out[:_IOV_MAX]:
             if isinstance(one, FilePart):
                 if head := copied(one):
                     buffers.append(one.known if len(one.known) == head else read(one.part(0, head)))
+                flags = socket.MSG_MORE
                 break
             buffers.append(one)
-        else:
-            return sum(map(len, buffers)), os.writev(self._descriptor, buffers)
-        return sum(map(len, buffers)), self._borrow().sendmsg(buffers, [], socket.MSG_MORE)
+        sent = (self._borrowed or self._borrow()).sendmsg(buffers, [], flags)
+        _drop(out, sent)
+        return sent == sum(map(len, buffers))
 
     def _borrow(self) -> _Borrowed:
-        if self._borrowed is None:
-            self._borrowed = _Borrowed(socket.AF_INET, socket.SOCK_STREAM, 0, self._descriptor)
+        self._borrowed = _Borrowed(socket.AF_INET, socket.SOCK_STREAM, 0, self._descriptor)
         return self._borrowed
 
 

@@ -120,7 +120,11 @@ class Patience:
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, seconds: float, link: Hearing, mailboxes: Mapping[int, Mailbox | Expected]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        seconds: float,
+        link: Hearing,
+        mailboxes: Mapping[int, Mailbox | Expected],
     ) -> None:
         self._loop = loop
         self._seconds = seconds

@@ -179,11 +179,10 @@ class FileBlob:
     def peek(self, offset: int, length: int, count: int) -> bytearray | None:
         # The ends stand for what is between them: pages come and go in runs (preadv2(2), RWF_NOWAIT). The end first: a
         # page that is not there is sent for, and `fetch` finds no room for large runs around the page at the beginning.
-        end = offset + length
-        last = max(offset, (end if end < self.size else self.size) - 1)
+        end = offset + length if offset + length < self.size else self.size
         beginning = bytearray(count)
         try:
-            os.preadv(self._descriptor, _PROBE, last, os.RWF_NOWAIT)
+            os.preadv(self._descriptor, _PROBE, end - 1 if end > offset else offset, os.RWF_NOWAIT)
             came = os.preadv(self._descriptor, (beginning,), offset, os.RWF_NOWAIT)
         except OSError:  # not in the page cache, or a file system that does not say
             return None
