@@ -13,11 +13,11 @@ import pytest
 from isocenter.errors import AssociationAborted, NetworkError
 from isocenter.net.address import parse_address
 from isocenter.net.requestor import Proposal, Requestor, associate
-from isocenter.services.base import Answered, Response
+from isocenter.services.base import Answered, Ready, Response
 from isocenter.services.storage import store_request
 from isocenter.settings import Settings
 from isocenter.ul.connection import FilePart, Payload
-from isocenter.wire.command import CommandSet
+from isocenter.wire.command import CommandSet, encode_command
 from raw_scp import RawSCP, raw_scp
 from raw_scu import CT, EXPLICIT
 
@@ -30,10 +30,16 @@ def nobody(outcome: Response | NetworkError) -> None:
     raise AssertionError(f"{outcome} for what was not sent")
 
 
+def ready(association: Requestor, number: int, data_set: list[Payload]) -> Ready:
+    one = {**command(association, number), "CommandDataSetType": 1}
+    return association.ready(
+        association.context_for(CT), one["MessageID"], one["CommandField"], encode_command(one), data_set
+    )
+
+
 def at_once(association: Requestor, number: int, data_set: list[Payload], answered: Answered) -> bool:
     """Make a request ready, and write it if that can be done."""
-    ready = association.ready(association.context_for(CT), command(association, number), data_set)
-    return association.post_at_once(ready, answered)
+    return association.post_at_once(ready(association, number, data_set), answered)
 
 
 def played(
@@ -128,10 +134,10 @@ def test_a_file_that_is_shorter_than_it_was_ends_the_association(tmp_path: Path)
         path.write_bytes(whole)
         with path.open("r+b") as file:
             part = FilePart(file.fileno(), 100, len(whole) - 100)
-            ready = association.ready(association.context_for(CT), command(association, 1), [part])
+            made = ready(association, 1, [part])
             file.truncate(300_000)
             with pytest.raises(OSError, match="a file is shorter than it was"):
-                association.post_at_once(ready, nobody)
+                association.post_at_once(made, nobody)
         assert not association.usable
         assert not at_once(association, 2, [b"ab"], nobody)
         with pytest.raises(AssociationAborted):
@@ -171,11 +177,11 @@ def test_a_message_id_that_was_used_meanwhile_is_not_used_twice() -> None:
         assert scp.message() is None
 
     async def work(association: Requestor) -> None:
-        ready = association.ready(association.context_for(CT), command(association, 1), [b"ab"])
-        other = {**command(association, 2), "MessageID": ready.message_id}
+        made = ready(association, 1, [b"ab"])
+        other = {**command(association, 2), "MessageID": made.message_id}
         ended = asyncio.get_running_loop().create_future()
         await association.post(association.context_for(CT), other, [b"cd"], ended.set_result)
-        assert not association.post_at_once(ready, nobody)
+        assert not association.post_at_once(made, nobody)
         assert (await ended).status == 0
 
     played(script, work, window=4)

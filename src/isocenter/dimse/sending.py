@@ -25,15 +25,16 @@ from isocenter.services.retrieve import Suboperation
 from isocenter.services.storage import even_chunks, store_request
 from isocenter.std.statuses import SUCCESS
 from isocenter.std.transfer_syntaxes import transfer_syntax
-from isocenter.ul.connection import Payload
+from isocenter.ul.connection import Buffer
 from isocenter.ul.negotiation import Agreed
-from isocenter.wire.command import CommandSet
+from isocenter.wire.command import CommandSet, RequestsAlike, Verb
 
 log = logging.getLogger("isocenter.dimse")
 
 _UNTOLD = 16  # outcomes that may wait to be taken while more is sent
 _TOGETHER, _SOON = 16, 0.002  # after so many, or so many seconds, those that wait are told of
 _NO_MEMORY = "out of memory"
+_C_STORE = int(Verb.C_STORE)
 _BATCH = 8  # objects that a thread prepares at a time; two batches of beginnings are in memory
 
 
@@ -125,6 +126,7 @@ class _Aloft:
         self._ahead = ahead
         self._invoker = invoker
         self._elements = elements
+        self._alike: dict[str, RequestsAlike] = {}  # by SOP Class
         self._ended: deque[Suboperation] = deque()
         self._arrival: asyncio.Future[None] | None = None
         self._telling: asyncio.TimerHandle | None = None
@@ -141,8 +143,10 @@ class _Aloft:
             self._ended.append(Suboperation(one.ref.instance, None, one.why, again=one.again))
             return
         try:
-            message = self._message(one, one.context)
-            await self._invoker.post(one.context, *message, partial(self._answered, one.ref.instance))
+            ref, context = one.ref, one.context
+            command = store_request(self._invoker.next_message_id(), ref.sop_class, ref.instance) | self._elements
+            data_set = one.parts or _even(one, context)
+            await self._invoker.post(context, command, data_set, partial(self._answered, ref.instance))
         except (NetworkError, OSError) as error:
             self._lose(one, error)
         else:
@@ -177,19 +181,15 @@ class _Aloft:
 
     def _make_ready(self, one: Prepared, context: Agreed) -> None:
         """Encode the request, up to what is left to sendfile."""
+        ref, number = one.ref, self._invoker.next_message_id()
+        alike = self._alike.get(ref.sop_class)
+        if alike is None:
+            alike = self._alike[ref.sop_class] = RequestsAlike(store_request(0, ref.sop_class, "") | self._elements)
+        raw = alike.encode(number, ref.instance)
         try:
-            one.ready = self._invoker.ready(context, *self._message(one, context))
+            one.ready = self._invoker.ready(context, number, _C_STORE, raw, one.parts or _even(one, context))
         except (OSError, MemoryError) as error:
             one.context, one.why, one.again = None, str(error) or _NO_MEMORY, is_shortage(error)
-
-    def _message(self, one: Prepared, context: Agreed) -> tuple[CommandSet, Iterable[Payload]]:
-        ref = one.ref
-        command = store_request(self._invoker.next_message_id(), ref.sop_class, ref.instance)
-        if self._elements:
-            command |= self._elements
-        if one.parts:
-            return command, one.parts
-        return command, even_chunks(one.chunks, pad=transfer_syntax(context.transfer_syntax).deflated)
 
     def _answered(self, instance: str, outcome: Response | NetworkError) -> None:
         """One came back, or will not."""
@@ -325,6 +325,10 @@ def _prepared(
         return make(ref, accepted)
     except (IsocenterError, OSError, MemoryError) as error:
         return Prepared(ref, why=str(error) or _NO_MEMORY, again=is_shortage(error))
+
+
+def _even(one: Prepared, context: Agreed) -> Iterator[Buffer]:
+    return even_chunks(one.chunks, pad=transfer_syntax(context.transfer_syntax).deflated)
 
 
 def _close_all(done: asyncio.Future[list[Prepared]]) -> None:

@@ -221,13 +221,10 @@ class Association(Link):
             raise
         self._watch(command["MessageID"], mailbox, answered)
 
-    def ready(self, context: Agreed, command: CommandSet, data_set: Iterable[Payload]) -> Ready:
-        """A request for post_at_once(), to be made while there is time for it; `data_set` is short, as all of it but
-        parts of files is in memory from now on. Raises OSError where a file cannot be read."""
-        if command.get("CommandDataSetType") != _DATA_SET_FOLLOWS:
-            command = {**command, "CommandDataSetType": _DATA_SET_FOLLOWS}
-        payloads = self.connection.encoded(context.id, encode_request(command), data_set)
-        return Ready(command["MessageID"], command["CommandField"], payloads)
+    def ready(self, context: Agreed, message_id: int, verb: int, raw: bytes, data_set: Iterable[Payload]) -> Ready:
+        """A request for post_at_once(), to be made while there is time for it, of the bytes of its command set;
+        `data_set` is short, as all of it but parts of files is in memory from now on."""
+        return Ready(message_id, verb, self.connection.encoded(context.id, raw, data_set))
 
     def post_at_once(self, request: Ready, answered: Answered) -> bool:
         """post(), if there is a place in the window, nothing else on the line, and nothing unread by the peer; else

@@ -125,8 +125,9 @@ class Invoker(Protocol):
         called once and later, with the response or with why there is none. Raises NetworkErrors, and whatever
         `data_set` raises; `answered` is not called then."""
 
-    def ready(self, context: Agreed, command: CommandSet, data_set: Iterable[Payload]) -> Ready:
-        """A request for post_at_once(), made while there is time for it; `data_set` is short. Raises OSError."""
+    def ready(self, context: Agreed, message_id: int, verb: int, raw: bytes, data_set: Iterable[Payload]) -> Ready:
+        """A request for post_at_once(), made while there is time for it, of its command set's bytes and a data set
+        that is short. Raises what `data_set` raises."""
 
     def post_at_once(self, request: Ready, answered: Answered) -> bool:
         """The same as post() where nothing has to be waited for: it is written, or False and nothing happened. Of a

@@ -202,25 +202,45 @@ def encode_command(command: CommandSet) -> bytes:
     return _GROUP_LENGTH.pack(0, 0, 4, len(body)) + body
 
 
+class RequestsAlike:
+    """Requests that differ in their Message ID and SOP Instance UID only, as those to store one object after the other
+    do: encoded in a tenth of the time of encode_command(). `command` is one of them."""
+
+    def __init__(self, command: CommandSet) -> None:
+        self._command = command
+        self._around: dict[int, tuple[bytes, bytes, bytes]] = {}  # by the length of the UID: what is alike
+
+    def encode(self, message_id: int, sop_instance: str = "") -> bytes:
+        """The bytes of one of them; without a SOP Instance UID where there is none."""
+        uid = sop_instance.encode("ascii", "replace")
+        if len(uid) & 1:
+            uid += b"\0"
+        around = self._around.get(len(uid)) or self._learn(len(uid))
+        return b"".join((around[0], _U16.pack(message_id), around[1], uid, around[2]))
+
+    def _learn(self, length: int) -> tuple[bytes, bytes, bytes]:
+        """What stands before Message ID, behind that, and behind a SOP Instance UID of `length` bytes."""
+        command: CommandSet = {**self._command, "MessageID": 0}
+        command.pop("AffectedSOPInstanceUID", None)
+        if length:
+            command["AffectedSOPInstanceUID"] = "0" * length
+        raw = encode_command(command)
+        places = {keyword: at for _, keyword, at, _ in _known_elements(raw)}
+        number, uid = places["MessageID"], places.get("AffectedSOPInstanceUID", len(raw))
+        self._around[length] = around = raw[:number], raw[number + 2 : uid], raw[uid + length :]
+        return around
+
+
 def encode_request(command: CommandSet) -> bytes:
-    """encode_command() of a request, from what those have in common that differ in their message ID and SOP Instance
-    UID only, as the requests to store one object after the other do: in a fifth of the time."""
+    """encode_command() of a request, in a fifth of the time where there was one like it before."""
     rest = command.copy()
-    number, uid = rest.pop("MessageID"), rest.pop("AffectedSOPInstanceUID", "").encode("ascii", "replace")
-    if len(uid) & 1:
-        uid += b"\0"
-    before, between, after = _around_ids(tuple(rest.items()), len(uid))
-    return b"".join((before, _U16.pack(number), between, uid, after))
+    number, uid = rest.pop("MessageID"), rest.pop("AffectedSOPInstanceUID", "")
+    return _alike(tuple(rest.items())).encode(number, uid)
 
 
 @lru_cache(maxsize=256)
-def _around_ids(rest: tuple[tuple[str, Any], ...], length: int) -> tuple[bytes, bytes, bytes]:
-    """What stands in a request before its Message ID, behind that, and behind a SOP Instance UID of `length` bytes."""
-    ids = {"MessageID": 0, "AffectedSOPInstanceUID": "0" * length} if length else {"MessageID": 0}
-    raw = encode_command({**dict(rest), **ids})
-    places = {keyword: at for _, keyword, at, _ in _known_elements(raw) if keyword in ids}
-    number, uid = places["MessageID"], places.get("AffectedSOPInstanceUID", len(raw))
-    return raw[:number], raw[number + 2 : uid], raw[uid + length :]
+def _alike(rest: tuple[tuple[str, Any], ...]) -> RequestsAlike:
+    return RequestsAlike(dict(rest))
 
 
 def response_to(request: CommandSet, status: int, **more: Any) -> CommandSet:
