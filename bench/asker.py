@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import objects
 from sender import LARGEST_PDU, _element, _item, p_data
 
+VERIFICATION = "1.2.840.10008.1.1"
 STUDY_FIND, STUDY_MOVE, STUDY_GET = (f"1.2.840.10008.5.1.4.1.2.2.{n}" for n in (1, 2, 3))
 _US = {0x0100, 0x0110, 0x0120, 0x0700, 0x0800, 0x0900, 0x1020, 0x1021, 0x1022, 0x1023}
 RELEASE_RQ, RELEASE_RP = (bytes([kind]) + b"\0\0\0\0\4\0\0\0\0" for kind in (5, 6))
@@ -186,6 +187,18 @@ class Asker:
         if "destination" in more:
             fields[0x0600] = more["destination"].ljust(len(more["destination"]) + len(more["destination"]) % 2)
         self.socket.sendall(p_data(command_set(fields), 1, LARGEST_PDU) + p_data(keys, 0, LARGEST_PDU))
+
+    def echo(self) -> float:
+        """C-ECHO in the first context: seconds from request to response."""
+        request = p_data(command_set({0x0002: VERIFICATION, 0x0100: 0x0030, 0x0110: 1, 0x0800: 0x0101}), 1, LARGEST_PDU)
+        begin = time.perf_counter()
+        self.socket.sendall(request)
+        kind, content = self.reader.pdu()
+        seconds = time.perf_counter() - begin
+        place = status_at(content[6:]) + 6
+        if kind != 0x04 or content[place] | content[place + 1] << 8:
+            raise RuntimeError(f"C-ECHO was answered with PDU type {kind}: {bytes(content).hex()}")
+        return seconds
 
     def find(self, keys: bytes, enough: int = 1 << 62) -> tuple[float, int, float]:
         """C-FIND in Study Root: seconds to the first response, pending ones, seconds to the last. After `enough` of

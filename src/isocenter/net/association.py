@@ -64,7 +64,7 @@ _CLOSING = 1.0  # seconds for what is still written when an association is over
 
 Answer = Awaitable[Reply] | AsyncIterator[Reply] | AsyncIterator[Reply | PendingReplies]
 
-_METHODS: dict[int, Callable[[Service, Request, bytes], Answer]] = {
+_METHODS: dict[int, Callable[[Service, Request, bytes], Reply | Answer]] = {
     Verb.C_ECHO: lambda service, request, data: service.c_echo(request, data),
     Verb.C_FIND: lambda service, request, data: service.c_find(request, data),
     Verb.C_MOVE: lambda service, request, data: service.c_move(request, data),

@@ -215,7 +215,7 @@ class Service:
     def c_store(self, request: Request) -> Sink:
         return Refusal(Reply(UNRECOGNIZED_OPERATION, "this SOP class has no C-STORE"))
 
-    def c_echo(self, request: Request, data_set: bytes) -> Awaitable[Reply]:
+    def c_echo(self, request: Request, data_set: bytes) -> Reply | Awaitable[Reply]:
         return _refused("C-ECHO")
 
     def c_find(
