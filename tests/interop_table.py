@@ -7,6 +7,9 @@ A test says what it shows, once for each service, peer and role of ours:
 `pytest --interop-table` writes what passed to tests/interop/table.json, of which tools/generate_docs.py makes
 docs/reference/interop.md. A test of several parameters has passed when all of them have. tests/docs compares the marks
 with the record, so that neither can be forgotten.
+
+What a peer cannot do has no test. It stands in LACKS with its reason, and tests/docs wants each cell of MATRIX to have
+a test or a reason.
 """
 
 from __future__ import annotations
@@ -34,6 +37,56 @@ class Case:
     peer: str
     role: str
     test: str
+
+
+@dataclass(frozen=True)
+class Lack:
+    """What a peer has not, and so nobody can show: some services in one role of ours."""
+
+    peer: str
+    role: str
+    services: tuple[str, ...]
+    why: str
+
+
+MATRIX = (
+    "Verification",
+    "Storage",
+    *(f"{verb}, {root} Root" for verb in ("C-FIND", "C-GET", "C-MOVE") for root in ("Patient", "Study")),
+    *(f"{verb}, Composite Instance Root" for verb in ("C-GET", "C-MOVE")),
+    "C-GET, Without Bulk Data",
+    "Storage Commitment",
+)
+"""The services of which each of PEERS is wanted in both roles."""
+
+PEERS = ("DCMTK", "Orthanc", "pynetdicom")
+
+_NEWER = ("C-GET, Composite Instance Root", "C-MOVE, Composite Instance Root", "C-GET, Without Bulk Data")
+_GET = ("C-GET, Patient Root", "C-GET, Study Root")
+LACKS = (
+    Lack("DCMTK", "SCP", _NEWER, "`getscu` and `movescu` have no option for it."),
+    Lack("DCMTK", "SCU", _NEWER, "`dcmqrscp` does not provide it."),
+    Lack("DCMTK", "SCP", ("Storage Commitment",), "DCMTK has no tool that asks for it."),
+    Lack("DCMTK", "SCU", ("Storage Commitment",), "DCMTK has no tool that provides it."),
+    Lack("Orthanc", "SCP", _GET, "Orthanc asks for C-GET since 1.12.6; the recorded version does not propose it."),
+    Lack(
+        "Orthanc",
+        "SCP",
+        ("C-MOVE, Patient Root",),
+        "Orthanc asks for C-MOVE in the Study Root alone, also for a whole patient. The Study Root has no such level, "
+        "so that request is refused (A900); move the patient's studies instead.",
+    ),
+    Lack("Orthanc", "SCP", _NEWER, "Orthanc does not ask for it."),
+    Lack("Orthanc", "SCU", _NEWER, "Orthanc does not provide it."),
+)
+
+
+def lacking(cases: Iterable[Case]) -> list[tuple[str, str, str]]:
+    """The cells of MATRIX, as service, peer and role, that have neither a test nor a reason; or both."""
+    tested = {(case.service, peer, case.role) for case in cases for peer in PEERS if case.peer.startswith(peer)}
+    excused = {(service, lack.peer, lack.role) for lack in LACKS for service in lack.services}
+    cells = {(service, peer, role) for service in MATRIX for peer in PEERS for role in ("SCP", "SCU")}
+    return sorted((cells | excused) - (tested ^ excused))
 
 
 def marked_cases(folder: Path = ROOT / "tests" / "interop") -> list[Case]:

@@ -184,6 +184,17 @@ def interop_page() -> str:
         lines.append(f"| {service} | {peer} | {_tests(roles['SCP'])} | {_tests(roles['SCU'])} |")
     lines += [
         "",
+        "## What peers do not have",
+        "",
+        f"{', '.join(interop_table.PEERS)} are tried in both roles with each service of Storage, Query/Retrieve and",
+        "Storage Commitment, in each root. These cells are empty because there is nothing to try.",
+        "",
+        "| Peer | We are | Service | Why |",
+        "|---|---|---|---|",
+    ]
+    lines += [f"| {one.peer} | {one.role} | {'<br>'.join(one.services)} | {one.why} |" for one in interop_table.LACKS]
+    lines += [
+        "",
         "To record a run: `python -m pytest tests/interop --interop-table`, then `make docs`. What was not run keeps",
         "its entry, what did not pass loses it, and `tests/docs` fails while a marked test has none.",
     ]

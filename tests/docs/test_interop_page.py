@@ -29,6 +29,15 @@ def test_every_marked_test_has_its_row_and_every_row_its_test() -> None:
     assert [case for case in marked if f"| {case.service} | {case.peer} |" not in page] == []
 
 
+def test_each_peer_is_tried_in_both_roles_with_each_service_or_cannot_do_it() -> None:
+    cases = interop_table.marked_cases()
+    assert interop_table.lacking(cases) == []
+    one = next(case for case in cases if (case.service, case.peer, case.role) == ("Verification", "Orthanc", "SCP"))
+    assert interop_table.lacking(case for case in cases if case != one) == [("Verification", "Orthanc", "SCP")]
+    both = Case("C-GET, Study Root", "Orthanc", "SCP", "test_x.py::test_orthanc_has_learned_it")
+    assert interop_table.lacking([*cases, both]) == [("C-GET, Study Root", "Orthanc", "SCP")]
+
+
 def test_roles_are_those_of_dimse(tmp_path: Path) -> None:
     for role, fine in (("SCP", True), ("server", False)):
         file = interop_table.ROOT / "tests" / "docs" / "no" / "test_x.py"

@@ -19,7 +19,13 @@ from isocenter.dimse.folder import FolderStorage
 from isocenter.known_peers import KnownPeer
 from isocenter.services.base import PendingReplies, Reply, Request
 from isocenter.services.query import QueryService
-from isocenter.std.sop_classes import PATIENT_ROOT_FIND
+from isocenter.std.sop_classes import (
+    COMPOSITE_INSTANCE_ROOT_GET,
+    PATIENT_ROOT_FIND,
+    STUDY_ROOT_FIND,
+    STUDY_ROOT_MOVE,
+    WITHOUT_BULK_DATA_GET,
+)
 from isocenter.wire.part10 import read_header
 
 pytestmark = pytest.mark.interop
@@ -117,6 +123,37 @@ def test_orthanc_asks_for_patients(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         (answer,) = scu.request(f"{query['Path']}/answers?expand&simplify")
         assert PATIENT == answer["PatientID"]
     assert [PATIENT_ROOT_FIND] == asked
+
+
+def test_orthanc_does_not_ask_for_what_the_table_says_it_lacks(tmp_path: Path) -> None:
+    """LACKS of interop_table is about the Orthanc that is installed: a newer one may get, and then there is a row."""
+    from pynetdicom import AE, evt
+
+    proposed: set[str] = set()
+    asked: list[tuple[str, str]] = []
+
+    def requested(event: Any) -> None:
+        proposed.update(str(one.abstract_syntax) for one in event.assoc.requestor.requested_contexts)
+
+    def moved(event: Any) -> Iterator[Any]:
+        asked.append((str(event.context.abstract_syntax), event.identifier.QueryRetrieveLevel))
+        yield ("127.0.0.1", 9)
+        yield 0
+
+    entity = AE(ae_title="PYNETDICOM")
+    entity.add_supported_context(STUDY_ROOT_MOVE)
+    handlers: list[Any] = [(evt.EVT_REQUESTED, requested), (evt.EVT_C_MOVE, moved)]
+    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+    try:
+        with peers.orthanc(tmp_path, modalities={"it": ("PYNETDICOM", server.socket.getsockname()[1])}) as scu:
+            patient = {"Level": "Patient", "Resources": [{"PatientID": PATIENT}], "TargetAet": "THERE"}
+            scu.request("/modalities/it/move", {**patient, "Synchronous": True})
+            assert "get" not in scu.request("/modalities/it")
+    finally:
+        server.shutdown()
+    retrieval = {uid for uid in proposed if uid.startswith("1.2.840.10008.5.1.4.1.2.")}
+    assert {PATIENT_ROOT_FIND, STUDY_ROOT_FIND, STUDY_ROOT_MOVE} == retrieval
+    assert [(STUDY_ROOT_MOVE, "PATIENT")] == asked
 
 
 @contextmanager
@@ -226,3 +263,37 @@ def test_we_ask_pynetdicom_in_every_root(tmp_path: Path) -> None:
         finally:
             server.shutdown()
     assert sorted(roots) == sorted({uid for uid, _ in asked})
+
+
+@pytest.mark.interop(service="C-GET, Without Bulk Data", peer="pynetdicom", role="SCU")
+@pytest.mark.interop(service="C-GET, Composite Instance Root, frames", peer="pynetdicom", role="SCU")
+def test_we_ask_pynetdicom_for_headers_and_for_frames(tmp_path: Path) -> None:
+    from pynetdicom import AE, evt
+
+    asked: list[tuple[str, str, Any]] = []
+
+    def gotten(event: Any) -> Iterator[Any]:
+        key = event.identifier
+        asked.append((str(event.context.abstract_syntax), key.QueryRetrieveLevel, key.get("SimpleFrameList")))
+        header = pydicom.dcmread(FILE, stop_before_pixels=True)
+        yield 1
+        yield 0xFF00, header
+
+    entity = AE(ae_title="PYNETDICOM")
+    for uid in (WITHOUT_BULK_DATA_GET, COMPOSITE_INSTANCE_ROOT_GET):
+        entity.add_supported_context(uid)
+    entity.add_supported_context(CT.SOPClassUID, scu_role=True, scp_role=True)
+    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_GET, gotten)])
+    try:
+        with isocenter.sync.connect(f"PYNETDICOM@127.0.0.1:{server.socket.getsockname()[1]}") as pacs:
+            for level, root, keys in (
+                ("IMAGE", "WITHOUT_BULK_DATA", {}),
+                ("FRAME", "INSTANCE", {"SimpleFrameList": [1, 3]}),
+            ):
+                storage = FolderStorage(tmp_path / root)
+                *_, last = pacs.get(level, into=storage, root=root, SOPInstanceUID=INSTANCE, **keys)
+                assert (True, 1) == (last.ok, last.completed), last.message
+                assert [INSTANCE] == arrived(tmp_path / root)
+    finally:
+        server.shutdown()
+    assert [(WITHOUT_BULK_DATA_GET, "IMAGE", None), (COMPOSITE_INSTANCE_ROOT_GET, "FRAME", [1, 3])] == asked
