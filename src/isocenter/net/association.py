@@ -114,6 +114,13 @@ class _Receiving:
 class Association(Link):
     """Base of both roles; subclasses open and close it."""
 
+    __slots__ = (
+        "_as_requestor", "_busy", "_cancelled", "_failure", "_following", "_held", "_left", "_line",
+        "_message_id", "_owed", "_patience", "_places", "_queueing", "_receiving", "_release_waits", "_running",
+        "_services_by_context", "_tasks", "_timeout", "_waiting", "contexts", "operations", "over", "peer",
+        "services", "window",
+    )  # fmt: skip
+
     def __init__(
         self, connection: Connection, loop: asyncio.AbstractEventLoop, services: Services, timeout: float
     ) -> None:

@@ -19,6 +19,12 @@ from isocenter.ul.table import State
 class Link(asyncio.BufferedProtocol):
     """Base of both roles. Subclasses take events in on_event() and hear of the end in on_end()."""
 
+    # As of Connection.
+    __slots__ = (
+        "__weakref__", "_armed_in", "_drained", "_outlet", "_pumping", "_reading", "_timer", "_timer_at",
+        "_unread", "connection", "ended", "heard", "loop", "peer_address", "transport", "writable",
+    )  # fmt: skip
+
     def __init__(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
         self.connection = connection
         self.loop = loop

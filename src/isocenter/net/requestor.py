@@ -56,6 +56,8 @@ class Proposal(NamedTuple):
 class Requestor(Association):
     """An association that we open. Made by associate(); ended by release() or abort()."""
 
+    __slots__ = ("_established", "_rq", "identity_confirmed")
+
     def __init__(self, rq: AssociateRQ, settings: Settings, services: Services) -> None:
         loop = asyncio.get_running_loop()
         connection = Connection(requestor=True, now=loop.time(), config=connection_config(settings))

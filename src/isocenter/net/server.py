@@ -44,6 +44,8 @@ class ServerConfig:
 class Acceptor(Association):
     """One association that a peer opened."""
 
+    __slots__ = ("_identifying", "_server", "associated")
+
     def __init__(self, server: DimseServer) -> None:
         loop = asyncio.get_running_loop()
         config = server.config

@@ -103,6 +103,15 @@ class Connection:
     `requestor` is True on the side that calls associate(); an acceptor is in Sta2 from the start (Evt5).
     """
 
+    # With more than 30 attributes each instance would get a dictionary of its own, which takes longer to look into.
+    __slots__ = (
+        "_activity", "_artim", "_backlog", "_buffer", "_checked", "_command", "_command_context", "_commands",
+        "_contexts", "_deadline", "_discard", "_end", "_events", "_in_data_set", "_in_pdv", "_longest_command",
+        "_now", "_pdu_left", "_pdv_flags", "_pdv_left", "_peer_max_pdu", "_received", "_respond_to_release",
+        "_room", "_rq", "_size", "_start", "_was_inside", "_worked", "close_expected", "config", "outgoing",
+        "requestor", "state",
+    )  # fmt: skip
+
     def __init__(self, *, requestor: bool, now: float, config: Config | None = None) -> None:
         self.config = config or Config()
         self.requestor = requestor
