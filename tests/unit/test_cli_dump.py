@@ -16,7 +16,8 @@ from typer.testing import CliRunner, Result
 from data_sets import explicit, item, sequence
 from isocenter.cli.dump import parse_tag
 from isocenter.cli.main import app
-from isocenter.cli.tree import Tree, View, printable
+from isocenter.cli.output import printable
+from isocenter.cli.tree import Tree, View
 from isocenter.errors import DataSetError, UsageError
 from isocenter.wire.part10 import file_meta
 

@@ -67,3 +67,40 @@ def test_no_bar_without_a_terminal() -> None:
     bar = BAR.format(clock="", pause=0.05)
     done = subprocess.run([sys.executable, "-c", bar], capture_output=True, text=True, timeout=60, check=True)
     assert (done.stdout, done.stderr) == ("", "")
+
+
+TABLE = """
+import sys
+from isocenter.cli import output
+from isocenter.errors import UsageError
+name, uid = "Hong^Gildong=\\u6d2a^\\u5409\\u6d1e\\x1b[2J\\x9b\\u202e", ".".join(["1.2.840.10008"] * 4)
+output.table("", ("StudyDate", "PatientName", "StudyInstanceUID"), [("20240105", name, uid)] * 2, below=sys.argv[1:])
+output.note("told: " + name)
+output.fail(UsageError(name), name)
+output.write_json({"name": name})
+"""
+
+
+def told(columns: int, *below: str) -> str:
+    environment = {**TERMINAL, "COLUMNS": str(columns), "NO_COLOR": "1", "TERM": "dumb"}
+    return on_a_terminal(sys.executable, "-c", TABLE, *below, environment=environment)
+
+
+def test_a_table_wider_than_the_terminal_has_columns_below_its_rows() -> None:
+    uid = ".".join(["1.2.840.10008"] * 4)
+    lines = [line.rstrip() for line in told(60, "StudyInstanceUID").splitlines()]
+    assert [2, 2] == [lines.count(f"  {uid}"), sum(line.startswith("20240105") for line in lines)]
+    assert lines[0].split() == ["Study", "Patient", "Name"], "headings are folded between words"
+    assert any("20240105" in line and uid in line for line in told(160, "StudyInstanceUID").splitlines())
+    assert not any(uid in line for line in told(60).splitlines()), "without a column below, cells are folded"
+
+
+def test_what_a_peer_says_does_not_steer_the_terminal() -> None:
+    shown = told(160)
+    assert not set("\x1b\x9b\u202e") & set(shown)
+    written = "Hong^Gildong=洪^吉洞\\x1b[2J\\x9b\\u202e"
+    assert [2, 1, 1] == [
+        sum(line.startswith(begin) and written in line for line in map(str.strip, shown.splitlines()))
+        for begin in ("20240105", "told: ", f"error: {written}: ")
+    ]
+    assert '"Hong^Gildong=洪^吉洞\\u001b[2J\\u009b\\u202e"' in shown

@@ -277,6 +277,7 @@ def tell(items: Sequence[Item], address: str, as_json: bool) -> bool:
             "",
             ("Committed", "Object", "SOP Instance UID", "Why not"),
             [("yes" if item.committed else "no", item.source, item.sop_instance, item.why_not) for item in items],
+            below=("SOP Instance UID", "Why not"),
         )
     safe = sum(item.committed for item in items)
     output.note(

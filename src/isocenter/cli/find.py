@@ -53,6 +53,10 @@ _LABELS = {
     "ModalitiesInStudy": "Modalities",
 }
 
+# What takes a line of its own where the table is wider than the terminal
+_BELOW = (
+    "StudyDescription", "SeriesDescription", "StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID", "SOPInstanceUID",
+)  # fmt: skip
 
 # What a peer has to agree to (PS3.4 C.5.1.1)
 Relational = Annotated[bool, typer.Option("--relational", help="Without the keys of the levels above.")]
@@ -171,7 +175,7 @@ class _Found:
         if self._as_json:
             return
         rows = [[_cell(match, name) for name in columns] for match in self._kept]
-        output.table("", [_LABELS.get(name, name) for name in columns], rows)
+        output.table("", [_LABELS.get(name, name) for name in columns], rows, below=_BELOW)
         output.note(f"{self._count} found{'' if self.whole else '; there may be more'}")
 
 

@@ -84,7 +84,7 @@ def _show(rows: SqlJobs, numbers: list[int], as_json: bool) -> None:
             output.write_json({**job.told(), "failures": [{"uid": uid, "why": why} for uid, why in failures]})
             continue
         _table([job])
-        output.table("", ("Failed", "Why"), failures)
+        output.table("", ("Failed", "Why"), failures, below=("Why",))
 
 
 def _change(change: Callable[[int, float], Job], numbers: list[int], as_json: bool) -> None:
@@ -123,7 +123,7 @@ def _table(jobs: list[Job]) -> None:
         ]
 
     columns = ("ID", "Kind", "To", "State", "Objects", "Tries", "Next in", "Changed", "Last error")
-    output.table("", columns, [row(job) for job in jobs])
+    output.table("", columns, [row(job) for job in jobs], below=columns[-1:])
 
 
 def _span(seconds: float) -> str:

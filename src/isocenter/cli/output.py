@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +26,11 @@ Json = Annotated[bool, typer.Option("--json", help="Write data as JSON.")]
 
 _ENDLESS = 1_000_000  # columns
 _PATIENCE = 1.0  # seconds before a progress bar appears
+_GAP = 2  # columns between those of a table
+
+# Control characters and direction marks, and where a keyword can be read as words
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_WITHIN = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -44,12 +50,27 @@ def write_json(value: Any) -> None:
     """One JSON document on stdout: indented on a terminal, else on one line, so that several make JSON Lines."""
     import json  # not before: most commands are not asked for it
 
-    write(json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None, default=str))
+    if not sys.stdout.isatty():
+        write(json.dumps(value, ensure_ascii=False, default=str))
+        return
+    for line in json.dumps(value, ensure_ascii=False, indent=2, default=str).split("\n"):
+        write(_UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", line))
+
+
+def printable(text: str) -> str:
+    """`text` with control characters and direction marks written out: no file and no peer steers the terminal."""
+    return _UNPRINTABLE.sub(
+        lambda match: f"\\u{ord(match[0]):04x}" if ord(match[0]) > 255 else f"\\x{ord(match[0]):02x}", text
+    )
 
 
 def note(text: str) -> None:
-    """One line for the person, on stderr."""
-    print(text, file=sys.stderr)  # noqa: T201
+    """A line for the person, on stderr."""
+    print(_lines(text), file=sys.stderr)  # noqa: T201
+
+
+def _lines(text: str) -> str:
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def hush() -> None:
@@ -65,15 +86,18 @@ def fail(error: IsocenterError, subject: str = "") -> None:
     """A typed error as message and hint on stderr; `subject` is the file or peer it is about."""
     coloured = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
     mark, end = ("\x1b[1;31m", "\x1b[0m") if coloured else ("", "")
-    note(f"{mark}error:{end} {subject + ': ' if subject else ''}{error}")
+    text = _lines(f"{subject}: {error}" if subject else str(error))
+    print(f"{mark}error:{end} {text}", file=sys.stderr)  # noqa: T201
     if error.hint:
         note(f"       {error.hint}")
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> None:
-    """A table on stdout; a cell that is a Text brings its own colour."""
+def table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text]], *, below: Sequence[str] = ()
+) -> None:
+    """A table on stdout; a cell that is a Text brings its own colour. On a terminal that is too narrow for it, the
+    columns named in `below` have lines of their own under each row."""
     from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
     from rich.table import Column, Table
 
     frame = SIMPLE_HEAD if sys.stdout.isatty() else None
@@ -87,13 +111,57 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text
         pad_edge=False,
     )
     for row in rows:
-        drawn.add_row(*(escape(cell) if isinstance(cell, str) else cell for cell in row))
+        drawn.add_row(*map(_shown, row))
     screen = console()
+    needed = screen.measure(drawn, options=screen.options.update(max_width=_ENDLESS)).maximum
     if not sys.stdout.isatty():
         # Whoever reads a pipe line by line finds a whole row on each.
-        endless = screen.options.update(max_width=_ENDLESS)
-        screen.width = max(screen.width, screen.measure(drawn, options=endless).maximum)
+        screen.width = max(screen.width, needed)
+    elif below and needed > screen.width:
+        _print_stacked(screen, columns, [[_shown(cell) for cell in row] for row in rows], below)
+        return
     screen.print(drawn)
+
+
+def _shown(cell: str | Text) -> Text:
+    from rich.text import Text
+
+    return Text(printable(cell)) if isinstance(cell, str) else cell
+
+
+def _print_stacked(
+    screen: Console, columns: Sequence[str], rows: Sequence[Sequence[Text]], below: Sequence[str]
+) -> None:
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    beside = [at for at, name in enumerate(columns) if name not in below]
+    under = [at for at, name in enumerate(columns) if name in below]
+    # A heading is folded between words and never within one.
+    heads = [Text(_WITHIN.sub(" ", columns[at]), "bold") for at in beside]
+    least = [max(map(len, head.plain.split())) for head in heads]
+    most = [max((row[at].cell_len for row in rows), default=0) for at in beside]
+    room = screen.width - _GAP * len(beside)
+    cap = next((cap for cap in range(max(most), 0, -1) if room >= sum(_widths(least, most, cap))), 1)
+    widths = _widths(least, most, cap)
+
+    def put(cells: Sequence[Text], others: Sequence[Text]) -> None:
+        # One table for each row, since none of Rich's has cells across several columns.
+        line = Table.grid(*(Column(width=width, overflow="fold") for width in widths), padding=(0, _GAP, 0, 0))
+        line.add_row(*cells)
+        screen.print(line)
+        for one in others:
+            if one.plain:
+                screen.print(Text("  ") + one, overflow="fold")
+
+    put(heads, [Text(columns[at], "bold") for at in under])
+    for row in rows:
+        put([row[at] for at in beside], [row[at] for at in under])
+
+
+def _widths(least: Sequence[int], most: Sequence[int], cap: int) -> list[int]:
+    """Of columns that get what they need up to `cap`."""
+    return [max(low, min(high, cap)) for low, high in zip(least, most, strict=True)]
 
 
 def amount(count: float) -> str:

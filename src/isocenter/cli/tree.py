@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from isocenter.cli.output import printable
 from isocenter.std.dictionary import entry_of, name_of, private_entry
 from isocenter.std.sop_classes import name_of as sop_class_name
 from isocenter.std.transfer_syntaxes import TRANSFER_SYNTAXES
@@ -17,7 +17,6 @@ from isocenter.wire.walk import ELEMENT, FRAGMENTS, ITEM_BEGIN, ITEM_END, SEQUEN
 
 _CHARACTER_SET = 0x00080005
 _PIXEL_REPRESENTATION = 0x00280103
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _MOST_WHOLE = 1 << 20  # bytes of one value that are shown when all are asked for
 
 Paint = Callable[[str, str], str]
@@ -45,13 +44,6 @@ class _Scope:
     creators: dict[int, str] = field(default_factory=dict)
     items: int = 0  # of the sequence being read
     tag: int = 0
-
-
-def printable(text: str) -> str:
-    """`text` with control characters and direction marks written out: a file must not steer the terminal."""
-    return _UNPRINTABLE.sub(
-        lambda match: f"\\u{ord(match[0]):04x}" if ord(match[0]) > 255 else f"\\x{ord(match[0]):02x}", text
-    )
 
 
 def _shortened(text: str, most: int) -> str:
