@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -26,6 +27,7 @@ from isocenter.services.query import QueryService
 from isocenter.services.verification import VerificationService
 from isocenter.settings import Settings
 from query_objects import STUDIES, objects
+from unit.test_cli_terminal import ISOCENTER, TERMINAL, on_a_terminal
 
 pytestmark = pytest.mark.interop
 
@@ -280,6 +282,16 @@ def test_the_command_gives_a_table_and_json(address: str) -> None:
     assert all(one["00201208"]["Value"][0] > 0 for one in found)
     limited = command("find", address, "--limit", 2, "--json")
     assert (limited.returncode, len(limited.stdout.splitlines())) == (0, 2)
+
+
+def test_a_terminal_of_80_columns_shows_whole_uids(address: str) -> None:
+    environment = {**TERMINAL, "COLUMNS": "80"}
+    shown = on_a_terminal(*ISOCENTER, "find", address, "PatientID=KR", environment=environment)
+    lines = [line.strip() for line in re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()]
+    with isocenter.sync.connect(address) as pacs:
+        (match,) = pacs.find("STUDY", PatientID="KR")
+    assert match.StudyInstanceUID in lines
+    assert max(map(len, lines)) <= 80
 
 
 def test_the_commands_exit_codes(address: str) -> None:

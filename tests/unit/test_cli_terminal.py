@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -82,8 +83,9 @@ output.write_json({"name": name})
 
 
 def told(columns: int, *below: str) -> str:
-    environment = {**TERMINAL, "COLUMNS": str(columns), "NO_COLOR": "1", "TERM": "dumb"}
-    return on_a_terminal(sys.executable, "-c", TABLE, *below, environment=environment)
+    """What a terminal of so many columns shows, without the codes of bold and colours."""
+    environment = {**TERMINAL, "COLUMNS": str(columns)}
+    return re.sub(r"\x1b\[[0-9;]*m", "", on_a_terminal(sys.executable, "-c", TABLE, *below, environment=environment))
 
 
 def test_a_table_wider_than_the_terminal_has_columns_below_its_rows() -> None:
