@@ -109,6 +109,27 @@ def test_at_pynetdicom() -> None:
     assert (identifier.PatientID, identifier.RequestAttributesSequence[0].StudyDate) == ("", "")
 
 
+@pytest.mark.parametrize(
+    ("charset", "name"),
+    [
+        (["", "ISO 2022 IR 58"], "Wang^XiaoDong=王^小东"),
+        ("GB18030", "Wang^XiaoDong=王^小东"),
+        ("GBK", "Wang^XiaoDong=王^小东"),
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+        (["ISO 2022 IR 13", "ISO 2022 IR 87"], "ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎=やまだ^たろう"),
+    ],
+)
+def test_names_in_the_character_set_that_the_peer_answers_in(charset: str | list[str], name: str) -> None:
+    answer = pydicom.Dataset()
+    answer.SpecificCharacterSet, answer.PatientName = charset, name
+    with pynetdicom_qr([answer]) as (address, _, _), isocenter.sync.connect(address) as pacs:
+        (match,) = pacs.find("STUDY", PatientName="")
+        told = command("find", address, "--json").stdout
+    assert str(match.PatientName) == name
+    groups = json.loads(told)["00100010"]["Value"][0]
+    assert name == "=".join(groups[group] for group in ("Alphabetic", "Ideographic", "Phonetic") if group in groups)
+
+
 @pytest.mark.interop(service="C-FIND, Study Root", peer="pynetdicom", role="SCU")
 def test_leaving_early_cancels_at_pynetdicom_and_the_association_lives_on() -> None:
     with pynetdicom_qr([korean()] * 20_000) as (address, _, cancelled), isocenter.sync.connect(address) as pacs:

@@ -53,6 +53,7 @@ def run(*words: object) -> Result:
         (("move", NOBODY, "--to", "Y", "--study", "1..2"), "StudyInstanceUID is not a UID"),
         (("move", NOBODY, "--to", "Y", "--study", "1.2", "--view", "NONE"), "CLASSIC, ENHANCED"),
         (("move", NOBODY, "--to", "much too long for one", "--study", "1.2"), "--to: not an AE title"),
+        (("find", NOBODY, "--zone", "9"), "'9' is no offset from UTC as +0900"),
         (("echo", NOBODY, "--config", "absent.toml"), "absent.toml: No such file or directory\n"),
         (("echo", NOBODY, "--ca", CT), "--ca: without --tls"),
         (("store", NOBODY, CT, "--cert", CT, "--key", CT), "--cert, --key: without --tls"),
@@ -89,6 +90,20 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     rows = {"dimse_check_called_aet": True, "dimse_check_calling_aet": True}
     with ours.node(tmp_path_factory.mktemp("messages"), peers=known, **rows) as value:
         yield value
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--level", "SERIES"), "one value of the STUDY level's key at (0020,000D) Study Instance UID\n"),
+        (("--root", "STUDY", "--level", "PATIENT"), "(0008,0052) Query/Retrieve Level\n"),
+        (("StudyDate=2024-01-05",), "not a DA value or range of them at (0008,0020) Study Date\n"),
+    ],
+)
+def test_a_question_that_is_refused_names_the_attribute(node: Node, words: tuple[str, ...], said: str) -> None:
+    done = run("find", f"ISOCENTER@127.0.0.1:{node.dimse[1]}", "--calling", "VIEWER", *words)
+    assert (1, "") == (done.exit_code, done.stdout)
+    assert said in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import typer
 from isocenter.cli import calling, output, retrieving, running
 from isocenter.errors import UsageError
 from isocenter.net.retrieve import SYNTAXES, check_view
-from isocenter.services.keys import ROOTS, question, tag_named
+from isocenter.services.keys import ROOTS, check_zone, question, tag_named
 from isocenter.std.dictionary import keyword_of
 
 if TYPE_CHECKING:
@@ -141,6 +141,7 @@ def command(
         else:
             # What cannot be asked is said before anybody is called.
             check_view(view.upper())
+            check_zone(zone)
             question(level, wanted, SYNTAXES[0], charset=charset, root=root)
             known = call.peer(address)
             running.run(_find(known.address, call.connecting(known, settings), level, asked, found))

@@ -23,7 +23,7 @@ from isocenter.net.retrieve import (
     selection_of,
 )
 from isocenter.services.base import Request, Services, Sink
-from isocenter.services.keys import ROOTS, question
+from isocenter.services.keys import ROOTS, check_zone, question
 from isocenter.services.retrieve import get_request, move_request
 from isocenter.services.storage import StorageService
 from isocenter.ul.negotiation import Agreed
@@ -86,6 +86,7 @@ class QueryRetrieveVerbs:
         if sop_class is None:
             raise UsageError(f"{root!r} is no root: {', '.join(ROOTS)}")
         check_view(view)
+        check_zone(zone)
         urgency = _priority(priority)
         if zone:
             keys["TimezoneOffsetFromUTC"] = zone

@@ -11,6 +11,7 @@ from isocenter.errors import NetworkError, UsageError
 from isocenter.model import FrameRange, Level
 from isocenter.names import is_uid
 from isocenter.net.association import Association
+from isocenter.net.find import complaint
 from isocenter.net.requestor import Proposal
 from isocenter.services.base import Response
 from isocenter.services.retrieve import Selection, failed_instances, selection_model
@@ -238,7 +239,7 @@ def _progress(response: Response, context: Agreed) -> Progress:
     remaining, completed, failed, warning = (command.get(f"NumberOf{name}Suboperations") for name in names)
     pending = response.status in (PENDING, PENDING_WITH_WARNING)
     message = "" if pending or not response.status else meaning_of(response.status, MOVE)
-    comment = command.get("ErrorComment", "")
+    comment = complaint(command)
     return Progress(
         response.status,
         remaining,

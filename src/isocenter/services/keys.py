@@ -8,7 +8,7 @@ from datetime import date, time
 from typing import Any
 
 from isocenter.errors import DataSetError, UsageError
-from isocenter.model import UNIQUE_KEY, Level
+from isocenter.model import UNIQUE_KEY, Level, zone_minutes
 from isocenter.std.dictionary import keyword_of, tag_of, vr_of
 from isocenter.std.non_patient import MODEL_NAMED
 from isocenter.std.sop_classes import PATIENT_ROOT_FIND, STUDY_ROOT_FIND
@@ -61,6 +61,12 @@ def question(
         return encode_dataset(model, little=syntax.little, explicit=syntax.explicit, charset=terms)
     except DataSetError as error:
         raise UsageError(error.message, tag_path=error.tag_path) from None
+
+
+def check_zone(zone: str) -> None:
+    """UsageError unless it is an offset from UTC, or ""."""
+    if zone and zone_minutes(zone) is None:
+        raise UsageError(f"{zone!r} is no offset from UTC as +0900 (PS3.3 C.12.1.1)")
 
 
 def model_of(keys: Mapping[str, Any]) -> dict[str, Any]:

@@ -92,12 +92,13 @@ class QueryService(Service):
 
 
 def refusal(error: IsocenterError) -> Reply:
-    """A failure response that names the offending element, where there is one (PS3.7 section 9.1.2.1)."""
+    """A failure response that names the offending element, where there is one (PS3.7 section 9.1.2.1): in the Error
+    Comment, of 64 characters, there may be no room for it."""
     path = error.tag_path or ""
     if len(path) < 11:
         return Reply.of(error)
     tag = int(path[1:5] + path[6:10], 16)
-    return Reply(error.dimse_status, str(error), elements={"OffendingElement": (tag,)})
+    return Reply(error.dimse_status, error.message, elements={"OffendingElement": (tag,)})
 
 
 def find_request(message_id: int, sop_class: str, *, priority: int = 0) -> CommandSet:
