@@ -239,7 +239,7 @@ def asked(scp: RawSCP, words: tuple[str, ...]) -> Message:
             answer = response_to(request.command, 0xFF00, CommandDataSetType=1)
             scp.connection.send_message(request.context, answer, STUDY_LEVEL)
         else:
-            counters = {"Remaining": 100 - number, "Completed": number, "Failed": 0, "Warning": 0}
+            counters = {"Remaining": 100 - number, "Completed": number - 1, "Failed": 1, "Warning": 0}
             said = {f"NumberOf{name}Suboperations": value for name, value in counters.items()}
             scp.connection.send_message(request.context, response_to(request.command, 0xFF00) | said)
         responses += map(bytes, scp.connection.data_to_send())
@@ -272,9 +272,9 @@ def test_ctrl_c_cancels_and_tells_how_far_it_was(words: tuple[str, ...], last: s
     assert [0x0FFF, "released" if last == "word" else events.Aborted] == story
     assert "waiting 2 s for the peer's last word" in err
     if words[0] == "move":
-        assert "3 moved to Y until it was interrupted" in err
+        assert "2 moved to Y, 1 failed until it was interrupted" in err
     elif words[0] == "get":
-        assert f"3 retrieved into {tmp_path} until it was interrupted" in err
+        assert f"2 retrieved into {tmp_path}, 1 failed until it was interrupted" in err
     elif "--json" in words:
         assert 3 == len(out.splitlines())
     else:

@@ -64,6 +64,31 @@ def test_a_bar_appears_after_a_second_with_rate_and_time_left(tmp_path: Path) ->
     assert "working" not in on_a_terminal(sys.executable, "-c", quick, environment=TERMINAL)
 
 
+FOLLOWED = """
+import asyncio, time
+from isocenter.cli import output, retrieving
+from isocenter.net.retrieve import Progress
+
+async def steps():
+    for done in range(20):
+        time.sleep(0.08)
+        yield Progress(0xFF00, 1000 - done, done - done // 5, done // 5, 0)
+
+with output.bar("moving", None) as bar:
+    asyncio.run(retrieving.follow(steps(), bar))
+"""
+
+
+def test_the_counters_of_pending_answers_are_beside_the_bar() -> None:
+    environment = {**TERMINAL, "COLUMNS": "80"}
+    shown = re.sub(
+        r"\x1b\[[0-9;?]*[A-Za-z]", "", on_a_terminal(sys.executable, "-c", FOLLOWED, environment=environment)
+    )
+    lines = [line for line in re.split(r"[\r\n]+", shown) if line.startswith("moving")]
+    assert re.search(r"19/1000 +[0-9]+/s, 3 failed +[-0-9:]+", lines[-1]), lines
+    assert max(map(len, lines)) <= 80
+
+
 def test_no_bar_without_a_terminal() -> None:
     bar = BAR.format(clock="", pause=0.05)
     done = subprocess.run([sys.executable, "-c", bar], capture_output=True, text=True, timeout=60, check=True)

@@ -26,6 +26,7 @@ Json = Annotated[bool, typer.Option("--json", help="Write data as JSON.")]
 
 _ENDLESS = 1_000_000  # columns
 _PATIENCE = 1.0  # seconds before a progress bar appears
+_BAR = 24  # columns of the bar itself, so that the numbers beside it have room on a terminal of 80
 _GAP = 2  # columns between those of a table
 
 # Control characters and direction marks, and where a keyword can be read as words
@@ -185,6 +186,8 @@ class Bar:
         self._task: TaskID | None = None
         self.total = total
         self.done = 0
+        self.failed = 0  # of those done
+        self.remark = ""  # what else there is to say of it
 
     def advance(self, by: int = 1) -> None:
         self.done += by
@@ -195,7 +198,7 @@ class Bar:
                 return
             self._start()
         if self._progress is not None and self._task is not None:
-            rate = f"{self.done / (time.monotonic() - self._begun):.0f}/s"
+            rate = f"{self.done / (time.monotonic() - self._begun):.0f}/s{self.remark}"
             self._progress.update(self._task, completed=self.done, total=self.total, rate=rate)
 
     def _start(self) -> None:
@@ -207,7 +210,7 @@ class Bar:
             amounts = [progress.MofNCompleteColumn(), progress.TextColumn("{task.fields[rate]}")]
         self._progress = progress.Progress(
             progress.TextColumn("{task.description}"),
-            progress.BarColumn(),
+            progress.BarColumn(_BAR),
             *amounts,
             progress.TimeRemainingColumn(),
             console=console(stderr=True),

@@ -131,7 +131,7 @@ def run(
         try:
             return running.run(work(bar))
         except KeyboardInterrupt:
-            output.note(f"{peer}: {bar.done} {verb} until it was interrupted")
+            output.note(f"{peer}: {bar.done - bar.failed} {verb}{bar.remark} until it was interrupted")
             raise
 
 
@@ -142,6 +142,9 @@ async def follow(steps: AsyncGenerator[Progress, None], bar: output.Bar) -> Prog
         async for last in steps:
             if last.remaining is not None:
                 bar.total = last.done + last.remaining
+            bar.failed = last.failed or 0
+            others = ((last.failed, "failed"), (last.warning, "with a warning"))
+            bar.remark = "".join(f", {count} {what}" for count, what in others if count)
             bar.advance(max(0, last.done - bar.done))
     return last
 
