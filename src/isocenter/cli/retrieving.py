@@ -142,9 +142,10 @@ async def follow(steps: AsyncGenerator[Progress, None], bar: output.Bar) -> Prog
         async for last in steps:
             if last.remaining is not None:
                 bar.total = last.done + last.remaining
-            bar.failed = last.failed or 0
-            others = ((last.failed, "failed"), (last.warning, "with a warning"))
-            bar.remark = "".join(f", {count} {what}" for count, what in others if count)
+            if last.failed is not None:  # the last word of who was cancelled may have no counters
+                bar.failed = last.failed
+                others = ((last.failed, "failed"), (last.warning, "with a warning"))
+                bar.remark = "".join(f", {count} {what}" for count, what in others if count)
             bar.advance(max(0, last.done - bar.done))
     return last
 
