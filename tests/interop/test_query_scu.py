@@ -305,6 +305,17 @@ def test_the_command_gives_a_table_and_json(address: str) -> None:
     assert (limited.returncode, len(limited.stdout.splitlines())) == (0, 2)
 
 
+def test_keys_that_the_peer_passes_over_are_named(address: str) -> None:
+    with isocenter.sync.connect(address) as pacs:
+        (match,) = pacs.find("STUDY", PatientID="KR", InstanceNumber="", **{"00200011": ""})
+        assert (("InstanceNumber", "00200011"), "KR") == (pacs.unsupported, match.PatientID)
+        list(pacs.find("STUDY", PatientID="KR"))
+        assert () == pacs.unsupported
+    done = command("find", address, "PatientID=KR", "InstanceNumber")
+    assert f"{address} neither matches nor returns InstanceNumber\n" in done.stderr
+    assert "neither" not in command("find", address, "PatientID=KR").stderr
+
+
 def test_a_terminal_of_80_columns_shows_whole_uids(address: str) -> None:
     environment = {**TERMINAL, "COLUMNS": "80"}
     shown = on_a_terminal(*ISOCENTER, "find", address, "PatientID=KR", environment=environment)

@@ -222,6 +222,8 @@ async def _find(address: str, connecting: dict[str, Any], level: str, asked: dic
             async for match in matches:
                 if not found.add(match):
                     break
+    if peer.unsupported:
+        output.note(f"{address} neither matches nor returns {', '.join(peer.unsupported)}")
 
 
 def _find_web(service: Service, level: str, asked: dict[str, Any], found: _Found) -> None:

@@ -41,6 +41,11 @@ class BlockingPeer:
         finally:
             self._stop()
 
+    @property
+    def unsupported(self) -> tuple[str, ...]:
+        """As of Peer."""
+        return self._peer.unsupported
+
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = getattr(self._peer, name)
         if inspect.isasyncgenfunction(method):

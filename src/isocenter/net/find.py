@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -21,11 +21,17 @@ if TYPE_CHECKING:
 
 
 async def answers(
-    association: Association, context: Agreed, identifier: bytes, priority: int = 0
+    association: Association,
+    context: Agreed,
+    identifier: bytes,
+    priority: int = 0,
+    *,
+    warned: Callable[[Dataset], None] = lambda match: None,
 ) -> AsyncGenerator[Dataset, None]:
     """The matches of one question, as they come. Closing sends C-CANCEL and waits for the peer's last word.
 
-    Raises OperationFailed with the peer's status, and NetworkErrors.
+    `warned` is called with each match of which the peer says that it does not support all of the keys (FF01). Raises
+    OperationFailed with the peer's status, and NetworkErrors.
     """
     message_id = association.next_message_id()
     command = find_request(message_id, context.abstract_syntax, priority=priority)
@@ -35,7 +41,10 @@ async def answers(
         async for response in responses:
             over = response.status not in (PENDING, PENDING_WITH_WARNING)
             if not over:
-                yield data_set_of(response.data_set or b"", context.transfer_syntax)
+                match = data_set_of(response.data_set or b"", context.transfer_syntax)
+                if response.status == PENDING_WITH_WARNING:
+                    warned(match)
+                yield match
             elif response.status not in (SUCCESS, CANCEL):
                 text = f"C-FIND: {response.status:04X} {meaning_of(response.status, FIND)}"
                 comment = complaint(response.command)

@@ -23,7 +23,7 @@ from isocenter.net.retrieve import (
     selection_of,
 )
 from isocenter.services.base import Request, Services, Sink
-from isocenter.services.keys import ROOTS, check_zone, question
+from isocenter.services.keys import ROOTS, check_zone, question, tag_named
 from isocenter.services.retrieve import get_request, move_request
 from isocenter.services.storage import StorageService
 from isocenter.ul.negotiation import Agreed
@@ -44,7 +44,12 @@ _PRIORITIES = {"MEDIUM": 0, "HIGH": 1, "LOW": 2}  # PS3.7 section 9.3
 
 
 class QueryRetrieveVerbs:
-    """The verbs of Query/Retrieve for Peer."""
+    """The verbs of Query/Retrieve for Peer.
+
+    `unsupported` are the keys of the last find() that the peer neither matches nor returns, as far as it says so.
+    """
+
+    unsupported: tuple[str, ...] = ()
 
     async def _negotiated(self, sop_class: str, syntaxes: Sequence[str], extended: bytes) -> Association:
         """An association with presentation contexts for the SOP class, and this said in extended negotiation."""
@@ -92,13 +97,18 @@ class QueryRetrieveVerbs:
             keys["TimezoneOffsetFromUTC"] = zone
         if view:
             keys["QueryRetrieveView"] = view
+        self.unsupported = ()
         question(level, keys, SYNTAXES[0], charset=charset, root=root)  # what cannot be asked needs no association
         extended = _options(relational, combined, fuzzy, bool(zone), bool(view), empty_values, multiple_values)
         association = await self._negotiated(sop_class, SYNTAXES, extended)
         context = association.context_for(sop_class)
         _require(extended, context, _FIND_OPTIONS)
         identifier = question(level, keys, context.transfer_syntax, charset=charset, root=root)
-        async with aclosing(answers(association, context, identifier, urgency)) as matches:
+
+        def warned(match: Dataset) -> None:
+            self.unsupported = self.unsupported or tuple(name for name in keys if tag_named(name) not in match)
+
+        async with aclosing(answers(association, context, identifier, urgency, warned=warned)) as matches:
             async for match in matches:
                 yield match
 
