@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pydicom
 import pytest
+from pydicom.data import get_testdata_file
 
 import isocenter
 import ours
 import peers
 from query_objects import STUDIES, objects
+from skins.web_harness import saved
 
 pytestmark = pytest.mark.interop
 
@@ -76,6 +79,24 @@ def test_findscu_with_each_of_its_transfer_syntaxes_and_roots(port: int) -> None
         assert "[20240210]" in output, option
     output = findscu(port, "QueryRetrieveLevel=PATIENT", "PatientID", "PatientName", root="-P")
     assert patients(output) == set(STUDIES)
+
+
+@pytest.mark.interop(service="C-FIND, Study Root", peer="DCMTK findscu", role="SCP")
+def test_findscu_asks_for_an_item_of_a_sequence(tmp_path: Path) -> None:
+    file = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
+    file.RequestAttributesSequence = []
+    for request, step in (("R_1", "S%1"), ("R_2", "S%2")):
+        item = pydicom.Dataset()
+        item.RequestedProcedureID, item.ScheduledProcedureStepID = request, step
+        file.RequestAttributesSequence.append(item)
+    item_key = "RequestAttributesSequence[0]."
+    with ours.node(tmp_path) as node:
+        with isocenter.sync.connect(node.address) as pacs:
+            assert {outcome.status for outcome in pacs.store([saved(file)])} == {0}
+        keys = ("QueryRetrieveLevel=SERIES", f"StudyInstanceUID={file.StudyInstanceUID}", "PatientID")
+        for request, step, found in (("R_1", "S%1", 1), ("R_?", "S%2", 1), ("R_1", "S%2", 0), ("R%", "S%1", 0)):
+            both = (f"{item_key}RequestedProcedureID={request}", f"{item_key}ScheduledProcedureStepID={step}")
+            assert len(patients(findscu(node.dimse[1], *keys, *both))) == found, both
 
 
 @pytest.mark.interop(service="C-FIND, Study Root", peer="DCMTK findscu", role="SCP")

@@ -201,14 +201,23 @@ VALUES: dict[int, st.SearchStrategy[Any]] = {
     NAME: PERSON, 0x00080090: PERSON, PATIENT_ID: TEXT, 0x00100021: TEXT, DATE: DAY, TIME: HOUR, DESCRIPTION: TEXT,
     0x00080060: MODALITY, 0x0008103E: TEXT, 0x00181030: TEXT, 0x00080021: DAY, 0x00200011: NUMBER, 0x00200013: NUMBER,
     0x00080023: DAY, 0x00104000: TEXT, 0x00080008: st.lists(TEXT, min_size=1, max_size=2),
+    REQUEST: st.lists(st.deferred(lambda: ITEM), min_size=1, max_size=2),
 }  # fmt: skip
 LEVELS = {Level.STUDY: 2, Level.SERIES: 3, Level.IMAGE: 4, Level.PATIENT: 1}
 EXTRA = st.fixed_dictionaries({}, optional={tag: st.one_of(st.just(""), values) for tag, values in VALUES.items()})
+UIDS = {0x0020000D: ["1.1", "1.2", "1.9"], 0x0020000E: ["1.1.1", "1.2.2"], 0x00080018: ["1.1.1.0", "1.2.1.1", "1.9"]}
+IN_ITEM = (STEP, 0x00401001)
+ITEM = st.fixed_dictionaries({}, optional=dict.fromkeys(IN_ITEM, TEXT)).map(attributes)
 OBJECT = st.tuples(st.integers(1, 3), st.integers(1, 2), EXTRA)
 
 
 def _match(tag: int) -> st.SearchStrategy[Match]:
-    plain = PERSON if tag in (NAME, 0x00080090) else VALUES.get(tag, MODALITY)
+    if tag in UIDS:
+        return st.lists(st.sampled_from(UIDS[tag]), min_size=1, max_size=3).map(lambda uids: Equal(tag, tuple(uids)))
+    if tag == REQUEST:
+        inner = st.lists(st.sampled_from(IN_ITEM).flatmap(_match), min_size=1, max_size=2)
+        return inner.map(lambda given: InSequence(REQUEST, tuple(given)))
+    plain = PERSON if tag in (NAME, 0x00080090) else TEXT if tag in IN_ITEM else VALUES.get(tag, MODALITY)
     text = plain.map(lambda value: str(value[0] if isinstance(value, list) else value))
     wild = PERSON_PATTERN if tag in (NAME, 0x00080090) else PATTERN
     kinds: list[st.SearchStrategy[Match]] = [
@@ -233,7 +242,7 @@ def _match(tag: int) -> st.SearchStrategy[Match]:
     return st.one_of(kinds)
 
 
-MATCH = st.sampled_from([*VALUES, 0x00080061, 0x0020000D, 0x00080018]).flatmap(_match)
+MATCH = st.sampled_from([*VALUES, *UIDS, 0x00080061]).flatmap(_match)
 QUERY = st.builds(
     Query,
     st.sampled_from(list(LEVELS)),
@@ -246,6 +255,36 @@ QUERY = st.builds(
 )
 
 
+@st.composite
+def _about(draw: st.DrawFn, objects: list[tuple[int, int, dict[int, Any]]]) -> Query:
+    """A query with one key that is likely to be fulfilled: made of what an object has."""
+    number, (study, series, more) = draw(st.sampled_from(list(enumerate(objects))))
+    own = {0x0020000D: f"1.{study}", 0x0020000E: f"1.{study}.{series}", 0x00080018: f"1.{study}.{series}.{number}"}
+    tag, value = draw(st.sampled_from([*own.items(), *((tag, value) for tag, value in more.items() if value != "")]))
+    if tag in UIDS:
+        match: Match = Equal(tag, tuple(draw(st.permutations([value, *UIDS[tag]]))))
+    elif tag == REQUEST:
+        # Of both items, perhaps: what no single one of them fulfils does not match.
+        inner = [Equal(at, (draw(st.sampled_from(value))[key(at)]["Value"][0],)) for at in _in_all(value)]
+        match = InSequence(tag, tuple(inner))
+    else:
+        text = str(value[0] if isinstance(value, list) else value)
+        at = draw(st.integers(0, len(text) - 1)) if text else 0
+        end = draw(st.integers(at, len(text)))
+        pattern = text[:at] + draw(st.sampled_from("*?")) + text[end:]
+        match = draw(st.sampled_from([Equal(tag, (text,)), Wildcard(tag, pattern)]))
+    return Query(draw(st.sampled_from([Level.STUDY, Level.SERIES, Level.IMAGE])), (match,), include=None)
+
+
+def _in_all(items: list[dict[str, Any]]) -> list[int]:
+    return [tag for tag in IN_ITEM if all(key(tag) in item for item in items)]
+
+
+CASE = st.lists(OBJECT, min_size=1, max_size=8).flatmap(
+    lambda objects: st.tuples(st.just(objects), st.lists(st.one_of(QUERY, _about(objects)), min_size=1, max_size=12))
+)
+
+
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
@@ -254,11 +293,12 @@ def folder() -> Iterator[Path]:
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(objects=st.lists(OBJECT, min_size=1, max_size=8), queries=st.lists(QUERY, min_size=1, max_size=12))
-@example(objects=[(1, 1, {NAME: "a=b"})], queries=[Query(Level.STUDY, (Wildcard(NAME, "*=*=*"),), include=None)])
+@given(case=CASE)
+@example(case=([(1, 1, {NAME: "a=b"})], [Query(Level.STUDY, (Wildcard(NAME, "*=*=*"),), include=None)]))
 def test_sql_equals_the_evaluator(
-    folder: Path, objects: list[tuple[int, int, dict[int, Any]]], queries: list[Query]
+    folder: Path, case: tuple[list[tuple[int, int, dict[int, Any]]], list[Query]]
 ) -> None:
+    objects, queries = case
     database = folder / "index.sqlite"
     for suffix in ("", "-wal", "-shm"):
         Path(f"{database}{suffix}").unlink(missing_ok=True)
