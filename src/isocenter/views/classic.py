@@ -81,6 +81,8 @@ def problem(model: Model) -> str:
     groups = items(model, "PerFrameFunctionalGroupsSequence")
     if frames < 1:
         return "it has no number of frames"
+    if key("PixelData") not in model:
+        return "it has no pixel data"
     if len(groups) not in (0, frames) or not (groups or items(model, "SharedFunctionalGroupsSequence")):
         return f"it has {len(groups)} items of per-frame functional groups for {frames} frames"
     return ""
@@ -160,7 +162,7 @@ def _translate(result: Model, kind: Kind, number: int, *, already: Mapping[str, 
     """Say what the groups said in the words of classic images. `already` is what the top level said by itself."""
     for enhanced, plain in _RENAMED:
         found = values(result, enhanced)
-        if not found or found == [None]:
+        if not found or found == [None] or (plain == "InversionTime" and text(result, "InversionRecovery") != "YES"):
             continue
         if plain in _WHOLE_NUMBERS:
             found = [round(value) for value in found if isinstance(value, int | float)]
@@ -177,6 +179,8 @@ def _translate(result: Model, kind: Kind, number: int, *, already: Mapping[str, 
         if time and key("AcquisitionTime") not in already:
             put(result, "AcquisitionTime", time)
     result.pop(key("FrameType"), None)  # told as Image Type
+    if text(result, "InPlanePhaseEncodingDirection") == "COLUMN":
+        put(result, "InPlanePhaseEncodingDirection", "COL")
     put(result, "InstanceNumber", number)
     if kind.modality == "MR":
         _mr(result)

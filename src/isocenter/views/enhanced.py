@@ -7,7 +7,7 @@ their creators. What is translated on the way is kept there, too, so that nothin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from isocenter.iod import tables
 from isocenter.views.attributes import complete, first, is_filled, is_private, items, key, put, text, values
 from isocenter.views.classes import Kind
 from isocenter.views.groups import DESCRIPTION, frame_type, groups_of
-from isocenter.views.identity import LEGACY_CREATED, New, contributed, identify
+from isocenter.views.identity import LEGACY_CREATED, New, contributed, identify, reference
 from isocenter.wire.dicomjson import Model
 
 _NEEDED: Final = (
@@ -48,9 +48,14 @@ _LEFT_OUT: Final = frozenset(
         "PixelDataProviderURL",
     )
 )
-# About the making of a source, and true of it alone
+# True of a source alone, or said by Pixel Measures
 _NOT_AT_TOP: Final = frozenset(
-    key(keyword) for keyword in ("InstanceCreatorUID", "InstanceCreationDate", "InstanceCreationTime")
+    key(keyword)
+    for keyword in ("InstanceCreatorUID", "InstanceCreationDate", "InstanceCreationTime", "PixelAspectRatio")
+)
+_EVIDENCE: Final = (
+    ("ReferencedImageSequence", "ReferencedImageEvidenceSequence"),
+    ("SourceImageSequence", "SourceImageEvidenceSequence"),
 )
 _DATES: Final = (
     ("ContentDate", "ContentTime"),
@@ -71,6 +76,8 @@ def problem(model: Model) -> str:
         return "its Photometric Interpretation is not MONOCHROME2"
     if any(name[:2] in ("50", "60") and not is_private(name) for name in model):
         return "it has overlays or curves"
+    if key("PixelData") not in model:
+        return "it has no pixel data"
     if key("GraphicAnnotationSequence") in model or key("PixelDataProviderURL") in model:
         return "it has annotations, or its pixel data elsewhere"
     if key("SharedFunctionalGroupsSequence") in model or key("ModalityLUTSequence") in model:
@@ -97,9 +104,14 @@ def place(model: Model) -> tuple[int, str]:
         return 0, text(model, "SOPInstanceUID")
 
 
-def enhanced(models: Sequence[Model], kind: Kind, new: New, number: int, *, whole: bool) -> Model:
-    """The images, in the order of their frames, as one with this Instance Number, without pixel data; not `whole`:
-    without functional groups, for queries. Raises DataSetError where something is missing that it must say."""
+def enhanced(
+    models: Sequence[Model], kind: Kind, new: New, number: int, *, where: Mapping[str, str] | None = None
+) -> Model:
+    """The images, in the order of their frames, as one with this Instance Number, without pixel data.
+
+    `where` tells the series of the instances of the study, for what is evidence; without it there are no functional
+    groups, for queries. Raises DataSetError where something is missing that it must say.
+    """
     result, shared, each = _spread(models, kind)
     put(result, "SOPClassUID", kind.legacy)
     put(result, "InstanceNumber", number)
@@ -108,7 +120,9 @@ def enhanced(models: Sequence[Model], kind: Kind, new: New, number: int, *, whol
     missing = complete(result, kind.legacy_iod)
     if missing:
         raise DataSetError(f"the images do not say {missing}")
-    if whole:
+    if where is not None:
+        for keyword, evidence in _EVIDENCE:
+            _prove(result, evidence, [item for model in models for item in items(model, keyword)], where)
         groups, own = groups_of(models, kind, shared, each)
         put(result, "SharedFunctionalGroupsSequence", groups)
         put(result, "PerFrameFunctionalGroupsSequence", *own)
@@ -196,6 +210,26 @@ def _describe(result: Model, models: Sequence[Model], kind: Kind) -> None:
     if requests:
         put(result, "RequestAttributesSequence", *requests.values())
     put(result, "ContributingEquipmentSequence", *contributed(models, LEGACY_CREATED))
+
+
+def _prove(result: Model, keyword: str, referred: Sequence[Model], where: Mapping[str, str]) -> None:
+    """Where in the study the images are that the frames refer to (C.8.13.1, C.8.15.2), as far as they are in it."""
+    held: dict[str, dict[str, Model]] = {}
+    for item in referred:
+        uid = text(item, "ReferencedSOPInstanceUID")
+        if uid in where:
+            held.setdefault(where[uid], {})[uid] = reference(text(item, "ReferencedSOPClassUID"), uid)
+    series: list[Model] = []
+    for of, found in held.items():
+        one: Model = {}
+        put(one, "ReferencedSOPSequence", *found.values())
+        put(one, "SeriesInstanceUID", of)
+        series.append(one)
+    if series:
+        study: Model = {}
+        put(study, "ReferencedSeriesSequence", *series)
+        put(study, "StudyInstanceUID", text(result, "StudyInstanceUID"))
+        put(result, keyword, study)
 
 
 def _moment(models: Sequence[Model]) -> tuple[str, str] | None:

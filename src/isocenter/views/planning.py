@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from isocenter.errors import IsocenterError
+from isocenter.std.transfer_syntaxes import transfer_syntax
 from isocenter.views import classic, enhanced
 from isocenter.views.attributes import first, items, text
 from isocenter.views.classes import CLASSIC, MULTI_FRAME, Kind
@@ -92,7 +93,7 @@ def _split(
         held = pairs.get(ref.instance, {})
         frames = classic.frame_count(source.header)
         if len(held) < frames or not frames:
-            why = classic.problem(source.header) or _unreadable(source)
+            why = classic.problem(source.header) or _unreadable(source, frames)
             if not why and frames > limits.frames:
                 why = f"it has over {limits.frames} frames (limits.frames)"
             if why:
@@ -177,11 +178,17 @@ def _frame_bytes(source: Source) -> int:
     return size * -(-(bits if isinstance(bits, int) else 16) // 8)
 
 
-def _unreadable(source: Source) -> str:
+def _unreadable(source: Source, frames: int = 1) -> str:
+    """Why its frames cannot be had; "" if nothing that can be told without reading them keeps them."""
+    ref = source.ref
     try:
-        frames_in(source.ref.transfer_syntax)
+        frames_in(ref.transfer_syntax)
     except IsocenterError as error:
         return error.message
+    syntax = transfer_syntax(ref.transfer_syntax)
+    native = not syntax.encapsulated and not syntax.deflated
+    if native and ref.size - ref.data_set_offset < _frame_bytes(source) * frames:
+        return "its pixel data are not all there"
     return ""
 
 

@@ -67,6 +67,11 @@ class _Study:
         self._plan: Plan = plan(sources, view, limits, stay.images)
         self.refused = self._plan.refused
         self._updated, self._moves = self._follow(stay.references)
+        self._where = {
+            target.instance: target.series
+            for uid, source in self._sources.items()
+            for target in self._targets(uid, source)
+        }
         # Bytes and whole models of what is being made; a frame's neighbour is likely to be asked for next
         self._opened = lru_cache(maxsize=_OPEN)(self._open)
         self._model = lru_cache(maxsize=_OPEN)(self._rewrite)
@@ -103,6 +108,11 @@ class _Study:
             where.update(dict.fromkeys(target.series for target in targets) or {source.ref.series: None})
         return updated, Moves(moved, {uid: tuple(where) for uid, where in series.items() if tuple(where) != (uid,)})
 
+    def _targets(self, uid: str, source: Source) -> tuple[Target, ...]:
+        """What an instance is in the view."""
+        moved = self._moves.instances.get(uid)
+        return (Target(source.ref.series, source.ref.sop_class, uid),) if moved is None else moved.targets
+
     # --- what there is then ----------------------------------------------------------------------------------------
 
     def described(self) -> list[Viewed]:
@@ -134,7 +144,7 @@ class _Study:
     def _joined(self, one: Joined) -> Viewed:
         ref = one.sources[0].ref
         light = [rewritten(source.header, self._moves) for source in one.sources]
-        model = enhanced(light, one.kind, one.new, one.number, whole=False)
+        model = enhanced(light, one.kind, one.new, one.number)
         return Viewed(
             ref.study, one.new.series, one.new.instance, one.kind.legacy, frames_in(ref.transfer_syntax), slim(model),
             source=ref, make=partial(self._make_joined, one),
@@ -181,7 +191,7 @@ class _Study:
     def _make_joined(self, one: Joined) -> Iterator[bytes]:
         uids = [source.ref.instance for source in one.sources]
         models = [rewritten(self._opened(uid).model, self._moves) for uid in uids]
-        yield header(enhanced(models, one.kind, one.new, one.number, whole=True))
+        yield header(enhanced(models, one.kind, one.new, one.number, where=self._where))
         del models
         yield from frames_of([partial(self._opened, uid) for uid in uids], self._opened(uids[0]).image)
 

@@ -24,7 +24,7 @@ class View(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One stored instance. `header` is its DICOM JSON model, where bulk data may be BulkDataURIs or missing; `read`
+    """One stored instance. `header` is its DICOM JSON model, where bulk data may be BulkDataURIs; `read`
     gives the bytes of its whole data set, in the transfer syntax of `ref`, where they are needed. It may be called
     again, and by another thread; what it gives is let go of soon."""
 
