@@ -269,6 +269,7 @@ LACKS = {
     "overlays": lambda ds: ds.add_new(0x60000010, "US", 8),
     "MONOCHROME2": lambda ds: setattr(ds, "PhotometricInterpretation", "MONOCHROME1"),
     "not all there": lambda ds: setattr(ds, "Rows", 2000),
+    "Bits Stored": lambda ds: setattr(ds, "BitsStored", 13),
     "no pixel data": lambda ds: ds.pop("PixelData"),
 }
 

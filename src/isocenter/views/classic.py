@@ -162,7 +162,7 @@ def _translate(result: Model, kind: Kind, number: int, *, already: Mapping[str, 
     """Say what the groups said in the words of classic images. `already` is what the top level said by itself."""
     for enhanced, plain in _RENAMED:
         found = values(result, enhanced)
-        if not found or found == [None] or (plain == "InversionTime" and text(result, "InversionRecovery") != "YES"):
+        if not found or found == [None]:
             continue
         if plain in _WHOLE_NUMBERS:
             found = [round(value) for value in found if isinstance(value, int | float)]
@@ -190,7 +190,8 @@ _SCANNING: Final = {"SPIN": ("SE",), "GRADIENT": ("GR",), "BOTH": ("SE", "GR")}
 
 
 def _mr(result: Model) -> None:
-    """Scanning Sequence and Sequence Variant (PS3.3 C.8.3.1.1), which enhanced images tell apart."""
+    """Scanning Sequence and Sequence Variant (PS3.3 C.8.3.1.1), which enhanced images tell apart; an inversion time
+    only where there is an inversion."""
     if key("EchoPulseSequence") in result and not is_filled(result.get(key("ScanningSequence"))):
         found = list(_SCANNING.get(text(result, "EchoPulseSequence"), ()))
         found += ["IR"] if text(result, "InversionRecovery") == "YES" else []
@@ -198,6 +199,8 @@ def _mr(result: Model) -> None:
         put(result, "ScanningSequence", *(found or ["RM"]))
     if key("SteadyStatePulseSequence") in result and not is_filled(result.get(key("SequenceVariant"))):
         put(result, "SequenceVariant", *(_variants(result) or ["NONE"]))
+    if "IR" not in values(result, "ScanningSequence"):
+        result.pop(key("InversionTime"), None)
 
 
 def _variants(result: Model) -> list[str]:

@@ -65,7 +65,7 @@ _DATES: Final = (
 )
 
 
-def problem(model: Model) -> str:
+def problem(model: Model, kind: Kind) -> str:
     """What keeps an image from becoming a frame; "" if nothing does."""
     for keyword in _NEEDED:
         if not is_filled(model.get(key(keyword))):
@@ -74,6 +74,8 @@ def problem(model: Model) -> str:
         return "it has several frames"
     if text(model, "PhotometricInterpretation") != "MONOCHROME2":
         return "its Photometric Interpretation is not MONOCHROME2"
+    if first(model, "BitsAllocated") not in kind.allocated or first(model, "BitsStored") not in kind.stored:
+        return "enhanced images do not have its Bits Allocated or Bits Stored"
     if any(name[:2] in ("50", "60") and not is_private(name) for name in model):
         return "it has overlays or curves"
     if key("PixelData") not in model:

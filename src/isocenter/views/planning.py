@@ -132,7 +132,7 @@ def _join(
         uid = source.ref.instance
         if source.ref.sop_class not in CLASSIC or uid in stay or uid in made.moved:
             continue
-        why = enhanced.problem(source.header) or _unreadable(source)
+        why = enhanced.problem(source.header, CLASSIC[source.ref.sop_class]) or _unreadable(source)
         if why:
             made.refused[uid] = why
         else:
