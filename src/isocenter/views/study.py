@@ -194,16 +194,25 @@ class _Study:
         yield header(enhanced(models, one.kind, one.new, one.number, where=self._where))
         del models
         yield from frames_of([partial(self._opened, uid) for uid in uids], self._opened(uids[0]).image)
+        self._let_go()
 
     def _make_split(self, one: Split, number: int, new: New) -> Iterator[bytes]:
         uid = one.source.ref.instance
         yield header(classic(self._model(uid), one.kind, number, new))
         yield from frame_of(self._opened(uid).image, number)
+        if number == max(one.news):
+            self._let_go()
 
     def _make_updated(self, source: Source) -> Iterator[bytes]:
         uid = source.ref.instance
         yield header(self._as_updated(source, self._model(uid)))
         yield from self._opened(uid).pixel_data()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Hold no bytes: whoever keeps what was described for another time keeps this, too."""
+        self._opened.cache_clear()
+        self._model.cache_clear()
 
 
 def _again(moved: Moved, updated: dict[str, New]) -> Moved:
