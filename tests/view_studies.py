@@ -9,7 +9,7 @@ from typing import Any
 import pydicom
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
-from pydicom.uid import generate_uid
+from pydicom.uid import UID, generate_uid
 
 import view_objects
 import volume_objects
@@ -18,8 +18,8 @@ from view_objects import View, sources, viewed
 
 __all__ = ["CLASSIC_CT", "CLASSIC_MR", "LEGACY_MR", "LEGACY_CT", "MIXED", "ONE_CT", "ULTRASOUND", "files", "read"]
 
-CLASSIC_CT, LEGACY_CT = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.2"
-CLASSIC_MR, LEGACY_MR = "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4.4"
+CLASSIC_CT, LEGACY_CT = UID("1.2.840.10008.5.1.4.1.1.2"), UID("1.2.840.10008.5.1.4.1.1.2.2")
+CLASSIC_MR, LEGACY_MR = UID("1.2.840.10008.5.1.4.1.1.4"), UID("1.2.840.10008.5.1.4.1.1.4.4")
 
 ONE_CT, MIXED, ULTRASOUND = (f"1.2.826.0.1.3680043.8.498.{number}" for number in (11, 12, 13))
 """Studies: a series of CT images and a selection of them; multi-frame images of CT and MR, and a series of CT images;
@@ -51,7 +51,7 @@ def _ultrasound() -> list[Dataset]:
     made = []
     for number in (1, 2):
         one = _read("CT_small.dcm", ULTRASOUND, "P2", "20231231")
-        one.SOPClassUID = one.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
+        one.SOPClassUID = one.file_meta.MediaStorageSOPClassUID = UID("1.2.840.10008.5.1.4.1.1.7")
         one.Modality, one.InstanceNumber, one.SeriesInstanceUID = "OT", number, f"{ULTRASOUND}.1"
         made.append(one)
     return made
@@ -97,9 +97,9 @@ def _put(one: Dataset, study: str, patient: str, date: str) -> Dataset:
 def _selection(images: list[Dataset]) -> Dataset:
     """A key object selection of images."""
     one = Dataset()
-    one.SOPClassUID, one.Modality = "1.2.840.10008.5.1.4.1.1.88.59", "KO"
+    one.SOPClassUID, one.Modality = UID("1.2.840.10008.5.1.4.1.1.88.59"), "KO"
     one.file_meta = pydicom.dataset.FileMetaDataset()
-    one.file_meta.MediaStorageSOPClassUID, one.file_meta.TransferSyntaxUID = one.SOPClassUID, "1.2.840.10008.1.2.1"
+    one.file_meta.MediaStorageSOPClassUID, one.file_meta.TransferSyntaxUID = one.SOPClassUID, UID("1.2.840.10008.1.2.1")
     first = images[0]
     _put(one, first.StudyInstanceUID, first.PatientID, first.StudyDate)
     one.SeriesInstanceUID, one.SeriesNumber, one.InstanceNumber = generate_uid(), 9, 1
