@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
+from isocenter.index.keys import KEPT
 from isocenter.iod import tables
+from isocenter.model import Level
 from isocenter.std.dictionary import tag_of, vr_of
 from isocenter.wire.dicomjson import Model
 
 Entry = dict[str, Any]
+
+_KEPT: Final = tuple(f"{tag:08X}" for level in Level for tag in sorted(KEPT[level]))
 
 
 @cache
@@ -60,6 +64,11 @@ def put(model: Model, keyword: str, *given: Any) -> None:
     if given:
         entry["Value"] = list(given)
     model[name] = entry
+
+
+def slim(model: Model) -> Model:
+    """What of a model the index would keep, and so queries can be about; no bulk data."""
+    return {name: model[name] for name in _KEPT if name in model and "BulkDataURI" not in model[name]}
 
 
 def is_private(name: str) -> bool:

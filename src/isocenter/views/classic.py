@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from isocenter.errors import DataSetError
-from isocenter.views.attributes import complete, first, is_filled, is_private, items, key, put, text, values
+from isocenter.views.attributes import complete, first, is_filled, items, key, put, text, values
 from isocenter.views.classes import Kind
 from isocenter.views.identity import CLASSIC_CREATED, New, contributed, identify, reference
 from isocenter.wire.dicomjson import Model
@@ -83,7 +83,7 @@ def problem(model: Model) -> str:
         return "it has no number of frames"
     if key("PixelData") not in model:
         return "it has no pixel data"
-    if len(groups) not in (0, frames) or not (groups or items(model, "SharedFunctionalGroupsSequence")):
+    if len(groups) != frames and not (frames == 1 and not groups and items(model, "SharedFunctionalGroupsSequence")):
         return f"it has {len(groups)} items of per-frame functional groups for {frames} frames"
     return ""
 
@@ -113,11 +113,6 @@ def classic(model: Model, kind: Kind, number: int, new: New) -> Model:
     if missing:
         raise DataSetError(f"it does not say {missing} of frame {number}")
     return dict(sorted(result.items()))
-
-
-def slim(model: Model) -> Model:
-    """What of a model queries may be about: no private attributes, no bulk data."""
-    return {name: entry for name, entry in model.items() if not is_private(name) and "BulkDataURI" not in entry}
 
 
 def _groups(model: Model, number: int) -> list[Model]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from isocenter.errors import IsocenterError
 from isocenter.std.transfer_syntaxes import transfer_syntax
@@ -16,6 +17,9 @@ from isocenter.views.references import Moved, Target
 from isocenter.views.view import Source, View
 from isocenter.wire.limits import Limits
 
+MOST_SPLIT: Final = 20_000
+"""Frames of an object that become instances: each is described in memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class Joined:
@@ -25,6 +29,10 @@ class Joined:
     kind: Kind
     new: New
     number: int
+
+    @property
+    def uids(self) -> list[str]:
+        return [source.ref.instance for source in self.sources]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +58,10 @@ def plan(sources: Sequence[Source], view: View, limits: Limits, stay: Collection
     """The conversions of a study's images, but for those that `stay`."""
     made = Plan()
     pairs = _pairs(sources)
-    (_split if view is View.CLASSIC else _join)(made, sources, pairs, limits, stay)
+    if view is View.CLASSIC:
+        _split(made, sources, pairs, stay)
+    else:
+        _join(made, sources, pairs, limits, stay)
     return made
 
 
@@ -82,9 +93,7 @@ def _pairs(sources: Sequence[Source]) -> dict[str, dict[int, Source]]:
     return found
 
 
-def _split(
-    made: Plan, sources: Sequence[Source], pairs: dict[str, dict[int, Source]], limits: Limits, stay: Collection[str]
-) -> None:
+def _split(made: Plan, sources: Sequence[Source], pairs: dict[str, dict[int, Source]], stay: Collection[str]) -> None:
     wanted = [one for one in sources if one.ref.sop_class in MULTI_FRAME and one.ref.instance not in stay]
     since = _since(wanted)
     for source in wanted:
@@ -94,8 +103,8 @@ def _split(
         frames = classic.frame_count(source.header)
         if len(held) < frames or not frames:
             why = classic.problem(source.header) or _unreadable(source, frames)
-            if not why and frames > limits.frames:
-                why = f"it has over {limits.frames} frames (limits.frames)"
+            if not why and frames > MOST_SPLIT:
+                why = f"it has over {MOST_SPLIT} frames"
             if why:
                 made.refused[ref.instance] = why
                 continue

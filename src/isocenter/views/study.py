@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from typing import Final
 
 from isocenter.errors import IsocenterError
-from isocenter.views.attributes import put, text
-from isocenter.views.classic import classic, slim
+from isocenter.views.attributes import put, slim, text
+from isocenter.views.classes import Kind
+from isocenter.views.classic import classic
 from isocenter.views.content import Opened, frame_of, frames_in, frames_of, header, made_in
 from isocenter.views.enhanced import enhanced
 from isocenter.views.identity import REFERENCES_UPDATED, New, contributed, identify, new_series, new_uid, reference
@@ -43,6 +44,7 @@ def viewed(sources: Sequence[Source], view: View, limits: Limits = DEFAULT_LIMIT
         if study.failed == stay:
             break
         stay = study.failed
+    study.forget()
     for why, count in Counter((study.refused | stay.images | stay.references).values()).items():
         log.info("%d instances stay as received in the %s view: %s", count, view, why)
     return found
@@ -147,7 +149,7 @@ class _Study:
         model = enhanced(light, one.kind, one.new, one.number)
         return Viewed(
             ref.study, one.new.series, one.new.instance, one.kind.legacy, frames_in(ref.transfer_syntax), slim(model),
-            source=ref, make=partial(self._make_joined, one),
+            source=ref, make=partial(self._make_joined, one.uids, one.kind, one.new, one.number),
         )  # fmt: skip
 
     def _split(self, one: Split) -> list[Viewed]:
@@ -158,27 +160,31 @@ class _Study:
             Viewed(
                 ref.study, new.series, new.instance, one.kind.classic, syntax,
                 slim(classic(light, one.kind, number, new)),
-                source=ref, make=partial(self._make_split, one, number, new),
+                source=ref, make=partial(self._make_split, ref.instance, one.kind, number, new, last=max(one.news)),
             )
             for number, new in one.news.items()
         ]  # fmt: skip
 
     def _update(self, source: Source) -> Viewed:
         ref, new = source.ref, self._updated[source.ref.instance]
-        model = self._as_updated(source, rewritten(source.header, self._moves))
+        model = self._as_updated(ref.instance, rewritten(source.header, self._moves))
         return Viewed(
             ref.study, new.series, new.instance, ref.sop_class, made_in(ref.transfer_syntax), slim(model),
-            source=ref, make=partial(self._make_updated, source),
+            source=ref, make=partial(self._make_updated, ref.instance),
         )  # fmt: skip
 
-    def _as_updated(self, source: Source, model: Model) -> Model:
-        old = [model]
+    def _as_updated(self, uid: str, model: Model) -> Model:
         result = dict(model)
-        put(result, "ContributingEquipmentSequence", *contributed(old, REFERENCES_UPDATED))
+        put(result, "ContributingEquipmentSequence", *contributed([model], REFERENCES_UPDATED))
         of = reference(text(model, "SOPClassUID"), text(model, "SOPInstanceUID"))
         put(result, "ConversionSourceAttributesSequence", of)
-        identify(result, self._updated[source.ref.instance])
+        identify(result, self._updated[uid])
         return dict(sorted(result.items()))
+
+    def forget(self) -> None:
+        """The headers: what is described is kept for long, and what is made is made of bytes."""
+        self._sources = {uid: replace(source, header={}) for uid, source in self._sources.items()}
+        self._plan = Plan()
 
     # --- bytes -----------------------------------------------------------------------------------------------------
 
@@ -188,24 +194,21 @@ class _Study:
     def _rewrite(self, uid: str) -> Model:
         return rewritten(self._opened(uid).model, self._moves)
 
-    def _make_joined(self, one: Joined) -> Iterator[bytes]:
-        uids = [source.ref.instance for source in one.sources]
+    def _make_joined(self, uids: Sequence[str], kind: Kind, new: New, number: int) -> Iterator[bytes]:
         models = [rewritten(self._opened(uid).model, self._moves) for uid in uids]
-        yield header(enhanced(models, one.kind, one.new, one.number, where=self._where))
+        yield header(enhanced(models, kind, new, number, where=self._where))
         del models
         yield from frames_of([partial(self._opened, uid) for uid in uids], self._opened(uids[0]).image)
         self._let_go()
 
-    def _make_split(self, one: Split, number: int, new: New) -> Iterator[bytes]:
-        uid = one.source.ref.instance
-        yield header(classic(self._model(uid), one.kind, number, new))
+    def _make_split(self, uid: str, kind: Kind, number: int, new: New, *, last: int) -> Iterator[bytes]:
+        yield header(classic(self._model(uid), kind, number, new))
         yield from frame_of(self._opened(uid).image, number)
-        if number == max(one.news):
+        if number == last:
             self._let_go()
 
-    def _make_updated(self, source: Source) -> Iterator[bytes]:
-        uid = source.ref.instance
-        yield header(self._as_updated(source, self._model(uid)))
+    def _make_updated(self, uid: str) -> Iterator[bytes]:
+        yield header(self._as_updated(uid, self._model(uid)))
         yield from self._opened(uid).pixel_data()
         self._let_go()
 
@@ -228,4 +231,6 @@ def _again(moved: Moved, updated: dict[str, New]) -> Moved:
 
 def _as_received(source: Source) -> Viewed:
     ref = source.ref
-    return Viewed(ref.study, ref.series, ref.instance, ref.sop_class, ref.transfer_syntax, source.header, source=ref)
+    return Viewed(
+        ref.study, ref.series, ref.instance, ref.sop_class, ref.transfer_syntax, slim(source.header), source=ref
+    )

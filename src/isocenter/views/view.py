@@ -37,7 +37,7 @@ class Source:
 class Viewed:
     """One instance of a view. Without `make` it is `source`, as it was received.
 
-    `header` is for queries: without bulk data, and of what was made of many frames without their functional groups.
+    `header` is for queries: what the index would keep of it.
     `make` gives the data set in pieces, in `transfer_syntax`; blocking. It raises DataSetErrors and PixelErrors where
     what the header promised cannot be kept. `source` is one of those it was made of.
     """
