@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pydicom
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
 
+import volume_objects
 from isocenter.model import InstanceRef
 from isocenter.views.study import viewed
 from isocenter.views.view import Source, View, Viewed
 from isocenter.wire.dicomjson import dataset_json
 from isocenter.wire.part10 import file_meta, read_header
 
-__all__ = ["View", "classes", "file_of", "read", "source", "sources", "viewed"]
+__all__ = [
+    "GSPS", "View", "classes", "file_of", "images", "item", "other", "read", "ref", "source", "sources", "state",
+    "viewed",
+]  # fmt: skip
+
+GSPS = "1.2.840.10008.5.1.4.1.1.11.1"
 
 
 def source(given: Dataset | bytes | Path, reads: list[str] | None = None) -> Source:
@@ -63,3 +72,42 @@ def read(one: Viewed) -> Dataset:
 def classes(found: Iterable[Viewed]) -> list[str]:
     """The SOP Class of each."""
     return [one.sop_class for one in found]
+
+
+def item(**attributes: Any) -> Dataset:
+    ds = Dataset()
+    for keyword, value in attributes.items():
+        setattr(ds, keyword, value)
+    return ds
+
+
+def ref(to: Dataset, *frames: int) -> Dataset:
+    one = item(ReferencedSOPClassUID=to.SOPClassUID, ReferencedSOPInstanceUID=to.SOPInstanceUID)
+    if frames:
+        one.ReferencedFrameNumber = list(frames)
+    return one
+
+
+def images() -> list[Dataset]:
+    made = volume_objects.ct(4)
+    for ds in made:
+        ds.SliceThickness = 2.5
+    return made
+
+
+def other(study: Dataset, sop_class: str, number: int, **attributes: Any) -> Dataset:
+    """An instance of the study that is no image of CT, in a series of its own."""
+    ds = item(
+        SOPClassUID=sop_class, SOPInstanceUID=f"2.25.{number}", StudyInstanceUID=study.StudyInstanceUID,
+        SeriesInstanceUID=f"2.25.{number}000", PatientName="A^B", PatientID="1", Modality="OT", **attributes,
+    )  # fmt: skip
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds.file_meta.MediaStorageSOPClassUID, ds.file_meta.MediaStorageSOPInstanceUID = sop_class, ds.SOPInstanceUID
+    return ds
+
+
+def state(study: Dataset, number: int, *references: Dataset) -> Dataset:
+    series = item(SeriesInstanceUID=study.SeriesInstanceUID, ReferencedImageSequence=list(references))
+    text = item(ReferencedImageSequence=[copy.deepcopy(references[0])], GraphicLayer="A")
+    return other(study, GSPS, number, ReferencedSeriesSequence=[series], GraphicAnnotationSequence=[text])

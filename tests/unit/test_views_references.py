@@ -8,60 +8,20 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.dataset import Dataset
 
 import volume_objects
-from isocenter.views.references import Moved, Moves, Target, mentions, rewritten
+from isocenter.views.references import Moved, Moves, Target, Untold, mentions, rewritten
 from isocenter.views.view import Viewed
-from view_objects import View, file_of, read, sources, viewed
+from view_objects import GSPS, View, file_of, images, item, other, read, ref, sources, state, viewed
 
 CT, LEGACY_CT, ENHANCED_CT = (
     "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.2", "1.2.840.10008.5.1.4.1.1.2.1",
 )  # fmt: skip
-GSPS, KEY_OBJECTS, COMPREHENSIVE, SEGMENTATION, STRUCTURES = (
-    "1.2.840.10008.5.1.4.1.1.11.1", "1.2.840.10008.5.1.4.1.1.88.59", "1.2.840.10008.5.1.4.1.1.88.33",
+KEY_OBJECTS, COMPREHENSIVE, SEGMENTATION, STRUCTURES = (
+    "1.2.840.10008.5.1.4.1.1.88.59", "1.2.840.10008.5.1.4.1.1.88.33",
     "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.481.3",
 )  # fmt: skip
-
-
-def item(**attributes: Any) -> Dataset:
-    ds = Dataset()
-    for keyword, value in attributes.items():
-        setattr(ds, keyword, value)
-    return ds
-
-
-def ref(to: Dataset, *frames: int) -> Dataset:
-    one = item(ReferencedSOPClassUID=to.SOPClassUID, ReferencedSOPInstanceUID=to.SOPInstanceUID)
-    if frames:
-        one.ReferencedFrameNumber = list(frames)
-    return one
-
-
-def images() -> list[Dataset]:
-    made = volume_objects.ct(4)
-    for ds in made:
-        ds.SliceThickness = 2.5
-    return made
-
-
-def other(study: Dataset, sop_class: str, number: int, **attributes: Any) -> Dataset:
-    """An instance of the study that is no image of CT, in a series of its own."""
-    ds = item(
-        SOPClassUID=sop_class, SOPInstanceUID=f"2.25.{number}", StudyInstanceUID=study.StudyInstanceUID,
-        SeriesInstanceUID=f"2.25.{number}000", PatientName="A^B", PatientID="1", Modality="OT", **attributes,
-    )  # fmt: skip
-    ds.file_meta = FileMetaDataset()
-    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    ds.file_meta.MediaStorageSOPClassUID, ds.file_meta.MediaStorageSOPInstanceUID = sop_class, ds.SOPInstanceUID
-    return ds
-
-
-def state(study: Dataset, number: int, *references: Dataset) -> Dataset:
-    series = item(SeriesInstanceUID=study.SeriesInstanceUID, ReferencedImageSequence=list(references))
-    text = item(ReferencedImageSequence=[copy.deepcopy(references[0])], GraphicLayer="A")
-    return other(study, GSPS, number, ReferencedSeriesSequence=[series], GraphicAnnotationSequence=[text])
 
 
 def told(found: list[Viewed], sop_class: str) -> tuple[Viewed, Dataset]:
@@ -303,3 +263,31 @@ def test_no_reference_to_what_is_gone_is_left(model: dict[str, Any], gone: set[s
     assert mentions(after)[0] - {f"9.2.{number}" for number in range(1, 4)} == mentions(before)[0] - gone
     if not mentions(before)[0] & gone:
         assert mentions(after) == mentions(before)
+
+
+def test_very_many_references_are_told_apart_or_not_at_all() -> None:
+    """As many frames of one object are one reference; as many references to all frames of another are too many."""
+    many = 20_000
+    moves = Moves({f"1.{n}": Moved((Target("9.1", LEGACY_CT, "9.2", n + 1),)) for n in range(many)}, {})
+    held = [{"00081155": {"vr": "UI", "Value": [f"1.{n}"]}} for n in range(many)]
+    after = rewritten({"00081140": {"vr": "SQ", "Value": held}}, moves)
+    (one,) = after["00081140"]["Value"]
+    assert one["00081160"]["Value"] == list(range(1, many + 1))
+    moves = Moves({"1.1": Moved(tuple(Target("9.1", CT, f"9.{n}") for n in range(many)), by_frame=True)}, {})
+    held = [{"00081155": {"vr": "UI", "Value": ["1.1"]}} for _ in range(many)]
+    with pytest.raises(Untold):
+        rewritten({"00081140": {"vr": "SQ", "Value": held}}, moves)
+
+
+def test_a_long_chain_of_references_is_followed() -> None:
+    slices = images()
+    chain = [state(slices[0], 100, ref(slices[0]))]
+    for number in range(101, 400):
+        series = item(SeriesInstanceUID=chain[-1].SeriesInstanceUID, ReferencedSOPSequence=[ref(chain[-1])])
+        chain.append(other(slices[0], KEY_OBJECTS, number, ReferencedSeriesSequence=[series]))
+    found = viewed(sources([*slices, *chain[::-1]]), View.ENHANCED)
+    assert len(found) == 1 + len(chain)
+    assert all(one.make is not None for one in found)
+    by_uid = {one.instance for one in found}
+    for one in found[1:-1]:
+        assert read(one).ReferencedSeriesSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID in by_uid

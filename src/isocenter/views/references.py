@@ -32,6 +32,10 @@ _CONVERTED: Final = (
 )
 
 
+MOST_REFERENCES: Final = 200_000
+"""That one instance can have: each of those to an object of many frames becomes as many."""
+
+
 class Untold(DataSetError):
     """A reference that cannot be rewritten so that it says the same."""
 
@@ -100,6 +104,7 @@ class _Rewriting:
     def __init__(self, moves: Moves, one_each: bool) -> None:
         self._moves = moves
         self._one_each = one_each
+        self._left = MOST_REFERENCES
 
     def model(self, model: Model, inside: str) -> Model:
         """`inside` is the name of the sequence of which this is an item, "" for none."""
@@ -135,6 +140,9 @@ class _Rewriting:
     def _reference(self, item: Model, moved: Moved, name: str) -> list[tuple[str | None, Model]]:
         inner = self.model(item, name)
         targets = moved.targets
+        self._left -= 1 if not moved.by_frame else len(values(item, "ReferencedFrameNumber")) or len(targets)
+        if self._left < 0:
+            raise Untold(f"it would refer to over {MOST_REFERENCES} instances")
         if moved.by_frame:
             inner.pop(_FRAMES, None)
             named = values(item, "ReferencedFrameNumber")
@@ -208,20 +216,25 @@ def _merged(found: Sequence[Model], *, named: bool) -> list[Model]:
     """References that differ in their frames only as one; with `named` it names them, else it is of the whole."""
     result: list[Model] = []
     places: dict[bytes, int] = {}
+    frames: dict[int, set[int] | None] = {}  # of the references at these places; None is all of them
     for item in found:
         if _INSTANCE not in item:
             result.append(item)
             continue
         rest = {name: entry for name, entry in item.items() if name != _FRAMES}
-        mark = orjson.dumps(rest)
-        place = places.setdefault(mark, len(result))
+        place = places.setdefault(orjson.dumps(rest), len(result))
         if place == len(result):
-            result.append(item if named else rest)
-        elif named and _FRAMES in item and _FRAMES in result[place]:
-            both = {*_numbers(result[place][_FRAMES]["Value"]), *_numbers(item[_FRAMES]["Value"])}
-            put(result[place], "ReferencedFrameNumber", *sorted(both))
-        else:
-            result[place] = rest
+            result.append(rest)
+            frames[place] = set()
+        known = frames[place]
+        if not named or _FRAMES not in item:
+            frames[place] = None
+        elif known is not None:
+            known.update(_numbers(item[_FRAMES].get("Value") or ()))
+    for place, numbers in frames.items():
+        if numbers:
+            put(result[place], "ReferencedFrameNumber", *sorted(numbers))
+            result[place] = dict(sorted(result[place].items()))
     return result
 
 

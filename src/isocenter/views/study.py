@@ -84,24 +84,23 @@ class _Study:
         """Who else becomes another instance because of what it refers to, and all moves there are then."""
         plan = self._plan
         moved = dict(plan.moved)
-        left = {source.ref.series for uid, source in self._sources.items() if uid in moved}
-        waiting = {
-            uid: mentions(source.header)
-            for uid, source in self._sources.items()
-            if uid not in plan.moved and uid not in stay
-        }
+        referring: dict[str, list[str]] = {}  # to an instance or a series, by its UID
+        for uid, source in self._sources.items():
+            if uid not in plan.moved and uid not in stay:
+                for mentioned in set().union(*mentions(source.header)):
+                    referring.setdefault(mentioned, []).append(uid)
         updated: dict[str, New] = {}
-        while True:
-            hit = [uid for uid, (instances, series) in waiting.items() if instances & moved.keys() or series & left]
-            for uid in hit:
-                del waiting[uid]
+        waiting = list(plan.moved)
+        while waiting:
+            gone = waiting.pop()
+            for uid in (*referring.pop(gone, ()), *referring.pop(self._sources[gone].ref.series, ())):
+                if uid in updated:
+                    continue
                 ref = self._sources[uid].ref
                 new = New(new_series(self._view, ref.series), new_uid(self._view, (uid,), "instance"))
                 updated[uid] = new
                 moved[uid] = Moved((Target(new.series, ref.sop_class, new.instance),))
-                left.add(ref.series)
-            if not hit:
-                break
+                waiting.append(uid)
         moved |= {uid: _again(one, updated) for uid, one in plan.moved.items()}
         series: dict[str, dict[str, None]] = {}
         for uid, source in self._sources.items():
