@@ -99,6 +99,17 @@ def test_no_header_breaks_a_view(edits: list[tuple[int, dict[str, Any]]], view: 
             assert source(data).ref.instance == one.instance
 
 
+@pytest.mark.parametrize("name", ["52009229", "52009230", "00081115", "00209172", "00082218", "00400275"])
+def test_names_are_no_items(name: str) -> None:
+    """A person's name where a sequence belongs is an object in JSON, too."""
+    wrong = {name: {"vr": "PN", "Value": [{"Alphabetic": "A"}]}}
+    for view in View:
+        found = viewed([changed(one, wrong) for one in STUDY], view)
+        for one in found:
+            if one.make is not None:
+                assert b"".join(one.make())
+
+
 def test_an_object_of_too_many_frames_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     enhanced = source(volume_objects.enhanced(images()))
     assert len(viewed([enhanced], View.CLASSIC)) == 4

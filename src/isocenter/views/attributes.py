@@ -45,7 +45,9 @@ def text(model: Mapping[str, Any], keyword: str) -> str:
 
 
 def items(model: Mapping[str, Any], keyword: str) -> list[Model]:
-    """The items of a sequence; [] where it is absent."""
+    """The items of a sequence; [] where it is absent, or has another VR."""
+    if model.get(key(keyword), {}).get("vr") != "SQ":
+        return []
     return [item for item in values(model, keyword) if isinstance(item, dict)]
 
 

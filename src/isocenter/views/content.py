@@ -47,6 +47,13 @@ def made_in(uid: str) -> str:
     return uid if syntax.encapsulated else EXPLICIT_VR_LITTLE_ENDIAN
 
 
+def copied_in(uid: str) -> str:
+    """The same for what keeps its pixel data as they are."""
+    if transfer_syntax(uid).big_endian_pixels:
+        raise UnsupportedTransferSyntax(f"the pixel data of {transfer_syntax(uid).name} cannot be kept")
+    return made_in(uid)
+
+
 def frames_in(uid: str) -> str:
     """The same for images whose frames are taken apart or put together."""
     if uid.startswith(_JOINED):
@@ -106,7 +113,7 @@ class Opened:
         syntax = transfer_syntax(self.syntax_uid)
         if not syntax.explicit and start < end:
             found = scan(self.buf, little=True, explicit=False, wanted=PIXEL_TAGS, limits=self.limits).elements
-            if len(found) != 1 or syntax.big_endian_pixels:
+            if len(found) != 1:
                 raise PixelError("the pixel data cannot be written in explicit VRs", tag_path="(7FE0,0010)")
             ((tag, element),) = found.items()
             yield _native_head(tag, _PIXEL_VRS.get(tag, b"OW"), element.length)

@@ -158,8 +158,8 @@ def _anatomy(model: Model) -> Made | None:
             if is_filled(model.get(name))
         )
         item |= {name: model[name] for name in names}
-        region = text(items(model, "AnatomicRegionSequence")[0], "CodeValue")
-        paired = part is None or part.code != region or part.paired
+        regions = [text(one, "CodeValue") for one in items(model, "AnatomicRegionSequence")]
+        paired = part is None or part.code not in regions or part.paired
     elif part is not None:
         code: Model = {}
         put(code, "CodeValue", part.code)

@@ -17,7 +17,7 @@ from isocenter.errors import IsocenterError
 from isocenter.views.attributes import put, slim, text
 from isocenter.views.classes import Kind
 from isocenter.views.classic import classic
-from isocenter.views.content import Opened, frame_of, frames_in, frames_of, header, made_in
+from isocenter.views.content import Opened, copied_in, frame_of, frames_in, frames_of, header
 from isocenter.views.enhanced import enhanced
 from isocenter.views.identity import REFERENCES_UPDATED, New, contributed, identify, new_series, new_uid, reference
 from isocenter.views.planning import Joined, Plan, Split, plan
@@ -168,7 +168,7 @@ class _Study:
         ref, new = source.ref, self._updated[source.ref.instance]
         model = self._as_updated(ref.instance, rewritten(source.header, self._moves))
         return Viewed(
-            ref.study, new.series, new.instance, ref.sop_class, made_in(ref.transfer_syntax), slim(model),
+            ref.study, new.series, new.instance, ref.sop_class, copied_in(ref.transfer_syntax), slim(model),
             source=ref, make=partial(self._make_updated, ref.instance),
         )  # fmt: skip
 
