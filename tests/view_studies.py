@@ -13,8 +13,10 @@ from pydicom.uid import UID, generate_uid
 
 import view_objects
 import volume_objects
+from isocenter.views.study import viewed
+from isocenter.views.view import View
 from skins.web_harness import saved
-from view_objects import View, sources, viewed
+from view_objects import sources
 
 __all__ = ["CLASSIC_CT", "CLASSIC_MR", "LEGACY_MR", "LEGACY_CT", "MIXED", "ONE_CT", "ULTRASOUND", "files", "read"]
 

@@ -62,7 +62,7 @@ def associated(port: int, agreed_to: dict[str, bytes], got: list[Dataset]) -> An
 
     association = entity.associate("127.0.0.1", port, ext_neg=proposals, evt_handlers=[(evt.EVT_C_STORE, on_store)])
     assert association.is_established
-    agreed_to.update(association.acceptor.sop_class_extended)
+    agreed_to.update({str(uid): info for uid, info in association.acceptor.sop_class_extended.items()})
     return association
 
 
@@ -113,12 +113,12 @@ def test_pynetdicom_is_refused_a_view_that_there_is_not(archive: tuple[Node, our
     asked = Dataset()
     asked.QueryRetrieveLevel, asked.QueryRetrieveView, asked.StudyInstanceUID = "STUDY", "MODERN", ONE_CT
     try:
-        for answers in (
-            association.send_c_find(asked, STUDY_ROOT_FIND),
-            association.send_c_get(asked, STUDY_ROOT_GET),
-            association.send_c_move(asked, "THERE", STUDY_ROOT_MOVE),
-        ):
-            assert [0xA900] == [status.Status for status, _ in answers]
+        answers = [
+            *association.send_c_find(asked, STUDY_ROOT_FIND),
+            *association.send_c_get(asked, STUDY_ROOT_GET),
+            *association.send_c_move(asked, "THERE", STUDY_ROOT_MOVE),
+        ]
+        assert [0xA900] * 3 == [status.Status for status, _ in answers]
     finally:
         association.release()
 

@@ -3,6 +3,7 @@ instances as received, and what is retrieved is what is found."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -199,6 +200,40 @@ def test_what_comes_to_a_study_is_in_its_views(tmp_path: Path) -> None:
             seen.append((int(one.NumberOfFrames), str(one.SOPInstanceUID)))
     assert [2, 5] == [frames for frames, _ in seen]
     assert seen[0][1] != seen[1][1], "another instance has another UID"
+
+
+def test_the_levels_are_walked_down(both: tuple[str, Node, Node]) -> None:
+    """A hierarchical search, each with the key of the level above."""
+    view, node, _ = both
+    with isocenter.sync.connect(node.address) as pacs:
+        all_images = {str(one.SOPInstanceUID) for one in pacs.find("IMAGE", view=view, relational=True)}
+        walked = [
+            str(image.SOPInstanceUID)
+            for study in pacs.find("STUDY", view=view)
+            for series in pacs.find("SERIES", view=view, StudyInstanceUID=str(study.StudyInstanceUID))
+            for image in pacs.find(
+                "IMAGE", view=view, StudyInstanceUID=str(study.StudyInstanceUID),
+                SeriesInstanceUID=str(series.SeriesInstanceUID),
+            )
+        ]  # fmt: skip
+    assert len(all_images) == len(walked)
+    assert all_images == set(walked)
+
+
+def test_a_damaged_object_costs_itself_alone(tmp_path: Path) -> None:
+    images = [file for file in files() if read(file).StudyInstanceUID == ONE_CT and read(file).Modality == "CT"]
+    with ours.node(tmp_path / "data") as node, isocenter.sync.connect(node.address) as pacs:
+        assert {0} == {outcome.status for outcome in pacs.store(images)}
+        damaged = str(read(images[4]).SOPInstanceUID)
+        stored = {path: path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file()}
+        (blob,) = (path for path, data in stored.items() if data[128:132] == b"DICM" and damaged.encode() in data)
+        os.truncate(blob, blob.stat().st_size - 100)
+        keys = {"StudyInstanceUID": ONE_CT, "NumberOfFrames": ""}
+        found = {str(one.SOPInstanceUID): one for one in pacs.find("IMAGE", view="ENHANCED", relational=True, **keys)}
+        assert [4] == [one.NumberOfFrames for uid, one in found.items() if uid != damaged]
+        assert damaged in found
+        *_, last = pacs.get("STUDY", into=FolderStorage(tmp_path / "got"), view="ENHANCED", StudyInstanceUID=ONE_CT)
+    assert (0xB000, 1, [damaged]) == (last.status, last.completed, list(last.failed_instances))
 
 
 def test_an_ordinary_request_is_not_of_a_view(node: Node, tmp_path: Path) -> None:

@@ -40,12 +40,14 @@ class ViewSelector:
         view = View(selection.view)
         found: dict[str, InstanceRef] = {}
         studies: dict[str, list[InstanceRef]] = {}  # as received, of which something is to be made
+        first: tuple[str, dict[str, Viewed]] | None = None
         for study in await self._studies(selection, view):
             try:
                 refs = await self._archive.select(Scope(study))
             except NotFound:
                 continue
-            for one in await self._views.run(partial(self._views.of, refs, view)):
+            shown = await self._views.run(partial(self._views.of, refs, view))
+            for one in shown:
                 if selection.series and one.series not in selection.series:
                     continue
                 if selection.instances and one.instance not in selection.instances:
@@ -53,7 +55,9 @@ class ViewSelector:
                 found.setdefault(one.instance, ref_of(one))
                 if one.make is not None:
                     studies[study] = refs
-        return list(found.values()), _InView(self._views, view, studies, self._stored, self._limits)
+            if study in studies and first is None:
+                first = study, _by_instance(shown)
+        return list(found.values()), _InView(self._views, view, studies, first, self._stored, self._limits)
 
     async def _studies(self, selection: Selection, view: View) -> Sequence[str]:
         if selection.studies and not selection.patient:
@@ -87,14 +91,21 @@ class _InView:
     """Content: what is made of studies, and for the rest the stored bytes."""
 
     def __init__(
-        self, views: Views, view: View, studies: Mapping[str, Sequence[InstanceRef]], stored: Content, limits: Limits
+        self,
+        views: Views,
+        view: View,
+        studies: Mapping[str, Sequence[InstanceRef]],
+        first: tuple[str, dict[str, Viewed]] | None,
+        stored: Content,
+        limits: Limits,
     ) -> None:
+        """`studies` are those of which something is made, with all their instances, and `first` what of one of them."""
         self._views = views
         self._view = view
         self._studies = studies
         self._stored = stored
         self._limits = limits
-        self._latest: tuple[str, dict[str, Viewed]] = ("", {})  # of a study, what is made
+        self._latest = first or ("", {})  # of one study alone, as they may be many
 
     def __call__(self, ref: InstanceRef, accepted: Sequence[Agreed]) -> Prepared:
         one = self._made(ref)
@@ -117,7 +128,11 @@ class _InView:
         study, made = self._latest
         if study != ref.study:
             # Of what was there when it was selected, whatever has come since
-            instances = self._views.of(self._studies[ref.study], self._view)
-            made = {one.instance: one for one in instances if one.make is not None}
+            made = _by_instance(self._views.of(self._studies[ref.study], self._view))
             self._latest = ref.study, made
         return made.get(ref.instance)
+
+
+def _by_instance(shown: Sequence[Viewed]) -> dict[str, Viewed]:
+    """What is made."""
+    return {one.instance: one for one in shown if one.make is not None}

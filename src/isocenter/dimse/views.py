@@ -29,7 +29,8 @@ from isocenter.wire.limits import Limits
 
 log = logging.getLogger("isocenter.dimse")
 
-_KEPT: Final = 2000  # instances whose views are in memory when nobody needs them
+KEPT: Final = 3000
+"""Instances whose views are in memory when nobody needs them: about a hundred megabytes of CT headers."""
 
 Convert = Callable[[Sequence[Source], View, Limits], list[Viewed]]
 _T = TypeVar("_T")
@@ -63,8 +64,8 @@ class Views:
         self._limits = limits
         self._convert = convert
         self._lock = threading.Lock()
-        self._known: OrderedDict[tuple[View, bytes], list[Viewed]] = OrderedDict()
-        self._left = _KEPT
+        self._known: OrderedDict[tuple[View, bytes], tuple[int, list[Viewed]]] = OrderedDict()
+        self._left = KEPT
 
     @cached_property
     def _thread(self) -> ThreadPoolExecutor:
@@ -83,14 +84,15 @@ class Views:
         with self._lock:
             if name in self._known:
                 self._known.move_to_end(name)
-                return self._known[name]
+                return self._known[name][1]
         made = self._made(refs, view)
+        weight = max(len(refs), len(made))  # what is made holds the headers of what it is made of
         with self._lock:
-            if name not in self._known:
-                self._known[name] = made
-                self._left -= len(made)
-            while self._left < 0 and len(self._known) > 1:
-                self._left += len(self._known.popitem(last=False)[1])
+            if name not in self._known and weight <= KEPT:
+                self._known[name] = weight, made
+                self._left -= weight
+            while self._left < 0:
+                self._left += self._known.popitem(last=False)[1][0]
         return made
 
     def _made(self, refs: Sequence[InstanceRef], view: View) -> list[Viewed]:
