@@ -84,10 +84,15 @@ class _Study:
         """Who else becomes another instance because of what it refers to, and all moves there are then."""
         plan = self._plan
         moved = dict(plan.moved)
+        # What is stored and stands for others may well refer to them as its sources, and stays what it is for all that
+        own: dict[str, set[str]] = {}
+        for uid, one in plan.moved.items():
+            for target in one.targets:
+                own.setdefault(target.instance, set()).update((uid, self._sources[uid].ref.series))
         referring: dict[str, list[str]] = {}  # to an instance or a series, by its UID
         for uid, source in self._sources.items():
             if uid not in plan.moved and uid not in stay:
-                for mentioned in set().union(*mentions(source.header)):
+                for mentioned in set().union(*mentions(source.header)) - own.get(uid, set()):
                     referring.setdefault(mentioned, []).append(uid)
         updated: dict[str, New] = {}
         waiting = list(plan.moved)
