@@ -14,6 +14,7 @@ import pytest
 import isocenter
 import ours
 from isocenter.dimse.folder import FolderStorage
+from isocenter.dimse.views import Views
 from isocenter.errors import OperationFailed
 from isocenter.known_peers import KnownPeer
 from isocenter.server import Node
@@ -107,6 +108,9 @@ KEYS: dict[str, tuple[str, ...]] = {
         ("SERIES", {"SeriesDescription": "Thorax*", "PatientID": "P1"}),
         ("SERIES", {"NumberOfSeriesRelatedInstances": "2"}),
         ("SERIES", {"SOPClassesInStudy": LEGACY_CT}),
+        ("SERIES", {"Modality": "MR", "ModalitiesInStudy": "CT"}),
+        ("SERIES", {"Modality": "M*"}),
+        ("SERIES", {"SeriesInstanceUID": "1.2.3"}),
         ("IMAGE", {}),
         ("IMAGE", {"StudyInstanceUID": ONE_CT}),
         ("IMAGE", {"StudyDate": "20240101-20240131", "SOPClassUID": LEGACY_CT}),
@@ -234,6 +238,36 @@ def test_a_damaged_object_costs_itself_alone(tmp_path: Path) -> None:
         assert damaged in found
         *_, last = pacs.get("STUDY", into=FolderStorage(tmp_path / "got"), view="ENHANCED", StudyInstanceUID=ONE_CT)
     assert (0xB000, 1, [damaged]) == (last.status, last.completed, list(last.failed_instances))
+
+
+def test_a_search_that_narrows_to_studies_converts_these_alone(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    converted: list[set[str]] = []
+    of = Views.of
+    monkeypatch.setattr(Views, "of", lambda self, refs, view: converted.append({ref.study for ref in refs})
+                        or of(self, refs, view))  # fmt: skip
+    with isocenter.sync.connect(node.address) as pacs:
+        assert 3 == len(list(pacs.find("STUDY", view="ENHANCED", PatientID="", StudyDate="", ModalitiesInStudy="")))
+        assert [] == converted, "what is the same in every view needs none"
+        assert list(pacs.find("STUDY", view="CLASSIC", StudyInstanceUID=ONE_CT, NumberOfStudyRelatedInstances=""))
+        assert list(pacs.find("IMAGE", view="ENHANCED", relational=True, StudyInstanceUID=ULTRASOUND))
+        assert [] == converted, "nothing in them can look other"
+        for narrow in (
+            {"StudyInstanceUID": MIXED},
+            {"StudyDate": "20240210"},
+            {"Modality": "MR"},
+            {"AccessionNumber": "A12"},
+        ):
+            assert list(pacs.find("SERIES", view="ENHANCED", relational=True, **narrow))
+            assert [{MIXED}] == converted
+            converted.clear()
+
+
+def test_a_search_that_is_left_early_leaves_nothing_behind(node: Node) -> None:
+    with isocenter.sync.connect(node.address) as pacs:
+        found = pacs.find("IMAGE", view="CLASSIC", relational=True)
+        assert next(iter(found))
+        found.close()
+        assert 17 == len(list(pacs.find("IMAGE", view="CLASSIC", relational=True)))
 
 
 def test_an_ordinary_request_is_not_of_a_view(node: Node, tmp_path: Path) -> None:

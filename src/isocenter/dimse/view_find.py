@@ -7,7 +7,7 @@ where the index cannot.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
@@ -32,7 +32,8 @@ from isocenter.index.zones import shifted
 from isocenter.model import UNIQUE_KEY, Empty, Equal, Found, InstanceRef, Level, Match, Query, Scope
 from isocenter.views.view import View
 
-_OF_STUDY: Final = frozenset((MODALITIES_IN_STUDY, SOP_CLASSES_IN_STUDY, *STUDY_RELATED))
+# Modalities in Study is not among them, as no conversion makes one modality of another: lists of studies need none.
+_OF_STUDY: Final = frozenset((SOP_CLASSES_IN_STUDY, *STUDY_RELATED))
 _OF_PATIENT: Final = frozenset(PATIENT_RELATED[1:])  # how many studies there are is the same in every view
 _ISSUER, _NAME, _BIRTH_DATE, _MODALITY = 0x00100021, 0x00100010, 0x00100030, 0x00080060
 _ANSWERS = 512  # handed over at a time
@@ -105,10 +106,9 @@ class ViewFinder:
 
     async def _below(self, query: Query, view: View) -> AsyncGenerator[Sequence[Found], None]:
         """Series or images."""
-        narrowing = tuple(match for match in query.matches if match.tag in known_tags(Level.STUDY) - _OF_STUDY)
-        asked = Query(
-            Level.STUDY, narrowing, (SOP_CLASSES_IN_STUDY,), fuzzy=query.fuzzy, bare=True, zone=query.zone
-        )  # fmt: skip
+        narrowing = tuple(_narrowing(query.matches))
+        wanted = (SOP_CLASSES_IN_STUDY,)
+        asked = Query(Level.STUDY, narrowing, wanted, fuzzy=query.fuzzy, bare=True, zone=query.zone)
         async with aclosing(self._archive.find_stream(asked)) as studies:
             async for some in studies:
                 for found in some:
@@ -170,6 +170,15 @@ def _parted(query: Query, tags: frozenset[int]) -> tuple[list[Match], Query]:
     """The matches of `tags`, which the index would decide wrongly, and the query without them."""
     rest = [match for match in query.matches if match.tag in tags]
     return rest, replace(query, matches=tuple(match for match in query.matches if match.tag not in tags))
+
+
+def _narrowing(asked: Iterable[Match]) -> Iterator[Match]:
+    """What of a search for series or images narrows to studies, as these are in every view."""
+    for match in asked:
+        if match.tag in known_tags(Level.STUDY) - _OF_STUDY:
+            yield match
+        elif match.tag == _MODALITY and isinstance(match, Equal):
+            yield replace(match, tag=MODALITIES_IN_STUDY)
 
 
 def _is_concerned(found: Found, view: View) -> bool:
