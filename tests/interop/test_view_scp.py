@@ -39,8 +39,8 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Node, ou
             yield node, receiver
 
 
-def associated(port: int, agreed_to: dict[str, bytes], got: list[Dataset]) -> Any:
-    """pynetdicom's association with views negotiated."""
+def associated(port: int, agreed_to: dict[str, bytes], got: list[Dataset], images_in: str | None = None) -> Any:
+    """pynetdicom's association with views negotiated, which takes images in one transfer syntax where that is given."""
     from pynetdicom import AE, build_role, evt
     from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 
@@ -50,8 +50,10 @@ def associated(port: int, agreed_to: dict[str, bytes], got: list[Dataset]) -> An
         item.sop_class_uid, item.service_class_application_information = uid, info
         proposals.append(item)
     entity = AE()
-    for uid in (STUDY_ROOT_FIND, STUDY_ROOT_GET, STUDY_ROOT_MOVE, *IMAGES):
+    for uid in (STUDY_ROOT_FIND, STUDY_ROOT_GET, STUDY_ROOT_MOVE):
         entity.add_requested_context(uid)
+    for uid in IMAGES:
+        entity.add_requested_context(uid, images_in)
     proposals += [build_role(uid, scp_role=True) for uid in IMAGES]
 
     def on_store(event: Any) -> int:
@@ -105,6 +107,27 @@ def test_pynetdicom_finds_gets_and_moves_a_view(archive: tuple[Node, ours.Receiv
         assert by_uid[one.SOPInstanceUID].get("NumberOfFrames") in (None, one.get("NumberOfFrames"))
         assert by_uid[one.SOPInstanceUID].SeriesInstanceUID == one.SeriesInstanceUID
         assert one.pixel_array.size == one.Rows * one.Columns * int(one.get("NumberOfFrames", 1))
+
+
+@pytest.mark.parametrize("view", EXPECTED)
+def test_what_is_made_is_transcoded_for_a_receiver_that_needs_it(
+    archive: tuple[Node, ours.Receiver], view: str
+) -> None:
+    got: dict[str, list[Dataset]] = {"1.2.840.10008.1.2.1": [], "1.2.840.10008.1.2": []}
+    for syntax, images in got.items():
+        association = associated(archive[0].dimse[1], {}, images, syntax)
+        asked = Dataset()
+        asked.QueryRetrieveLevel, asked.QueryRetrieveView, asked.StudyInstanceUID = "STUDY", view, MIXED
+        answers = list(association.send_c_get(asked, STUDY_ROOT_GET))
+        association.release()
+        assert 0 == answers[-1][0].Status
+        assert {syntax} == {str(one.file_meta.TransferSyntaxUID) for one in images}
+    explicit, implicit = ({one.SOPInstanceUID: one for one in images} for images in got.values())
+    assert len(EXPECTED[view][MIXED]) == len(explicit)
+    assert explicit.keys() == implicit.keys()
+    for uid, one in explicit.items():
+        assert one.PixelData == implicit[uid].PixelData
+        assert one.SOPClassUID == implicit[uid].SOPClassUID
 
 
 @pytest.mark.interop(service="Query/Retrieve View", peer="pynetdicom", role="SCP")
