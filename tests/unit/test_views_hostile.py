@@ -18,7 +18,7 @@ from isocenter.views.view import Source
 from isocenter.wire.dicomjson import dataset_json
 from isocenter.wire.encode import encode_dataset
 from isocenter.wire.part10 import file_meta
-from view_objects import View, images, ref, source, state, viewed
+from view_objects import View, images, item, read, ref, source, state, viewed
 
 TOUCHED = [
     f"{tag_for_keyword(keyword):08X}"
@@ -108,6 +108,20 @@ def test_names_are_no_items(name: str) -> None:
         for one in found:
             if one.make is not None:
                 assert b"".join(one.make())
+
+
+def test_what_is_said_of_a_frame_is_not_who_the_image_is() -> None:
+    enhanced = volume_objects.enhanced(images())
+    lie = item(
+        StudyInstanceUID="1.2.3", SOPClassUID="1.2.4", Rows=1, BitsAllocated=8, PixelData=b"ab", SOPInstanceUID="1.2.5"
+    )  # fmt: skip
+    for group in enhanced.PerFrameFunctionalGroupsSequence:
+        group.UnassignedPerFrameConvertedAttributesSequence = [lie]
+        group.TemporalPositionSequence = [lie]
+    (one, *_) = viewed([source(enhanced)], View.CLASSIC)
+    ds = read(one)
+    assert (ds.StudyInstanceUID, ds.SOPInstanceUID) == (enhanced.StudyInstanceUID, one.instance)
+    assert (ds.Rows, ds.BitsAllocated, len(ds.PixelData)) == (8, 16, 160)
 
 
 def test_an_object_of_too_many_frames_stays(monkeypatch: pytest.MonkeyPatch) -> None:

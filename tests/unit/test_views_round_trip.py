@@ -419,3 +419,52 @@ def test_whatever_images_say_comes_back(images: list[Dataset], chance: random.Ra
             back[str(pydicom.dcmread(BytesIO(data)).InstanceNumber)] = data
     assert len(back) == len(images)
     same_again(images, [back[str(image.InstanceNumber)] for image in images])
+
+
+def test_macros_say_what_images_did() -> None:
+    """Anatomy by PS3.16 Annex L, windows where there are none but must be, and when a frame was acquired."""
+    images = slices(2, AcquisitionDate="20240229", AcquisitionTime="101112", AcquisitionNumber=7)
+    for image in images:
+        del image.WindowCenter, image.WindowWidth, image.Laterality
+    ds = read(viewed(sources(images), View.ENHANCED)[0])
+    shared = ds.SharedFunctionalGroupsSequence[0]
+    (anatomy,) = shared.FrameAnatomySequence
+    assert anatomy.AnatomicRegionSequence[0].CodeValue == "816094009"  # Chest
+    assert anatomy.FrameLaterality == "U"
+    assert shared.FrameVOILUTSequence[0].WindowWidth == 65536 * 0.25
+    assert shared.CTImageFrameTypeSequence[0].FrameType == ["ORIGINAL", "PRIMARY", "AXIAL", "NONE"]
+    content = ds.PerFrameFunctionalGroupsSequence[1].FrameContentSequence[0]
+    assert (content.FrameAcquisitionDateTime, content.FrameAcquisitionNumber) == ("20240229101112", 7)
+    # The side of a knee is not known, and no code may say that it is
+    for image in images:
+        image.BodyPartExamined = "KNEE"
+    ds = read(viewed(sources(images), View.ENHANCED)[0])
+    assert "FrameAnatomySequence" not in ds.SharedFunctionalGroupsSequence[0]
+    assert ds.BodyPartExamined == "KNEE"
+    for image in images:
+        image.ImageLaterality = "L"
+    ds = read(viewed(sources(images), View.ENHANCED)[0])
+    assert ds.SharedFunctionalGroupsSequence[0].FrameAnatomySequence[0].FrameLaterality == "L"
+
+
+def test_enhanced_mr_says_how_it_was_scanned_in_classic_words() -> None:
+    enhanced = volume_objects.enhanced(slices())
+    enhanced.SOPClassUID = enhanced.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.4.1"
+    enhanced.Modality, enhanced.EchoPulseSequence, enhanced.EchoPlanarPulseSequence = "MR", "GRADIENT", "YES"
+    enhanced.SteadyStatePulseSequence, enhanced.SegmentedKSpaceTraversal = "FREE_PRECESSION", "SINGLE"
+    enhanced.MRAcquisitionType, enhanced.PulseSequenceName = "2D", "*fl2d1"
+    group = Dataset()
+    group.EffectiveEchoTime = 12.5
+    enhanced.SharedFunctionalGroupsSequence[0].MREchoSequence = [group]
+    timing = Dataset()
+    timing.RepetitionTime, timing.FlipAngle, timing.EchoTrainLength = 500, 90, 1
+    enhanced.SharedFunctionalGroupsSequence[0].MRTimingAndRelatedParametersSequence = [timing]
+    found = viewed(sources([enhanced]), View.CLASSIC)
+    assert classes(found) == [MR] * 4
+    ds = read(found[0])
+    assert (list(ds.ScanningSequence), ds.SequenceVariant, ds.EchoTime) == (["GR", "EP"], "SS", 12.5)
+    assert (ds.RepetitionTime, ds.FlipAngle, ds.SequenceName) == (500, 90, "*fl2d1")
+    # Without a word of the sequence there is no valid classic image
+    del enhanced.EchoPulseSequence
+    (one,) = viewed(sources([enhanced]), View.CLASSIC)
+    assert one.make is None

@@ -38,7 +38,7 @@ _LEFT_OUT: Final = frozenset(
         )
     }
 )
-# Who it is and how its pixels lie: never from what a conversion kept
+# Who it is and how its pixels lie: never from what is said of a frame
 _OF_ITSELF: Final = frozenset(
     key(keyword)
     for keyword in (
@@ -64,7 +64,6 @@ _RENAMED: Final = (
     ("NominalCardiacTriggerDelayTime", "TriggerTime"),
 )
 _WHOLE_NUMBERS: Final = frozenset({"ExposureTime", "XRayTubeCurrent", "Exposure", "AcquisitionNumber"})
-_LONGEST_SH: Final = 16
 
 
 def frame_count(model: Model) -> int:
@@ -97,12 +96,12 @@ def classic(model: Model, kind: Kind, number: int, new: New) -> Model:
     result: Model = {name: entry for name, entry in model.items() if name not in _LEFT_OUT}
     top = dict(result)
     flat = _flat(groups)
-    result |= flat
+    result |= {name: entry for name, entry in flat.items() if _may_be_told(name)}
     _translate(result, kind, number, already=top)
     for keyword in _UNASSIGNED:
         for group in groups:
             for item in items(group, keyword):
-                result |= {name: entry for name, entry in item.items() if name not in _OF_ITSELF | _LEFT_OUT}
+                result |= {name: entry for name, entry in item.items() if _may_be_told(name)}
     put(result, "SOPClassUID", kind.classic)
     put(result, "Modality", kind.modality)
     identify(result, new)
@@ -113,6 +112,11 @@ def classic(model: Model, kind: Kind, number: int, new: New) -> Model:
     if missing:
         raise DataSetError(f"it does not say {missing} of frame {number}")
     return dict(sorted(result.items()))
+
+
+def _may_be_told(name: str) -> bool:
+    """Whether an attribute of a frame may be one of the image; its pixel data and what comes after may not."""
+    return name not in _OF_ITSELF and name not in _LEFT_OUT and name < "7FE0"
 
 
 def _groups(model: Model, number: int) -> list[Model]:
@@ -161,8 +165,6 @@ def _translate(result: Model, kind: Kind, number: int, *, already: Mapping[str, 
             continue
         if plain in _WHOLE_NUMBERS:
             found = [round(value) for value in found if isinstance(value, int | float)]
-        elif plain == "SequenceName":
-            found = [str(found[0])[:_LONGEST_SH]]
         elif plain == "ImagingFrequency":
             found = found[:1]
         if found and (plain == "ImageType" or not is_filled(result.get(key(plain)))):

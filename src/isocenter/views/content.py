@@ -28,7 +28,7 @@ from isocenter.wire.scan import scan
 LONGEST_NATIVE: Final = 0xFFFFFFFE
 """Bytes of native pixel data that an element holds."""
 
-_GROUP_7FE0, _AFTER = 0x7FE00000, 0x7FE10000
+_GROUP_7FE0, _AFTER = 0x7FE00000, 0xFFFA0000
 _PIECE: Final = 1 << 20
 _LONG: Final = Struct("<HH2sHI")
 _PIXEL_VRS: Final = {0x7FE00008: b"OF", 0x7FE00009: b"OD"}
@@ -84,7 +84,7 @@ class Opened:
 
     @cached_property
     def _ends(self) -> tuple[int, int]:
-        """Where its header and its pixel data end."""
+        """Where its header ends, and where all but signatures and padding does."""
         explicit = transfer_syntax(self.syntax_uid).explicit
         ends = [
             scan(
@@ -108,7 +108,7 @@ class Opened:
         return Image.of(self.buf, self.syntax_uid, 0, self.limits)
 
     def pixel_data(self) -> Iterator[bytes]:
-        """Its pixel data as they are, in pieces; nothing if it has none, and nothing of what comes after them."""
+        """Its pixel data as they are, in pieces, and what comes after them, but for signatures and padding."""
         start, end = self._ends
         syntax = transfer_syntax(self.syntax_uid)
         if not syntax.explicit and start < end:
