@@ -335,6 +335,12 @@ def test_what_is_stored_both_ways_is_there_once() -> None:
     found = viewed(sources([*images[:2], images[3], file_of(whole)]), View.CLASSIC)
     assert [one.instance for one in found[:3]] == [image.SOPInstanceUID for image in (*images[:2], images[3])]
     assert read(found[3]).InstanceNumber == 3
+    # What is of another size cannot be that frame, whatever it says
+    other = slices()
+    for image, first in zip(other, images, strict=True):
+        image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = first.SOPInstanceUID
+        image.StudyInstanceUID, image.Rows, image.PixelData = first.StudyInstanceUID, 4, image.PixelData[:80]
+    assert len(viewed(sources([*other, file_of(whole)]), View.ENHANCED)) == 2
     # The other way round: images made of an enhanced one
     enhanced = volume_objects.enhanced(images)
     made = [file_of(one) for one in viewed(sources([enhanced]), View.CLASSIC)]

@@ -9,7 +9,7 @@ from typing import Final
 from isocenter.errors import IsocenterError
 from isocenter.std.transfer_syntaxes import transfer_syntax
 from isocenter.views import classic, enhanced
-from isocenter.views.attributes import first, items, text
+from isocenter.views.attributes import first, items, text, values
 from isocenter.views.classes import CLASSIC, MULTI_FRAME, Kind
 from isocenter.views.content import LONGEST_NATIVE, frames_in
 from isocenter.views.identity import New, earliest, new_series, new_uid
@@ -76,7 +76,8 @@ def _pairs(sources: Sequence[Source]) -> dict[str, dict[int, Source]]:
             return
         kind = CLASSIC.get(single.ref.sop_class)
         frames = classic.frame_count(whole.header)
-        if kind is not None and kind is MULTI_FRAME.get(whole.ref.sop_class) and 1 <= number <= frames:
+        alike = all(values(single.header, one) == values(whole.header, one) for one in ("Rows", "Columns"))
+        if alike and kind is not None and kind is MULTI_FRAME.get(whole.ref.sop_class) and 1 <= number <= frames:
             found.setdefault(whole.ref.instance, {})[number] = single
             taken.add(single.ref.instance)
 
