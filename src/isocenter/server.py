@@ -22,6 +22,7 @@ from isocenter.dimse.forward import Forwarder
 from isocenter.dimse.query import ArchiveFinder
 from isocenter.dimse.retrieve import ArchiveRetriever
 from isocenter.dimse.storage import ArchiveStorage
+from isocenter.dimse.views import Views
 from isocenter.errors import SettingsError
 from isocenter.known_peers import KnownPeer
 from isocenter.pixels import isolation
@@ -88,9 +89,10 @@ async def running(
     """
     async with await Archive.open(settings.archive_data, settings, clock=clock) as archive:
         storage = StorageService(ArchiveStorage(archive), private=settings.archive_private_sop_classes, sends=True)
-        query = QueryService(ArchiveFinder(archive), settings.dimse_aet, Limits.of(settings))
+        views = Views(archive, Limits.of(settings))
+        query = QueryService(ArchiveFinder(archive, views), settings.dimse_aet, Limits.of(settings))
         destinations: dict[str, KnownPeer] = {peer.aet: peer for peer in peers}  # one table, changed by reload()
-        retriever = ArchiveRetriever(archive, settings, destinations.get)
+        retriever = ArchiveRetriever(archive, settings, destinations.get, views)
         retrieve = RetrieveService(retriever, clock=time.monotonic, limits=Limits.of(settings))
         commitment = ArchiveCommitment(archive, settings, destinations.get)
         available = AvailabilityService(log_notification, Limits.of(settings))

@@ -259,21 +259,19 @@ def test_a_view_is_asked_for_where_the_peer_agrees(tmp_path: Path) -> None:
     assert ["CLASSIC", "CLASSIC"] == [one.get("QueryRetrieveView") for one in scp.retrieve]
 
 
-def test_a_peer_that_does_not_agree_is_not_asked(node: tuple[str, list[peers.Received]]) -> None:
+def test_a_peer_that_does_not_agree_is_not_asked() -> None:
     for agrees in (b"", b"\1\0\1\1\0"):
         with pynetdicom_qr(agrees) as scp, isocenter.sync.connect(scp.address) as pacs:
             with pytest.raises(NoPresentationContext, match="agree to views"):
                 list(pacs.find("STUDY", view="ENHANCED"))
             with pytest.raises(NoPresentationContext, match="agree to views"):
                 list(pacs.move("THERE", "STUDY", view="CLASSIC", StudyInstanceUID="1.2"))
+            with pytest.raises(NoPresentationContext, match="agree to views"):
+                list(pacs.get("STUDY", into=Kept(), view="ENHANCED", StudyInstanceUID="1.2"))
+            with pytest.raises(UsageError, match="CLASSIC, ENHANCED"):
+                list(pacs.find("STUDY", view="NEW"))
         assert not scp.find
         assert not scp.retrieve
-    address, _ = node
-    with isocenter.sync.connect(address) as pacs:
-        with pytest.raises(NoPresentationContext, match="agree to views"):
-            list(pacs.get("STUDY", into=Kept(), view="ENHANCED", StudyInstanceUID="1.2"))
-        with pytest.raises(UsageError, match="CLASSIC, ENHANCED"):
-            list(pacs.find("STUDY", view="NEW"))
 
 
 @pytest.mark.interop(service="Query/Retrieve View", peer="pynetdicom", role="SCP")

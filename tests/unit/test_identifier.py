@@ -200,12 +200,28 @@ def test_a_zone_is_heeded_where_it_was_negotiated_and_never_answered_empty() -> 
     assert "00080201" not in without
 
 
-def test_a_view_of_what_is_not_converted_is_refused() -> None:
+def test_a_view_that_was_not_negotiated_is_refused() -> None:
     for view in (b"ENHANCED", b"CLASSIC ", b"NONE"):
-        with pytest.raises(BadRequest, match="not offered") as refused:
+        with pytest.raises(BadRequest, match="not negotiated") as refused:
             ask(STUDY_LEVEL, explicit(0x00080053, "CS", view))
         assert (refused.value.dimse_status, refused.value.tag_path) == (0xA900, "(0008,0053)")
     assert ask(STUDY_LEVEL, explicit(0x00080053, "CS")).unsupported == (0x00080053,)
+
+
+def test_a_view_that_was_negotiated_is_asked_for_and_answered() -> None:
+    agreed = negotiated(negotiate_options(b"\0\0\0\0\1"))
+    assert agreed == Options(views=True)
+    for view in (b"ENHANCED", b"CLASSIC "):
+        question = ask(STUDY_LEVEL, explicit(0x00080053, "CS", view), options=agreed)
+        assert (question.view, question.unsupported) == (view.decode().strip(), ())
+        answer = dataset_json(Answers(question, EXPLICIT, "US")(Found("1.2", None, None, {})), EXPLICIT)
+        assert answer["00080053"] == {"vr": "CS", "Value": [question.view]}
+    question = ask(STUDY_LEVEL, explicit(0x00080053, "CS"), options=agreed)
+    assert (question.view, question.unsupported) == ("", ())
+    assert "00080053" not in dataset_json(Answers(question, EXPLICIT, "US")(Found("1.2", None, None, {})), EXPLICIT)
+    for view in (b"NONE", b"CLASSIC\\ENHANCED"):
+        with pytest.raises(BadRequest, match="neither CLASSIC nor ENHANCED"):
+            ask(STUDY_LEVEL, explicit(0x00080053, "CS", view), options=agreed)
 
 
 def answer_to(attributes: dict[str, Any], *keys: bytes) -> dict[str, Any]:
@@ -252,10 +268,10 @@ def test_the_character_set_of_the_answer_holds_its_names(written: bytes, asked: 
 
 
 def test_extended_negotiation_answers_what_is_done() -> None:
-    assert negotiate_options(b"\1\1\1\1\1\1\1\1") == b"\1\1\1\1\0\1\1"
+    assert negotiate_options(b"\1\1\1\1\1\1\1\1") == b"\1\1\1\1\1\1\1"
     assert negotiate_options(b"\0\1") == b"\0\1"
     assert negotiate_options(b"") == b""
-    assert negotiated(b"\1\0\1\0\0\1\1") == Options(True, False, True, False, True, True)
+    assert negotiated(b"\1\0\1\0\0\1\1") == Options(True, False, True, False, False, True, True)
     assert negotiated(b"\0\0\0\1") == Options(timezone=True)
     assert negotiated(b"\0\1") == Options(combined=True)
     assert negotiated(b"") == Options()

@@ -137,15 +137,30 @@ def test_relational_retrieval_needs_no_levels_above() -> None:
         read_selection(identifier(level="IMAGE"), EXPLICIT, STUDY_ROOT_GET, relational=True)
 
 
-@pytest.mark.parametrize(("expected", "asked"), [(b"\1", b"\1"), (b"\0", b"\0"), (b"\1\0\0", b"\1\1\1"), (b"", b"")])
-def test_only_relational_retrieval_is_agreed_to(expected: bytes, asked: bytes) -> None:
+@pytest.mark.parametrize(
+    ("expected", "asked"), [(b"\1", b"\1"), (b"\0", b"\0"), (b"\0\1", b"\0\1"), (b"\1\1\0", b"\1\1\1"), (b"", b"")]
+)
+def test_relational_retrieval_and_views_are_agreed_to(expected: bytes, asked: bytes) -> None:
     support = RetrieveService(Performs([]), clock=lambda: 0.0).supports(STUDY_ROOT_MOVE)
     assert support is not None
     assert support.extended is not None
     assert expected == support.extended(asked)
 
 
-def test_the_instance_root_has_no_relational_retrieval() -> None:
+def test_a_view_is_retrieved_where_it_was_negotiated() -> None:
+    for view in ("CLASSIC", "ENHANCED"):
+        asked = Selection(Level.STUDY, studies=("1.2",), view=view)
+        raw = encode_dataset(selection_model(asked))
+        assert asked == read_selection(raw, EXPLICIT, STUDY_ROOT_GET, views=True)
+        with pytest.raises(BadRequest, match="not negotiated") as refused:
+            read_selection(raw, EXPLICIT, STUDY_ROOT_GET)
+        assert (refused.value.dimse_status, refused.value.tag_path) == (0xA900, "(0008,0053)")
+    raw = encode_dataset(selection_model(Selection(Level.STUDY, studies=("1.2",), view="OTHER")))
+    with pytest.raises(BadRequest, match="neither CLASSIC nor ENHANCED"):
+        read_selection(raw, EXPLICIT, STUDY_ROOT_GET, views=True)
+
+
+def test_the_instance_root_has_neither() -> None:
     support = RetrieveService(Performs([]), clock=lambda: 0.0).supports(COMPOSITE_INSTANCE_ROOT_GET)
     assert support is not None
     assert support.extended is not None

@@ -20,6 +20,8 @@ from isocenter.dimse.peers import associate_with
 from isocenter.dimse.selecting import Selector
 from isocenter.dimse.sending import Sender, Work
 from isocenter.dimse.transcode import NATIVE
+from isocenter.dimse.view_retrieve import ViewSelector
+from isocenter.dimse.views import Views
 from isocenter.errors import IsocenterError, NetworkError
 from isocenter.known_peers import KnownPeer
 from isocenter.model import InstanceRef
@@ -46,12 +48,15 @@ class ArchiveRetriever:
     `destination` gives the peer of an AE title, None if it is not known. Objects go to it with TLS where it says so.
     """
 
-    def __init__(self, archive: Archive, settings: Settings, destination: Callable[[str], KnownPeer | None]) -> None:
+    def __init__(
+        self, archive: Archive, settings: Settings, destination: Callable[[str], KnownPeer | None], views: Views
+    ) -> None:
         self._archive = archive
         self._limits = Limits.of(settings)
         self._selector = Selector(archive)
         self._stored = Stored(archive, self._limits)
         self._without_bulk = WithoutBulk(archive, self._limits)
+        self._in_view = ViewSelector(archive, views, self._stored, self._limits)
         self._settings = settings
         self._destination = destination
         keep_memory(_KEPT)
@@ -75,6 +80,8 @@ class ArchiveRetriever:
         return _Move(refs, request, sender, _Destination(peer, self._settings, self._open))
 
     async def _selected(self, selection: Selection) -> tuple[list[InstanceRef], Content]:
+        if selection.view:
+            return await self._in_view.select(selection)
         refs = await self._selector.select(selection)
         if selection.frames is not None and refs:
             made, content = await asyncio.to_thread(some_frames, self._archive, refs[0], selection.frames, self._limits)

@@ -42,7 +42,7 @@ class Selector:
             return await self._searched(selection)
         studies: Sequence[str] = selection.studies
         if selection.patient:
-            studies = await self._studies_of(selection.patient, selection.studies)
+            studies = await self.studies_of(selection.patient, selection.studies)
         if selection.level <= Level.STUDY:
             return [(Scope(study), None) for study in studies]
         if selection.level == Level.SERIES:
@@ -54,7 +54,7 @@ class Selector:
             for one in _of_series(study, series, selection.instances)
         ]
 
-    async def _studies_of(self, patient: str, studies: tuple[str, ...]) -> list[str]:
+    async def studies_of(self, patient: str, studies: tuple[str, ...]) -> list[str]:
         """The patient's studies; of `studies`, those that are, if any are given."""
         mine = Equal(UNIQUE_KEY[Level.PATIENT], (patient,))
         if not studies:

@@ -48,6 +48,22 @@ def attributes(module: str) -> Mapping[str, str]:
     return rows
 
 
+@dataclass(frozen=True, slots=True)
+class BodyPart:
+    """The code of a Body Part Examined, and whether people have two of it (PS3.16 Annex L)."""
+
+    scheme: str
+    code: str
+    meaning: str
+    paired: bool
+
+
+def body_part(term: str) -> BodyPart | None:
+    """That of a defined term of Body Part Examined (0018,0015); None for any other."""
+    row = _tables()["body_parts"].get(term)
+    return None if row is None else BodyPart(*row)
+
+
 def complete(ds: Dataset, name: str, optional: Iterable[str] = ()) -> None:
     """Give `ds` every missing Type 2 attribute of its mandatory and of the `optional` modules, empty.
 

@@ -44,6 +44,9 @@ RETRIEVE_AE_TITLE: Final = 0x00080054
 INSTANCE_AVAILABILITY: Final = 0x00080056
 TIMEZONE_OFFSET: Final = 0x00080201
 
+VIEWS: Final = ("CLASSIC", "ENHANCED")
+"""Values of Query/Retrieve View (PS3.4 C.3.5)."""
+
 UTF_8: Final = ("ISO_IR 192",)
 _EXPLICIT_LITTLE: Final = "1.2.840.10008.1.2.1"
 # No level has that many attributes; a data set of nothing but headers must not become a million objects.
@@ -62,6 +65,7 @@ class Options:
     combined: bool = False
     fuzzy: bool = False
     timezone: bool = False
+    views: bool = False
     empty_values: bool = False
     multiple_values: bool = False
 
@@ -77,12 +81,14 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """An Identifier, understood. `unsupported` are keys that neither restrict the answers nor are returned."""
+    """An Identifier, understood. `unsupported` are keys that neither restrict the answers nor are returned; `view` is
+    one of VIEWS, "" for instances as they were received."""
 
     query: Query
     keys: tuple[Key, ...]
     unsupported: tuple[int, ...]
     charset: tuple[str, ...]
+    view: str = ""
 
 
 def read_question(
@@ -106,8 +112,7 @@ def read_question(
     if syntax.deflated:
         raw, transfer_syntax_uid = inflate(raw, limits), _EXPLICIT_LITTLE
     model = dataset_json(raw, transfer_syntax_uid, limits=limits)
-    if model.get(f"{QUERY_RETRIEVE_VIEW:08X}", {}).get("Value"):
-        raise no_view()
+    view = view_of(_single(model, QUERY_RETRIEVE_VIEW), agreed=options.views)
     level = root if sop_classes else _level(model, root)
     if not options.relational:
         _require_upper_keys(model, root, level)
@@ -117,7 +122,7 @@ def read_question(
     unsupported: list[int] = []
     for name, entry in model.items():
         tag = int(name, 16)
-        if tag in (SPECIFIC_CHARACTER_SET, QUERY_RETRIEVE_LEVEL):
+        if tag in (SPECIFIC_CHARACTER_SET, QUERY_RETRIEVE_LEVEL) or (tag == QUERY_RETRIEVE_VIEW and options.views):
             continue
         if tag == RETRIEVE_AE_TITLE or (tag == INSTANCE_AVAILABILITY and tag not in have):
             # Always in an answer, but there is nothing to compare them with.
@@ -134,17 +139,29 @@ def read_question(
     wanted = _combined(matches) if options.combined else tuple(matches)
     zone = _zone(model) if options.timezone and level > Level.PATIENT else None
     query = Query(level, wanted, include, fuzzy=options.fuzzy, sop_classes=sop_classes, bare=True, zone=zone)
-    return Question(query, tuple(keys), tuple(unsupported), _charset(raw, syntax, limits))
+    return Question(query, tuple(keys), tuple(unsupported), _charset(raw, syntax, limits), view)
 
 
-def no_view() -> BadRequest:
-    """The refusal (A900) of an Identifier with a Query/Retrieve View, CLASSIC or ENHANCED.
+def view_of(value: str, *, agreed: bool) -> str:
+    """The Query/Retrieve View that an Identifier asks for, "" for none.
 
-    It shall not be in one unless Enhanced Multi-Frame Image Conversion was negotiated (PS3.4 C.4.1.1.3.1, C.4.2.1.4.1),
-    to which we never agree. Who asks for it all the same wants other instances, under other UIDs, than those that are
-    stored, and to answer with these would be to pass them off as those.
+    Raises BadRequest (A900) for one that is neither CLASSIC nor ENHANCED, and for any where Enhanced Multi-Frame Image
+    Conversion was not `agreed` on: it shall not be in the Identifier then (PS3.4 C.4.1.1.3.1, C.4.2.1.4.1). Who asks
+    all the same wants other instances, under other UIDs, than those that are stored, and to answer with these would be
+    to pass them off as those.
     """
-    return BadRequest("views of converted instances are not offered; none was negotiated", tag_path="(0008,0053)")
+    if not value:
+        return ""
+    path = path_of((QUERY_RETRIEVE_VIEW,))
+    if not agreed:
+        raise BadRequest("a view of converted instances was asked for and not negotiated", tag_path=path)
+    if value not in VIEWS:
+        raise BadRequest("Query/Retrieve View is neither CLASSIC nor ENHANCED", tag_path=path)
+    return value
+
+
+def _single(model: Model, tag: int) -> str:
+    return "\\".join(map(_text, model.get(f"{tag:08X}", {}).get("Value", ())))
 
 
 def _zone(model: Model) -> int | None:
@@ -307,11 +324,13 @@ class Answers:
         columns.setdefault(
             f"{UNIQUE_KEY[level]:08X}", _Column(f"{UNIQUE_KEY[level]:08X}", {"vr": vr_of(UNIQUE_KEY[level])})
         )
-        whereabouts = (
+        whereabouts = [
             (QUERY_RETRIEVE_LEVEL, "CS", level.name),
             (RETRIEVE_AE_TITLE, "AE", retrieve_aet),
             (INSTANCE_AVAILABILITY, "CS", "ONLINE"),
-        )
+        ]
+        if question.view:
+            whereabouts.append((QUERY_RETRIEVE_VIEW, "CS", question.view))
         for tag, vr, value in () if question.query.sop_classes else whereabouts:
             columns[f"{tag:08X}"] = _Column(f"{tag:08X}", {"vr": vr, "Value": [value]})
         ordered = [columns[name] for name in sorted(columns)]
@@ -347,15 +366,9 @@ def _selected(entry: Entry, keys: Iterable[Key]) -> Entry:
 def negotiated(extended: bytes) -> Options:
     """What the answer to SOP Class Extended Negotiation means; absent bytes are 0 (Table C.5-2)."""
     flags = [byte == 1 for byte in extended[:7].ljust(7, b"\0")]
-    return Options(flags[0], flags[1], flags[2], flags[3], empty_values=flags[5], multiple_values=flags[6])
+    return Options(*flags)
 
 
 def negotiate_options(info: bytes) -> bytes:
-    """The answer to a proposal (Table C.5-1): of what is asked for, what is done.
-
-    Not done: views of converted multi-frame objects (byte 5), as nothing is converted (C.3.5); see no_view().
-    """
-    return bytes(byte == 1 and number in _DONE for number, byte in enumerate(info[:7]))
-
-
-_DONE = frozenset((0, 1, 2, 3, 5, 6))
+    """The answer to a proposal (Table C.5-1): of what is asked for, what is done, which is everything."""
+    return bytes(byte == 1 for byte in info[:7])

@@ -43,6 +43,9 @@ class Finder(Protocol):
     def find(self, query: Query) -> AsyncGenerator[Sequence[Found], None]:
         """The answers, some at a time; closing it ends the search. Raises IsocenterErrors."""
 
+    def find_in_view(self, query: Query, view: str) -> AsyncGenerator[Sequence[Found], None]:
+        """The same of instances as they are in a Query/Retrieve View, one of VIEWS (C.3.5). A group may be empty."""
+
 
 class QueryService(Service):
     """C-FIND as SCP: Patient Root, Study Root, and each kind of non-patient objects."""
@@ -79,12 +82,15 @@ class QueryService(Service):
             )
             answer = Answers(question, context.transfer_syntax, self._retrieve_aet)
             status = PENDING_WITH_WARNING if question.unsupported else PENDING
-            async with aclosing(self._finder.find(question.query)) as groups:
+            asked, view = question.query, question.view
+            found = self._finder.find_in_view(asked, view) if view else self._finder.find(asked)
+            async with aclosing(found) as groups:
                 async for group in groups:
                     if request.cancellation.requested:
                         yield Reply(CANCEL)
                         return
-                    yield PendingReplies(status, [answer(found) for found in group])
+                    if group:
+                        yield PendingReplies(status, [answer(found) for found in group])
         except IsocenterError as error:
             yield refusal(error)
             return

@@ -17,7 +17,7 @@ from isocenter.errors import BadRequest, DataSetError, InvalidFrameRange, OutOfR
 from isocenter.model import UNIQUE_KEY, FrameRange, Level
 from isocenter.names import is_uid
 from isocenter.services.base import Reply, Request, Service
-from isocenter.services.identifier import no_view
+from isocenter.services.identifier import view_of
 from isocenter.std.non_patient import NON_PATIENT_MODELS
 from isocenter.std.sop_classes import (
     COMPOSITE_INSTANCE_ROOT_GET,
@@ -69,12 +69,13 @@ _WANTED = frozenset({_CHARACTER_SET, _LEVEL, _VIEW, *UNIQUE_KEY.values(), _SIMPL
 
 
 def _negotiate(info: bytes) -> bytes:
-    """The answer to SOP Class Extended Negotiation (PS3.4 C.5.2.1): relational retrieval, and nothing else."""
-    return bytes(byte == 1 and number == 0 for number, byte in enumerate(info))
+    """The answer to SOP Class Extended Negotiation (PS3.4 C.5.2.1): relational retrieval, and views of converted
+    instances (Enhanced Multi-Frame Image Conversion); what more is proposed nobody has defined."""
+    return bytes(byte == 1 and number < 2 for number, byte in enumerate(info))
 
 
 def _negotiate_nothing(info: bytes) -> bytes:
-    """The same where there is no relational retrieval: Annexes Y and Z, and non-patient objects."""
+    """The same where there is neither: Annexes Y and Z, and non-patient objects."""
     return bytes(len(info))
 
 
@@ -92,8 +93,8 @@ _PORTIONS, _APART, _QUIET = 100, 0.01, 0.1
 class Selection:
     """What to retrieve: unique keys as of PS3.4 C.4.2.1.4. Several values at `level` only; what is empty narrows
     nothing. With `frames`, a new object with these frames of the one instance; without `bulk`, what Annex Z leaves;
-    with `sop_classes`, only instances of these non-patient classes. `view` is what an SCU asks for; as SCP we have
-    none but the instances as they were received."""
+    with `sop_classes`, only instances of these non-patient classes. With `view`, CLASSIC or ENHANCED, keys and
+    instances are those of what they are converted to (C.3.5)."""
 
     level: Level
     patient: str = field(default="", repr=False)
@@ -215,9 +216,9 @@ class RetrieveService(Service):
             return
         try:
             context = request.context
-            relational = context.extended[:1] == b"\x01"
+            relational, views = (context.extended[at : at + 1] == b"\x01" for at in (0, 1))
             selection = read_selection(
-                data_set, context.transfer_syntax, sop_class, self._limits, relational=relational
+                data_set, context.transfer_syntax, sop_class, self._limits, relational=relational, views=views
             )
             transfer = await self._transfer(request, selection, verb)
         except DataSetError as error:
@@ -274,22 +275,27 @@ class RetrieveService(Service):
 
 
 def read_selection(
-    data_set: bytes, syntax_uid: str, sop_class: str, limits: Limits = DEFAULT_LIMITS, *, relational: bool = False
+    data_set: bytes,
+    syntax_uid: str,
+    sop_class: str,
+    limits: Limits = DEFAULT_LIMITS,
+    *,
+    relational: bool = False,
+    views: bool = False,
 ) -> Selection:
     """What the identifier of a C-MOVE or C-GET asks for.
 
     Raises BadRequest (A900) unless the level is one of the model's, each level above it has one value (or none, where
-    relational retrieval was negotiated) and the level itself at least one (PS3.4 C.4.2.1.4.1, C.4.2.2.2);
-    InvalidFrameRange (AA04) for frames that are not named as they should. Other attributes have no meaning and are
-    passed over; so has the level of non-patient objects (PS3.4 sections U.4.2, X.4.2 ...).
+    relational retrieval was negotiated) and the level itself at least one (PS3.4 C.4.2.1.4.1, C.4.2.2.2), and for a
+    view unless `views` were negotiated; InvalidFrameRange (AA04) for frames that are not named as they should. Other
+    attributes have no meaning and are passed over; so has the level of non-patient objects (PS3.4 sections U.4.2 ...).
     """
     syntax = transfer_syntax(syntax_uid)
     found = scan(
         data_set, little=syntax.little, explicit=syntax.explicit, wanted=_WANTED, limits=limits, whole=False
     ).elements
     raw = {tag: data_set[at.offset : at.offset + max(0, at.length)] for tag, at in found.items()}
-    if decode(raw.get(_VIEW, b""), vr="CS").strip(" \0"):
-        raise no_view()
+    view = view_of(decode(raw.get(_VIEW, b""), vr="CS").strip(" \0"), agreed=views)
     classes = _NON_PATIENT.get(sop_class, ())
     name = Level.IMAGE.name if classes else decode(raw.get(_LEVEL, b""), vr="CS").strip(" \0")
     frames = None
@@ -321,6 +327,7 @@ def read_selection(
         frames,
         sop_class != WITHOUT_BULK_DATA_GET,
         classes,
+        view,
     )
 
 
