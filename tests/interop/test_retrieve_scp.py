@@ -195,7 +195,7 @@ def test_patient_root_needs_the_patient(node: Node) -> None:
     ((final, _),) = moved(node, "ALL", both, PATIENT_ROOT_MOVE)
     assert (0x0000, 0, 0, 0) == counts(final)
     ((final, _),) = moved(node, "ALL", wanted(StudyInstanceUID=STUDIES[0]), PATIENT_ROOT_MOVE)
-    assert 0xA900 == final.Status
+    assert (0xA900, 0x00100020) == (final.Status, final.OffendingElement)
 
 
 @pytest.mark.interop(service="C-MOVE, Study Root", peer="pynetdicom", role="SCP")
@@ -217,6 +217,7 @@ def test_an_unknown_destination_is_refused(node: Node) -> None:
 def test_a_destination_that_is_down_fails_every_object_and_lists_it(node: Node) -> None:
     final, failed = moved(node, "DOWN", wanted(StudyInstanceUID=STUDIES))[-1]
     assert (0xA702, 0, len(FILES), 0) == counts(final)
+    assert f"127.0.0.1:{DOWN}" in final.ErrorComment
     assert set(SENT) == set(failed.FailedSOPInstanceUIDList)
 
 

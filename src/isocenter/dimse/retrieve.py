@@ -166,6 +166,7 @@ class _Lanes:
         self._more = asyncio.Event()  # something is done, or a lane has ended
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended = 0  # of them
+        self._why = ""  # the last one did
 
     async def run(self) -> AsyncGenerator[Suboperation, None]:
         """The sub-operations in the order in which they end; closing it aborts those that run."""
@@ -183,7 +184,7 @@ class _Lanes:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-        for step in self._work.fail():
+        for step in self._work.fail(self._why):
             yield step
 
     def _begin(self) -> None:
@@ -208,6 +209,7 @@ class _Lanes:
                 association = await self._destination.associate(self._proposals)
             except IsocenterError as error:
                 log.warning("C-MOVE to %s: %s", self._destination.peer.aet, error)
+                self._why = str(error)
                 return
             barren = 0 if await self._send(association) else barren + 1
 
@@ -234,6 +236,7 @@ class _Lanes:
             await association.release()
         except (NetworkError, OSError) as error:
             log.warning("C-MOVE to %s: %s", self._destination.peer.aet, error)
+            self._why = str(error)
             association.abort()
         except BaseException:
             association.abort()

@@ -71,10 +71,10 @@ class Work:
     def __len__(self) -> int:
         return len(self._left)
 
-    def fail(self) -> Iterator[Suboperation]:
+    def fail(self, why: str) -> Iterator[Suboperation]:
         """A failed sub-operation for everything that is left, unless it was cancelled."""
         while not self.over:
-            yield Suboperation(self._left.popleft().instance, None)
+            yield Suboperation(self._left.popleft().instance, None, why)
 
 
 class Sender:

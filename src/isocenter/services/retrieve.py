@@ -18,6 +18,8 @@ from isocenter.model import UNIQUE_KEY, FrameRange, Level
 from isocenter.names import is_uid
 from isocenter.services.base import Reply, Request, Service
 from isocenter.services.identifier import view_of
+from isocenter.services.query import refusal
+from isocenter.std.dictionary import name_of
 from isocenter.std.non_patient import NON_PATIENT_MODELS
 from isocenter.std.sop_classes import (
     COMPOSITE_INSTANCE_ROOT_GET,
@@ -33,6 +35,7 @@ from isocenter.std.transfer_syntaxes import transfer_syntax
 from isocenter.ul.negotiation import Support
 from isocenter.wire.charset import decode
 from isocenter.wire.command import CommandSet, Verb
+from isocenter.wire.elements import path_of
 from isocenter.wire.encode import encode_dataset
 from isocenter.wire.limits import DEFAULT_LIMITS, Limits
 from isocenter.wire.scan import scan
@@ -57,12 +60,6 @@ _MOVES = frozenset({PATIENT_ROOT_MOVE, STUDY_ROOT_MOVE, COMPOSITE_INSTANCE_ROOT_
 _MOVES |= {model.move for model in NON_PATIENT_MODELS}
 
 _CHARACTER_SET, _LEVEL, _VIEW, _FAILED_LIST = 0x00080005, 0x00080052, 0x00080053, "00080058"
-_NAMES = {
-    Level.PATIENT: "Patient ID (0010,0020)",
-    Level.STUDY: "Study Instance UID (0020,000D)",
-    Level.SERIES: "Series Instance UID (0020,000E)",
-    Level.IMAGE: "SOP Instance UID (0008,0018)",
-}
 _FRAME = "FRAME"  # the level below IMAGE in the Composite Instance Root (PS3.4 Table Y.6.1-1)
 _SIMPLE, _CALCULATED, _TIME = 0x00081161, 0x00081162, 0x00081163
 _WANTED = frozenset({_CHARACTER_SET, _LEVEL, _VIEW, *UNIQUE_KEY.values(), _SIMPLE, _CALCULATED, _TIME})
@@ -154,6 +151,7 @@ class _Tally:
     completed: int = 0
     warned: int = 0
     failed: list[str] = field(default_factory=list)
+    why: str = ""  # the last one failed, as far as that is ours to tell
 
     def add(self, done: Suboperation) -> None:
         self.remaining = max(0, self.remaining - 1)
@@ -163,6 +161,7 @@ class _Tally:
             self.warned += 1
         else:
             self.failed.append(done.sop_instance)
+            self.why = done.why
 
     @property
     def status(self) -> int:
@@ -222,7 +221,11 @@ class RetrieveService(Service):
             )
             transfer = await self._transfer(request, selection, verb)
         except DataSetError as error:
-            raise BadRequest(error.message) from None
+            yield refusal(BadRequest(error.message, tag_path=error.tag_path))
+            return
+        except (BadRequest, InvalidFrameRange) as error:
+            yield refusal(error)
+            return
         except OutOfResources as error:
             yield Reply(UNABLE_TO_COUNT, str(error))
             return
@@ -250,7 +253,8 @@ class RetrieveService(Service):
         elif tally.remaining and request.cancellation.requested:
             yield self._final(request, CANCEL, "", tally)
         else:
-            yield self._final(request, tally.status, "", tally)
+            status = tally.status
+            yield self._final(request, status, tally.why if status == UNABLE_TO_PERFORM else "", tally)
 
     async def _transfer(self, request: Request, selection: Selection, verb: Verb) -> Transfer | None:
         if verb == Verb.C_GET:
@@ -304,10 +308,11 @@ def read_selection(
     try:
         level = Level[name]
     except KeyError:
-        raise BadRequest("Query/Retrieve Level (0008,0052) is missing or none of those of this SOP class") from None
+        complaint = "Query/Retrieve Level is missing or not of this SOP class"
+        raise BadRequest(complaint, tag_path=path_of((_LEVEL,))) from None
     top = _HIERARCHY[sop_class]
     if level < top:
-        raise BadRequest(f"Query/Retrieve Level {level.name} is not one of this SOP class")
+        raise BadRequest(f"Query/Retrieve Level {level.name} is not of this SOP class", tag_path=path_of((_LEVEL,)))
     charset = texts(raw.get(_CHARACTER_SET, b""), "CS")
     keys: dict[Level, tuple[str, ...]] = {}
     for each in Level:
@@ -360,14 +365,17 @@ def _key(raw: bytes, each: Level, level: Level, charset: Sequence[str], *, may_l
     values = list(dict.fromkeys(one for one in values if one))
     if not values and may_lack:
         return ()
+    wrong = ""
     if not values:
-        raise BadRequest(f"{_NAMES[each]} is missing")
-    if len(values) > 1 and each < level:
-        raise BadRequest(f"{_NAMES[each]} has several values above the Query/Retrieve Level")
-    if each == Level.PATIENT and ("\\" in values[0] or "*" in values[0] or "?" in values[0]):
-        raise BadRequest(f"{_NAMES[each]} is not a single value")
-    if each > Level.PATIENT and not all(map(is_uid, values)):
-        raise BadRequest(f"{_NAMES[each]} is not a UID")
+        wrong = "is missing"
+    elif len(values) > 1 and each < level:
+        wrong = f"has several values, above {level.name}"
+    elif each == Level.PATIENT and ("\\" in values[0] or "*" in values[0] or "?" in values[0]):
+        wrong = "is not a single value"
+    elif each > Level.PATIENT and not all(map(is_uid, values)):
+        wrong = "is not a UID"
+    if wrong:
+        raise BadRequest(f"{name_of(UNIQUE_KEY[each])} {wrong}", tag_path=path_of((UNIQUE_KEY[each],)))
     return tuple(values)
 
 
