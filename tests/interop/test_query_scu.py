@@ -140,6 +140,20 @@ def test_leaving_early_cancels_at_pynetdicom_and_the_association_lives_on() -> N
         assert cancelled.wait(60)
 
 
+def test_another_thread_cancels_what_is_iterated_over() -> None:
+    with pynetdicom_qr([korean()] * 20_000) as (address, _, cancelled), isocenter.sync.connect(address) as pacs:
+        assert not pacs.cancel()
+        count, told = 0, []
+        for _ in pacs.find("STUDY", PatientName=""):
+            count += 1
+            if count == 5:
+                threading.Thread(target=lambda: told.append(pacs.cancel())).start()
+        assert cancelled.wait(60)
+        assert [True] == told
+        assert 5 <= count < 20_000
+        pacs.echo()
+
+
 def test_a_failure_is_told_with_its_status() -> None:
     with pynetdicom_qr([korean()], final=0xA700) as (address, _, _), isocenter.sync.connect(address) as pacs:
         with pytest.raises(OperationFailed) as failed:

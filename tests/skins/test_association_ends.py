@@ -340,3 +340,19 @@ def test_opening_that_is_cancelled_at_any_step(
 
     with ours.receiver(tmp_path) as receiver, asyncio.Runner(loop_factory=make_loop) as runner:
         assert runner.run(at_every_step(f"TEST@127.0.0.1:{receiver.port}")) == []
+
+
+def test_a_connection_that_was_taken_over_and_is_gone_is_not_kept() -> None:
+    """As a process of `isocenter receive` takes them over (serve())."""
+
+    async def taken_over() -> None:
+        server = dimse_server((VerificationService(),), Settings().replace(dimse_drain_timeout=60.0))
+        gone = socket.socket()
+        gone.setblocking(False)
+        gone.detach()
+        with pytest.raises((OSError, ValueError)):
+            await server.serve(gone)
+        async with asyncio.timeout(30):  # for what is kept it would wait for the drain time
+            await server.close()
+
+    asyncio.run(taken_over())

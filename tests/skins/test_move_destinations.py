@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pydicom
+import pytest
 from pydicom.data import get_testdata_file
 from pydicom.uid import generate_uid
 
@@ -20,6 +21,7 @@ import ours
 from certificates import Certificates
 from isocenter.dimse.endpoint import dimse_listeners, dimse_server
 from isocenter.dimse.retrieve import per_association
+from isocenter.dimse.sending import Sender
 from isocenter.known_peers import KnownPeer
 from isocenter.model import InstanceRef
 from isocenter.net.retrieve import Progress
@@ -83,6 +85,19 @@ def test_a_receiver_that_takes_nothing_twice_is_left_alone(tmp_path: Path) -> No
     uids, last = moved(tmp_path, every=1, count=5)
     assert (0xA702, 0, 5) == (last.status, last.completed, last.failed)
     assert set(uids) == set(last.failed_instances)
+
+
+def test_a_defect_of_ours_is_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fails(*_: Any) -> AsyncIterator[Any]:
+        raise ZeroDivisionError
+        yield
+
+    monkeypatch.setattr(Sender, "send", fails)
+    _, last = moved(tmp_path, every=10, count=2)
+    assert (0xA702, 0, 2) == (last.status, last.completed, last.failed)
+    assert "ZeroDivisionError" in caplog.text
 
 
 @contextlib.asynccontextmanager

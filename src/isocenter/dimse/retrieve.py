@@ -194,8 +194,10 @@ class _Lanes:
         task.add_done_callback(self._on_end)
         self._tasks.add(task)
 
-    def _on_end(self, _: asyncio.Task[None]) -> None:
+    def _on_end(self, task: asyncio.Task[None]) -> None:
         aet, count = self._destination.peer.aet, self._destination.open
+        if not task.cancelled() and (error := task.exception()) is not None:  # a defect: the others know of nothing
+            log.error("C-MOVE to %s: an association failed", aet, exc_info=error)
         count[aet] -= 1
         if not count[aet]:
             del count[aet]

@@ -46,6 +46,14 @@ class BlockingPeer:
         """As of Peer."""
         return self._peer.unsupported
 
+    def cancel(self) -> bool:
+        """As of Peer, for another thread than the one that iterates."""
+
+        async def cancelled() -> bool:
+            return self._peer.cancel()
+
+        return bool(self._run(cancelled()))
+
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = getattr(self._peer, name)
         if inspect.isasyncgenfunction(method):

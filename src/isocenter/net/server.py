@@ -232,7 +232,13 @@ class DimseServer:
         """Serve one connection that was accepted elsewhere, to its end; with `tls` as in listen()."""
         link = self._accept()
         protocol = link if tls is None else TlsTransport(link, tls, server_side=True)
-        await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, accepted)
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, accepted)
+        except BaseException:
+            if link.transport is None:
+                self.ended(link)
+                accepted.close()
+            raise
         await link.over.wait()
 
     def _accept(self) -> Acceptor:
