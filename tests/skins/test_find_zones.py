@@ -11,9 +11,10 @@ from pydicom.uid import generate_uid
 
 import isocenter
 import ours
-from isocenter.errors import OperationFailed
+from isocenter.errors import OperationFailed, UsageError
 from isocenter.index.matching import fits
 from isocenter.model import Equal, Level, Query, Range
+from isocenter.net import query_retrieve
 from skins.web_harness import saved
 
 DATE, TIME = 0x00080020, 0x00080030
@@ -64,14 +65,15 @@ def test_a_day_is_the_day_of_who_asks(expected: set[str], zone: str, date: str, 
         assert all("TimezoneOffsetFromUTC" not in one for name, one in found.items() if name == "NOWHERE")
 
 
-def test_a_zone_that_is_none_is_refused(tmp_path: Path) -> None:
-    with (
-        ours.node(tmp_path) as node,
-        isocenter.sync.connect(node.address) as pacs,
-        pytest.raises(OperationFailed) as no,
-    ):
-        list(pacs.find("STUDY", zone="CET", StudyDate="20240105"))
-    assert 0xA900 == no.value.status
+def test_a_zone_that_is_none_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anybody is asked, and by the SCP where the SCU does not look."""
+    with ours.node(tmp_path) as node, isocenter.sync.connect(node.address) as pacs:
+        with pytest.raises(UsageError, match="CET"):
+            list(pacs.find("STUDY", zone="CET", StudyDate="20240105"))
+        monkeypatch.setattr(query_retrieve, "check_zone", lambda zone: None)
+        with pytest.raises(OperationFailed) as no:
+            list(pacs.find("STUDY", zone="CET", StudyDate="20240105"))
+        assert 0xA900 == no.value.status
 
 
 def test_the_index_and_the_evaluator_agree_in_every_zone(tmp_path: Path) -> None:
