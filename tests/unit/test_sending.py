@@ -19,7 +19,7 @@ from isocenter.services.base import Answered, Cancellation, Ready, Response
 from isocenter.services.retrieve import Suboperation
 from isocenter.ul.connection import Payload
 from isocenter.ul.negotiation import Agreed
-from isocenter.wire.command import CommandSet
+from isocenter.wire.command import CommandSet, decode_command
 
 CT, EXPLICIT = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1"
 BATCH, UNTOLD = 8, 16
@@ -101,11 +101,13 @@ class Receiver:
     ) -> None:
         self._post(int(command["AffectedSOPInstanceUID"].rpartition(".")[2]), data_set, answered)
 
-    def ready(self, context: Agreed, command: CommandSet, data_set: Iterable[Payload]) -> Ready:
+    def ready(self, context: Agreed, message_id: int, verb: int, raw: bytes, data_set: Iterable[Payload]) -> Ready:
+        command = decode_command(raw)
+        assert (message_id, verb) == (command["MessageID"], command["CommandField"])
         number = int(command["AffectedSOPInstanceUID"].rpartition(".")[2])
         if number in self.unreadable:
             raise OSError("no longer readable")
-        return Ready(number, command["CommandField"], list(data_set))
+        return Ready(number, verb, list(data_set))
 
     def post_at_once(self, request: Ready, answered: Answered) -> bool:
         if not self.at_once or len(self.aloft) == self.window:
